@@ -1,0 +1,1 @@
+//! A blocking client: finds the leader, pipelines, retries what is safe

@@ -1,0 +1,1 @@
+//! The vocabulary of the key-value store: commands, requests, replies and errors

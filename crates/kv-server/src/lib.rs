@@ -1,0 +1,1 @@
+//! Wires consensus, log, network and store into a server

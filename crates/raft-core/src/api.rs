@@ -1,0 +1,250 @@
+//! What goes into the core and what comes out of it: [`Input`] and [`Action`].
+//!
+//! The whole contract is one sentence: **every action may be carried out the moment it is seen,
+//! and on any thread.** Only [`Persist`](Action::Persist) among themselves and
+//! [`Apply`](Action::Apply) among themselves keep the order in which they came out.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::entry::Entries;
+use crate::message::Message;
+use crate::status::RoleKind;
+use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket};
+
+/// Something that happened outside, told to [`Raft::step`](crate::Raft::step).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Time has passed: due no later than [`Raft::deadline`](crate::Raft::deadline), harmless at
+    /// any other moment.
+    Wake,
+    /// A message arrived. It may be anything: what makes no sense is counted and dropped.
+    Message(Message),
+    /// Append these commands to the log, in this order. Each ticket is resolved by itself.
+    Propose(Vec<(Ticket, Arc<[u8]>)>),
+    /// Make a linearizable read possible: resolves to [`Outcome::ReadAt`].
+    Read(Ticket),
+    /// Every [`Write`] up to this one is durable. Numbers that were never given out, or that were
+    /// reported before, are ignored.
+    Persisted(PersistId),
+    /// The answer to [`Action::ReadLog`].
+    LogRead(LogRead),
+    /// The connection to this node broke: what was in flight to it may be lost.
+    Unreachable(NodeId),
+}
+
+/// Something for the driver to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Hand this message to the network. It may get lost.
+    Send(Message),
+    /// Write this to disk, in the order of the writes, and answer with [`Input::Persisted`] once
+    /// it would survive a loss of power. Several writes may be synced together and answered with
+    /// the last number. A write that fails must end the process: it is neither repeated nor
+    /// answered.
+    Persist(Write),
+    /// Apply these committed entries to the state machine, in order. They continue exactly where
+    /// the last ones ended, and are durable on this node.
+    Apply(Entries),
+    /// Read these entries back from the log, answer with [`Input::LogRead`].
+    ReadLog(ReadLog),
+    /// The one answer to a ticket.
+    Resolved(Ticket, Outcome),
+    /// This node's role, its term or the leader it follows is another than before.
+    RoleChanged(RoleChange),
+    /// Something worth showing to a person; it asks for nothing.
+    Trace(Event),
+}
+
+/// What must become durable together: one atomic unit for the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Write {
+    /// Its number: one more than the write before.
+    pub id: PersistId,
+    /// The term and vote from now on.
+    pub hard_state: HardState,
+    /// The commit index when this was written: a hint that lets a restarted node apply at once.
+    /// Never beyond the last entry of the log including `entries`.
+    pub commit: Index,
+    /// Entries to store. If the log already holds an entry at the first index, that entry and
+    /// all after it are replaced.
+    pub entries: Entries,
+}
+
+/// What a node must never forget besides its log (paper figure 2, "persistent state").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HardState {
+    /// The latest term this node has seen.
+    pub term: Term,
+    /// Whom it voted for in that term.
+    pub vote: Option<NodeId>,
+}
+
+/// A request for entries that are no longer in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadLog {
+    /// What they are for: copied into the answer.
+    pub purpose: ReadPurpose,
+    /// The first index wanted.
+    pub first: Index,
+    /// The last index wanted.
+    pub last: Index,
+    /// Enough entries to reach this many bytes will do, but at least one.
+    pub max_bytes: usize,
+}
+
+/// The answer to a [`ReadLog`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LogRead {
+    /// As in the request.
+    pub purpose: ReadPurpose,
+    /// The first index that was asked for.
+    pub first: Index,
+    /// The entries from `first` on, as many as were read; none if the log could not be read.
+    /// The core asks again later.
+    pub entries: Entries,
+}
+
+/// Why entries are read back. One read of each purpose is under way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadPurpose {
+    /// To be applied here.
+    Apply,
+    /// To be sent to this follower.
+    Replicate(NodeId),
+}
+
+/// How the one answer to a ticket can sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The proposal is committed at this position; the [`Action::Apply`] that carries it comes
+    /// later.
+    Committed(Position),
+    /// Every entry up to this index has come out in an [`Action::Apply`] *before* this answer. A
+    /// read of the state machine after those were applied is linearizable (thesis §6.4).
+    ReadAt(Index),
+    /// Definitely not done, and nothing will come of it.
+    Rejected(Rejection),
+    /// The proposal was in this node's log when leadership was lost, and another leader's entry
+    /// took its place: definitely not done.
+    Overwritten,
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rejection {
+    /// Only the leader can do that.
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<NodeId>,
+    },
+    /// The leader has as much uncommitted as it may hold
+    /// ([`Limits::max_uncommitted_bytes`](crate::Limits)). Try later.
+    Busy,
+    /// The proposal alone is larger than what one message may carry.
+    TooLarge {
+        /// The limit in bytes.
+        limit_bytes: usize,
+    },
+}
+
+/// A change of role, term or leader, for metrics, for redirecting clients and for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoleChange {
+    /// The role from now on.
+    pub role: RoleKind,
+    /// The term from now on.
+    pub term: Term,
+    /// The leader of that term, as far as this node knows.
+    pub leader: Option<NodeId>,
+}
+
+/// Rare moments that let a person follow the protocol. None of them is needed to drive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Nothing was heard of a leader for a whole election timeout: asking round for pre-votes.
+    ElectionTimeout {
+        /// The term a campaign would have.
+        next_term: Term,
+    },
+    /// A majority would vote for this node: it campaigns.
+    Campaign {
+        /// The term it campaigns in.
+        term: Term,
+    },
+    /// A vote or pre-vote of this node was asked for.
+    VoteAsked {
+        /// By whom.
+        candidate: NodeId,
+        /// In which term.
+        term: Term,
+        /// Whether it was only a pre-vote.
+        pre: bool,
+        /// What was answered, or why not.
+        answer: VoteAnswer,
+    },
+    /// A majority voted for this node.
+    Elected {
+        /// The term it leads.
+        term: Term,
+    },
+    /// This leader has not heard from a majority for an election timeout (check-quorum, thesis
+    /// §6.2) and steps down.
+    QuorumLost {
+        /// The term it led.
+        term: Term,
+    },
+    /// Entries of this log conflicted with the leader's and are gone.
+    Truncated {
+        /// The first index that was removed.
+        from: Index,
+    },
+    /// A follower's log did not match; the leader tries further back.
+    Backtracked {
+        /// Which follower.
+        peer: NodeId,
+        /// The next index to be sent to it.
+        next: Index,
+    },
+    /// A message made no sense and was dropped.
+    MessageDropped {
+        /// Who it claimed to be from.
+        from: NodeId,
+        /// What was wrong with it.
+        reason: DropReason,
+    },
+}
+
+/// How a request for a vote was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VoteAnswer {
+    /// With yes.
+    Granted,
+    /// No: the candidate's log lacks entries that this one has (paper §5.4.1).
+    LogBehind,
+    /// No: this node voted for another in the same term.
+    AlreadyVoted,
+    /// No: this node hears from a live leader (thesis §4.2.3).
+    LeaderAlive,
+    /// No: the candidate's term is over.
+    OldTerm,
+}
+
+/// Why a message was dropped: none of these comes from a correct peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// It is addressed to another node, or claims to come from this one.
+    WrongAddress,
+    /// Its sender is not a member of the cluster.
+    UnknownSender,
+    /// Its entries do not follow each other, or `prev`, or are of a term above its own.
+    MalformedEntries,
+    /// It would replace committed entries.
+    ConflictsWithCommitted,
+    /// Another node already leads its term.
+    SecondLeader,
+    /// It confirms entries that were never sent.
+    ImpossibleMatch,
+    /// Its term is the last one that can be written, which no election reaches.
+    ImpossibleTerm,
+}

@@ -1,0 +1,279 @@
+//! What a node is told when it starts: its configuration, the cluster's members, and what its
+//! disk held.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::api::HardState;
+use crate::types::{Index, NodeId, Position};
+
+/// How this node behaves. The same on every node, but for `id` and `seed`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Which member this node is.
+    pub id: NodeId,
+    /// Time between two heartbeats of a leader. Less than half of `election_timeout_min`.
+    pub heartbeat_interval: Duration,
+    /// The shortest time without a leader after which a node campaigns (paper §5.2). A node that
+    /// heard from a leader more recently votes for nobody else.
+    pub election_timeout_min: Duration,
+    /// The longest such time; each wait is drawn between the two.
+    pub election_timeout_max: Duration,
+    /// Seed of the randomised timeouts. Two nodes with one seed campaign together: give each its
+    /// own.
+    pub seed: u64,
+    /// Bounds on memory and on what is in flight.
+    pub limits: Limits,
+}
+
+/// Bounds on memory and on what is in flight. Sizes count as in
+/// [`Entry::size_bytes`](crate::Entry::size_bytes).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// The most one append message carries, and the most one proposal may have. At least one
+    /// entry is always sent.
+    pub max_append_bytes: usize,
+    /// The most append messages with entries that a follower has not answered.
+    pub max_inflight_messages: usize,
+    /// The most bytes in such messages. One message may always be in flight.
+    pub max_inflight_bytes: usize,
+    /// The most a leader holds uncommitted; beyond it proposals are rejected as
+    /// [`Busy`](crate::Rejection::Busy). One proposal is always taken.
+    pub max_uncommitted_bytes: usize,
+    /// How much of the log's end stays in memory. Entries that are not yet durable or not yet
+    /// handed out for applying stay in any case.
+    pub max_cached_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_append_bytes: 1 << 20,
+            max_inflight_messages: 128,
+            max_inflight_bytes: 8 << 20,
+            max_uncommitted_bytes: 64 << 20,
+            max_cached_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Timing of the `fast` preset: heartbeats every 50 ms, elections after 150 to 300 ms.
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            heartbeat_interval: Duration::from_millis(50),
+            election_timeout_min: Duration::from_millis(150),
+            election_timeout_max: Duration::from_millis(300),
+            seed: id.get(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Whether the values fit each other.
+    ///
+    /// # Errors
+    ///
+    /// The bound that is broken, with the values that break it.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (min, max) = (self.election_timeout_min, self.election_timeout_max);
+        if self.heartbeat_interval.is_zero() {
+            return Err(ConfigError::ZeroHeartbeat);
+        }
+        if self.heartbeat_interval >= min / 2 {
+            let heartbeat = self.heartbeat_interval;
+            return Err(ConfigError::HeartbeatTooSlow {
+                heartbeat,
+                election_timeout_min: min,
+            });
+        }
+        if min >= max {
+            return Err(ConfigError::EmptyElectionRange { min, max });
+        }
+        let limits = &self.limits;
+        let sizes = [
+            ("max_append_bytes", limits.max_append_bytes),
+            ("max_inflight_messages", limits.max_inflight_messages),
+            ("max_inflight_bytes", limits.max_inflight_bytes),
+            ("max_uncommitted_bytes", limits.max_uncommitted_bytes),
+        ];
+        match sizes.iter().find(|(_, size)| *size == 0) {
+            Some((name, _)) => Err(ConfigError::ZeroLimit { name }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A [`Config`] whose values do not fit each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The heartbeat interval is zero.
+    ZeroHeartbeat,
+    /// Followers would campaign against a leader that is alive.
+    HeartbeatTooSlow {
+        /// The interval given.
+        heartbeat: Duration,
+        /// The timeout given; the interval must be below half of it.
+        election_timeout_min: Duration,
+    },
+    /// There is nothing to draw election timeouts from.
+    EmptyElectionRange {
+        /// The lower bound given.
+        min: Duration,
+        /// The upper bound given; it must be above the lower one.
+        max: Duration,
+    },
+    /// A limit that would stop all work.
+    ZeroLimit {
+        /// Which field of [`Limits`].
+        name: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ZeroHeartbeat => write!(f, "the heartbeat interval is zero: give it a duration"),
+            Self::HeartbeatTooSlow {
+                heartbeat,
+                election_timeout_min,
+            } => write!(
+                f,
+                "the heartbeat interval ({heartbeat:?}) must be below half of the minimum election \
+                 timeout ({election_timeout_min:?}), or followers campaign against a live leader"
+            ),
+            Self::EmptyElectionRange { min, max } => write!(
+                f,
+                "the minimum election timeout ({min:?}) must be below the maximum ({max:?}), so \
+                 that nodes do not all campaign at the same moment"
+            ),
+            Self::ZeroLimit { name } => write!(f, "the limit {name} is zero: nothing could move"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// The members of a cluster. While `outgoing` is there, the cluster is between two
+/// configurations, and every decision needs a majority of both (joint consensus, paper §6).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClusterConfig {
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+    /// Who voted before, while a change is under way.
+    pub outgoing: Option<BTreeSet<NodeId>>,
+    /// Who receives the log without a vote.
+    pub learners: BTreeSet<NodeId>,
+}
+
+impl ClusterConfig {
+    /// A cluster of these voters, with no change under way.
+    pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
+        Self {
+            voters: voters.into_iter().collect(),
+            outgoing: None,
+            learners: BTreeSet::new(),
+        }
+    }
+
+    /// Whether this node votes.
+    pub fn is_voter(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) || self.outgoing.as_ref().is_some_and(|old| old.contains(&id))
+    }
+
+    /// Whether this node belongs to the cluster.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.is_voter(id) || self.learners.contains(&id)
+    }
+
+    /// Every member once, in order.
+    pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let old = self
+            .outgoing
+            .iter()
+            .flatten()
+            .filter(|id| !self.voters.contains(id));
+        let learners = self.learners.iter().filter(|id| !self.is_voter(**id));
+        self.voters.iter().chain(old).chain(learners).copied()
+    }
+}
+
+/// What the disk held when the node started. A new node starts with [`Boot::new`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Boot {
+    /// The members as of `start`: of the snapshot, or those the cluster was founded with.
+    pub cluster: ClusterConfig,
+    /// The latest durable term and vote.
+    pub hard_state: HardState,
+    /// The position before the first retained entry: [`Position::ORIGIN`], or the snapshot's.
+    pub start: Position,
+    /// The first position of every term in the retained log, in order.
+    pub term_starts: Vec<Position>,
+    /// The last position of the log; `start` if it is empty.
+    pub last: Position,
+    /// Configurations in the retained log, in order.
+    pub configs: Vec<(Index, Arc<ClusterConfig>)>,
+    /// An index known to be committed ([`Write::commit`](crate::Write)); at least `start`.
+    pub commit: Index,
+    /// The last index the state machine has durably applied; at least `start`.
+    pub applied: Index,
+}
+
+impl Boot {
+    /// A node with an empty disk, in a cluster founded with these members.
+    pub fn new(cluster: ClusterConfig) -> Self {
+        Self {
+            cluster,
+            hard_state: HardState::default(),
+            start: Position::ORIGIN,
+            term_starts: Vec::new(),
+            last: Position::ORIGIN,
+            configs: Vec::new(),
+            commit: Index::ZERO,
+            applied: Index::ZERO,
+        }
+    }
+}
+
+/// Why [`Raft::restore`](crate::Raft::restore) refused to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// The configuration does not hold together.
+    Config(ConfigError),
+    /// This node is not a member of the cluster that the disk names.
+    NotAMember {
+        /// This node.
+        id: NodeId,
+    },
+    /// Nobody can vote.
+    NoVoters,
+    /// The parts of [`Boot`] contradict each other: they do not come from one log.
+    Inconsistent {
+        /// Which rule is broken.
+        rule: &'static str,
+    },
+}
+
+impl From<ConfigError> for BootError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::NotAMember { id } => write!(f, "node {id} is not a member of the cluster"),
+            Self::NoVoters => write!(f, "the cluster has no voters"),
+            Self::Inconsistent { rule } => {
+                write!(f, "the recovered log contradicts itself: {rule}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for BootError {}

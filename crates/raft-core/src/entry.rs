@@ -1,0 +1,219 @@
+//! Log entries, and [`Entries`]: a run of them that is shared, never copied.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::{Deref, Range};
+
+use crate::config::ClusterConfig;
+use crate::types::{Index, Position};
+
+/// One entry of the replicated log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// Where it is in the log, and the term of the leader that put it there.
+    pub at: Position,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+/// What an entry carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Payload {
+    /// Nothing: a new leader appends one to commit the entries of earlier terms (paper §8).
+    Noop,
+    /// A command of the state machine; the core does not look into it.
+    Command(Arc<[u8]>),
+    /// The members of the cluster from here on (paper §6).
+    Config(Arc<ClusterConfig>),
+}
+
+/// What an entry counts beyond its command, in bytes: about what its frame costs on the wire.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+
+impl Entry {
+    /// What this entry counts against every budget given in bytes: the length of its command and
+    /// a fixed overhead.
+    pub fn size_bytes(&self) -> usize {
+        let payload = match &self.payload {
+            Payload::Noop => 0,
+            Payload::Command(bytes) => bytes.len(),
+            Payload::Config(config) => 8 * config.members().count(),
+        };
+        ENTRY_OVERHEAD_BYTES + payload
+    }
+}
+
+/// A run of consecutive entries, shared by reference count.
+///
+/// The entries of one proposal are put into one allocation, and the log, the write to disk, the
+/// message to every follower and the state machine all look at that one. Cloning or slicing
+/// copies nothing.
+///
+/// Guarantees, checked where runs come from outside ([`Entries::follows`]):
+/// 1. Indexes grow by exactly one from entry to entry.
+/// 2. Terms never go down from entry to entry.
+#[derive(Clone)]
+pub struct Entries {
+    batch: Arc<[Entry]>,
+    range: Range<usize>,
+}
+
+impl Entries {
+    /// No entries.
+    pub fn empty() -> Self {
+        Self::from(Vec::new())
+    }
+
+    /// The entries of `range`, counted from 0 at the first of this run.
+    ///
+    /// # Panics
+    ///
+    /// If `range` reaches beyond this run.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "slice within the run"
+        );
+        let start = self.range.start + range.start;
+        Self {
+            batch: Arc::clone(&self.batch),
+            range: start..start + range.len(),
+        }
+    }
+
+    /// Where the last entry is; `None` if there is none.
+    pub fn last_position(&self) -> Option<Position> {
+        self.last().map(|entry| entry.at)
+    }
+
+    /// What these entries count against budgets in bytes: see [`Entry::size_bytes`].
+    pub fn size_bytes(&self) -> usize {
+        self.iter().map(Entry::size_bytes).sum()
+    }
+
+    /// Whether these entries may stand right after `prev` in a log: guarantees 1 and 2 hold
+    /// across the seam and within.
+    pub fn follows(&self, prev: Position) -> bool {
+        let mut prev = prev;
+        self.iter().all(|entry| {
+            let fits = entry.at.index == prev.index.next()
+                && entry.at.index > prev.index
+                && entry.at.term >= prev.term;
+            prev = entry.at;
+            fits
+        })
+    }
+
+    /// The entries from index `from` on; all of them if they begin later.
+    #[must_use]
+    pub(crate) fn starting_at(&self, from: Index) -> Self {
+        let skip = match self.first() {
+            Some(first) => usize::try_from(from.since(first.at.index)).unwrap_or(usize::MAX),
+            None => 0,
+        };
+        self.slice(skip.min(self.len())..self.len())
+    }
+
+    /// The entries before index `end`.
+    #[must_use]
+    pub(crate) fn ending_before(&self, end: Index) -> Self {
+        let keep = match self.first() {
+            Some(first) => usize::try_from(end.since(first.at.index)).unwrap_or(usize::MAX),
+            None => 0,
+        };
+        self.slice(0..keep.min(self.len()))
+    }
+}
+
+impl Deref for Entries {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.batch[self.range.clone()]
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Self {
+        Self {
+            range: 0..entries.len(),
+            batch: Arc::from(entries),
+        }
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let batch: Arc<[Entry]> = entries.into_iter().collect();
+        Self {
+            range: 0..batch.len(),
+            batch,
+        }
+    }
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl Eq for Entries {}
+
+impl core::hash::Hash for Entries {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self[..].hash(state);
+    }
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::types::Term;
+
+    fn entry(term: u64, index: u64) -> Entry {
+        Entry {
+            at: Position::new(Term::new(term), Index::new(index)),
+            payload: Payload::Noop,
+        }
+    }
+
+    #[test]
+    fn slices_share_the_batch() {
+        let run = Entries::from(vec![entry(1, 5), entry(1, 6), entry(2, 7)]);
+        assert_eq!(&run.slice(1..3)[..], &run[1..3]);
+        assert_eq!(run.slice(1..3).slice(1..2)[0], entry(2, 7));
+        assert_eq!(run.starting_at(Index::new(6)), run.slice(1..3));
+        assert_eq!(run.starting_at(Index::new(1)), run);
+        assert!(run.starting_at(Index::new(8)).is_empty());
+        assert_eq!(run.ending_before(Index::new(7)), run.slice(0..2));
+        assert!(run.ending_before(Index::new(2)).is_empty());
+    }
+
+    #[test]
+    fn a_run_follows_only_what_it_continues() {
+        let run = Entries::from(vec![entry(2, 5), entry(3, 6)]);
+        let at = |term, index| Position::new(Term::new(term), Index::new(index));
+        assert!(run.follows(at(1, 4)) && run.follows(at(2, 4)));
+        assert!(!run.follows(at(3, 4)), "a term went down");
+        assert!(!run.follows(at(1, 3)), "an index is missing");
+        assert!(!Entries::from(vec![entry(1, 5), entry(1, 7)]).follows(at(1, 4)));
+        assert!(Entries::empty().follows(at(9, 9)));
+    }
+}

@@ -1,0 +1,1 @@
+//! Moves Raft messages between nodes over TCP

@@ -1,0 +1,1 @@
+//! A write-ahead log for Raft on files, and its recovery
