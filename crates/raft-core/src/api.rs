@@ -22,7 +22,8 @@ pub enum Input {
     Message(Message),
     /// Append these commands to the log, in this order. Each ticket is resolved by itself.
     Propose(Vec<(Ticket, Arc<[u8]>)>),
-    /// Make a linearizable read possible: resolves to [`Outcome::ReadAt`].
+    /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
+    /// follower asks the leader and keeps asking until the leader changes.
     Read(Ticket),
     /// Every [`Write`] up to this one is durable. Numbers that were never given out, or that were
     /// reported before, are ignored.
@@ -78,6 +79,9 @@ pub struct HardState {
     pub term: Term,
     /// Whom it voted for in that term.
     pub vote: Option<NodeId>,
+    /// How often this node has started. It makes the names that a node gives to its questions
+    /// unique over restarts, so that no answer to an earlier run is taken for one to this run.
+    pub boots: u64,
 }
 
 /// A request for entries that are no longer in memory.

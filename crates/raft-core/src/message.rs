@@ -80,4 +80,16 @@ pub enum Body {
         /// The round of the heartbeat that is answered.
         round: u64,
     },
+    /// A follower asks at which index a linearizable read may be served (thesis §6.4).
+    ReadIndex {
+        /// The follower's own name for this attempt, never used for another.
+        id: u64,
+    },
+    /// The answer to [`Body::ReadIndex`], sent only after the leader proved that it leads.
+    ReadIndexReply {
+        /// As in the question.
+        id: u64,
+        /// The leader's commit index when the question arrived.
+        index: Index,
+    },
 }

@@ -1,0 +1,37 @@
+//! Messages that promise something, held back until what they promise is durable.
+//!
+//! This is where "every action may be carried out the moment it is seen" is made true. Two rules
+//! cover the whole protocol:
+//! 1. No message leaves before the term it speaks in is durable.
+//! 2. No message leaves before the vote or the entries it vouches for are durable.
+//!
+//! A message that is still held when its term ends is dropped: it would arrive in the past.
+
+use alloc::collections::VecDeque;
+
+use crate::message::Message;
+use crate::types::{PersistId, Term};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    /// In the order of the writes they wait for.
+    messages: VecDeque<(PersistId, Message)>,
+}
+
+impl Held {
+    /// Keeps `message` until the write `until` is durable.
+    pub(crate) fn hold(&mut self, until: PersistId, message: Message) {
+        let at = self.messages.iter().rposition(|(id, _)| *id <= until).map_or(0, |at| at + 1);
+        self.messages.insert(at, (until, message));
+    }
+
+    /// The next message that waits for no write after `durable`.
+    pub(crate) fn release(&mut self, durable: PersistId) -> Option<Message> {
+        self.messages.pop_front_if(|(until, _)| *until <= durable).map(|(_, message)| message)
+    }
+
+    /// Drops what was said in another term than `term`.
+    pub(crate) fn forget_other_terms(&mut self, term: Term) {
+        self.messages.retain(|(_, message)| message.term == term);
+    }
+}

@@ -1,0 +1,318 @@
+//! What the core knows of its log: the term of every index, the end of it in memory, and how far
+//! it is durable. It never holds the log as such.
+//!
+//! Invariants, checked by [`Log::assert_valid`] after every step of every test:
+//! 1. `start <= durable <= written <= last`, as indexes.
+//! 2. `term_starts` has the first position of each term after `start`, growing in both.
+//! 3. `cache` is a gapless run that ends at `last`, unless it is empty.
+//! 4. What is not durable is in `cache`.
+//! 5. `pending` grows in id, and its last indexes do not exceed `written`.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::config::{Boot, ClusterConfig};
+use crate::entry::{Entries, Payload};
+use crate::types::{Index, PersistId, Position, Term};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Log {
+    /// The position before the first retained entry.
+    start: Position,
+    /// The first position of every term in the retained log.
+    term_starts: Vec<Position>,
+    last: Position,
+    cache: VecDeque<Chunk>,
+    cached_bytes: usize,
+    /// Everything up to here would survive a loss of power.
+    durable: Index,
+    /// Everything up to here has been handed out in writes.
+    written: Index,
+    /// Writes under way, and the last index that each makes durable.
+    pending: VecDeque<PendingWrite>,
+    /// The founding configuration, then every one in the retained log. Never empty.
+    configs: Vec<(Index, Arc<ClusterConfig>)>,
+}
+
+/// Entries that came into the log together, and what they count in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Chunk {
+    entries: Entries,
+    bytes: usize,
+}
+
+impl Chunk {
+    fn new(entries: Entries) -> Self {
+        Self { bytes: entries.size_bytes(), entries }
+    }
+
+    fn first_index(&self) -> Index {
+        self.entries[0].at.index
+    }
+
+    fn last_index(&self) -> Index {
+        self.entries[self.entries.len() - 1].at.index
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct PendingWrite {
+    id: PersistId,
+    last: Index,
+}
+
+impl Log {
+    /// The log that `boot` describes; the caller has checked that it holds together.
+    pub(crate) fn restore(boot: Boot) -> Self {
+        let mut configs = Vec::with_capacity(1 + boot.configs.len());
+        configs.push((boot.start.index, Arc::new(boot.cluster)));
+        configs.extend(boot.configs);
+        Self {
+            start: boot.start,
+            term_starts: boot.term_starts,
+            last: boot.last,
+            cache: VecDeque::new(),
+            cached_bytes: 0,
+            durable: boot.last.index,
+            written: boot.last.index,
+            pending: VecDeque::new(),
+            configs,
+        }
+    }
+
+    pub(crate) fn start(&self) -> Position {
+        self.start
+    }
+
+    pub(crate) fn last(&self) -> Position {
+        self.last
+    }
+
+    pub(crate) fn durable(&self) -> Index {
+        self.durable
+    }
+
+    pub(crate) fn cached_bytes(&self) -> usize {
+        self.cached_bytes
+    }
+
+    /// The members of the cluster: of the latest configuration in the log, committed or not
+    /// (paper §6: "a server always uses the latest configuration in its log").
+    pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
+        &self.configs[self.configs.len() - 1].1
+    }
+
+    /// The term of the entry at `index`; `None` before the start and after the end.
+    pub(crate) fn term_at(&self, index: Index) -> Option<Term> {
+        if index > self.last.index || index < self.start.index {
+            return None;
+        }
+        let terms_begun = match self.term_starts.last() {
+            Some(latest) if latest.index <= index => self.term_starts.len(),
+            _ => self.term_starts.partition_point(|first| first.index <= index),
+        };
+        match terms_begun {
+            0 => Some(self.start.term),
+            count => Some(self.term_starts[count - 1].term),
+        }
+    }
+
+    /// Whether this log has an entry (or its start) at exactly this position.
+    pub(crate) fn holds(&self, at: Position) -> bool {
+        self.term_at(at.index) == Some(at.term)
+    }
+
+    /// The last position at or before `limit` both in index and in term: the only places at which
+    /// this log can agree with one that has `limit` (the backtracking of paper §5.3).
+    pub(crate) fn last_at_or_before(&self, limit: Position) -> Position {
+        let newer = self.term_starts.partition_point(|first| first.term <= limit.term);
+        let end_of_terms = match self.term_starts.get(newer) {
+            Some(next_term) => next_term.index.prev(),
+            None => self.last.index,
+        };
+        let index = end_of_terms.min(limit.index).max(self.start.index);
+        Position::new(self.term_at(index).unwrap_or(self.start.term), index)
+    }
+
+    /// Appends `entries`, which must follow the last position.
+    pub(crate) fn append(&mut self, entries: Entries) {
+        debug_assert!(entries.follows(self.last), "a gap in the log");
+        for entry in entries.iter() {
+            if entry.at.term > self.last.term {
+                self.term_starts.push(entry.at);
+            }
+            self.last = entry.at;
+            if let Payload::Config(config) = &entry.payload {
+                self.configs.push((entry.at.index, Arc::clone(config)));
+            }
+        }
+        if !entries.is_empty() {
+            let chunk = Chunk::new(entries);
+            self.cached_bytes += chunk.bytes;
+            self.cache.push_back(chunk);
+        }
+    }
+
+    /// Removes the entries from index `from` on, which must lie after the start. Writes under way
+    /// that carry them will be followed by one that replaces them.
+    pub(crate) fn truncate(&mut self, from: Index) {
+        let keep = from.prev();
+        debug_assert!(keep >= self.start.index, "truncation before the start");
+        if keep >= self.last.index {
+            return;
+        }
+        let term = self.term_at(keep).unwrap_or(self.start.term);
+        self.last = Position::new(term, keep);
+        self.term_starts.retain(|first| first.index <= keep);
+        self.configs.retain(|(index, _)| *index <= keep);
+        while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last_index() > keep) {
+            self.cached_bytes -= chunk.bytes;
+            let kept = chunk.entries.ending_before(from);
+            if !kept.is_empty() {
+                let chunk = Chunk::new(kept);
+                self.cached_bytes += chunk.bytes;
+                self.cache.push_back(chunk);
+            }
+        }
+        self.durable = self.durable.min(keep);
+        self.written = self.written.min(keep);
+        for write in &mut self.pending {
+            write.last = write.last.min(keep);
+        }
+    }
+
+    /// The entries that no write carries yet; from now on, write `id` does.
+    pub(crate) fn take_unwritten(&mut self, id: PersistId) -> Entries {
+        let entries = if self.written == self.last.index {
+            Entries::empty()
+        } else {
+            self.cached(self.written.next(), usize::MAX).unwrap_or_default()
+        };
+        self.written = self.last.index;
+        self.pending.push_back(PendingWrite { id, last: self.last.index });
+        entries
+    }
+
+    /// Notes that every write up to `id` is durable.
+    pub(crate) fn persisted(&mut self, id: PersistId) {
+        while let Some(write) = self.pending.pop_front_if(|write| write.id <= id) {
+            self.durable = self.durable.max(write.last);
+        }
+    }
+
+    /// The write under way that makes `index` durable; `None` if it is durable, or not written.
+    pub(crate) fn write_covering(&self, index: Index) -> Option<PersistId> {
+        if index <= self.durable {
+            return None;
+        }
+        self.pending.iter().find(|write| write.last >= index).map(|write| write.id)
+    }
+
+    /// Whether some entries have not been handed out in a write.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        self.written < self.last.index
+    }
+
+    /// The first index that is in memory; one past the end if none is.
+    pub(crate) fn first_cached(&self) -> Index {
+        self.cache.front().map_or(self.last.index.next(), Chunk::first_index)
+    }
+
+    /// Entries from `first` on, up to about `max_bytes` but at least one; `None` if `first` is
+    /// not in memory. Nothing is copied while one chunk has them all.
+    pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
+        let at = self.chunk_of(first)?;
+        let chunk = &self.cache[at];
+        let is_last = at + 1 == self.cache.len();
+        if is_last && chunk.bytes <= max_bytes {
+            return Some(chunk.entries.starting_at(first));
+        }
+        let head = chunk.entries.starting_at(first);
+        let head_bytes = head.size_bytes();
+        if is_last || head_bytes >= max_bytes {
+            return Some(head.slice(0..fitting(head.iter().map(|e| e.size_bytes()), max_bytes)));
+        }
+        let rest = self.cache.range(at + 1..).flat_map(|chunk| chunk.entries.iter());
+        let all = head.iter().chain(rest);
+        let count = fitting(all.clone().map(|e| e.size_bytes()), max_bytes);
+        Some(all.take(count).cloned().collect())
+    }
+
+    /// The run of entries from `first` up to `last` that one chunk holds; `None` if `first` is not
+    /// in memory.
+    pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
+        let chunk = &self.cache[self.chunk_of(first)?];
+        Some(chunk.entries.starting_at(first).ending_before(last.next()))
+    }
+
+    fn chunk_of(&self, index: Index) -> Option<usize> {
+        if index < self.first_cached() || index > self.last.index {
+            return None;
+        }
+        match self.cache.back() {
+            Some(latest) if latest.first_index() <= index => Some(self.cache.len() - 1),
+            _ => Some(self.cache.partition_point(|chunk| chunk.last_index() < index)),
+        }
+    }
+
+    /// Whether these entries, read back from disk, are the ones this log has there.
+    pub(crate) fn agrees_with(&self, entries: &Entries) -> bool {
+        entries.first().is_some_and(|first| entries.follows(first_prev(first.at)))
+            && entries.iter().all(|entry| self.holds(entry.at))
+    }
+
+    /// Forgets the oldest cached entries while the cache is above `budget_bytes`, but none that is
+    /// not durable or lies after `keep_after`.
+    pub(crate) fn evict(&mut self, budget_bytes: usize, keep_after: Index) {
+        let settled = self.durable.min(keep_after);
+        while self.cached_bytes > budget_bytes {
+            match self.cache.pop_front_if(|chunk| chunk.last_index() <= settled) {
+                Some(chunk) => self.cached_bytes -= chunk.bytes,
+                None => break,
+            }
+        }
+    }
+
+    /// Checks the invariants at the head of this file.
+    ///
+    /// # Panics
+    ///
+    /// If one is broken: a mistake of this crate.
+    pub(crate) fn assert_valid(&self) {
+        assert!(self.start.index <= self.durable, "the start is durable");
+        assert!(self.durable <= self.written && self.written <= self.last.index);
+        let mut latest = self.start;
+        for first in &self.term_starts {
+            assert!(first.term > latest.term && first.index > latest.index, "terms grow");
+            latest = *first;
+        }
+        assert!(latest.index <= self.last.index && latest.term == self.last.term);
+        let mut prev = self.first_cached().prev();
+        for chunk in &self.cache {
+            assert!(chunk.first_index() == prev.next(), "the cache has a gap");
+            assert!(chunk.entries.iter().all(|entry| self.holds(entry.at)));
+            prev = chunk.last_index();
+        }
+        assert!(prev == self.last.index, "the cache ends with the log");
+        assert!(self.first_cached() <= self.durable.next(), "only memory has what is not durable");
+        assert!(self.cached_bytes == self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>());
+        assert!(self.pending.iter().all(|write| write.last <= self.written));
+        assert!(self.pending.iter().is_sorted_by(|a, b| a.id < b.id));
+    }
+}
+
+/// A position that `first` may follow.
+fn first_prev(first: Position) -> Position {
+    Position::new(first.term, first.index.prev())
+}
+
+/// How many of the sizes fit into `max_bytes`, but at least one.
+fn fitting(sizes: impl Iterator<Item = usize>, max_bytes: usize) -> usize {
+    let mut total = 0_usize;
+    let fit = sizes.take_while(|size| {
+        total = total.saturating_add(*size);
+        total <= max_bytes
+    });
+    fit.count().max(1)
+}
