@@ -142,8 +142,8 @@ pub enum Rejection {
         /// Who leads, as far as this node knows.
         leader: Option<NodeId>,
     },
-    /// The leader has as much uncommitted as it may hold
-    /// ([`Limits::max_uncommitted_bytes`](crate::Limits)). Try later.
+    /// As much is pending as may be ([`Limits::max_uncommitted_bytes`](crate::Limits::max_uncommitted_bytes),
+    /// [`Limits::max_pending_reads`](crate::Limits::max_pending_reads)). Try later.
     Busy,
     /// The proposal alone is larger than what one message may carry.
     TooLarge {
@@ -239,7 +239,7 @@ pub enum VoteAnswer {
 pub enum DropReason {
     /// It is addressed to another node, or claims to come from this one.
     WrongAddress,
-    /// Its sender is not a member of the cluster.
+    /// It answers a question, but its sender is not a member of the cluster.
     UnknownSender,
     /// Its entries do not follow each other, or `prev`, or are of a term above its own.
     MalformedEntries,

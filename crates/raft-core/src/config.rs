@@ -43,6 +43,9 @@ pub struct Limits {
     /// The most a leader holds uncommitted; beyond it proposals are rejected as
     /// [`Busy`](crate::Rejection::Busy). One proposal is always taken.
     pub max_uncommitted_bytes: usize,
+    /// The most reads that wait for their outcome; beyond it they are rejected as
+    /// [`Busy`](crate::Rejection::Busy).
+    pub max_pending_reads: usize,
     /// How much of the log's end stays in memory. Entries that are not yet durable or not yet
     /// handed out for applying stay in any case.
     pub max_cached_bytes: usize,
@@ -55,6 +58,7 @@ impl Default for Limits {
             max_inflight_messages: 128,
             max_inflight_bytes: 8 << 20,
             max_uncommitted_bytes: 64 << 20,
+            max_pending_reads: 1 << 16,
             max_cached_bytes: 8 << 20,
         }
     }
@@ -85,10 +89,7 @@ impl Config {
         }
         if self.heartbeat_interval >= min / 2 {
             let heartbeat = self.heartbeat_interval;
-            return Err(ConfigError::HeartbeatTooSlow {
-                heartbeat,
-                election_timeout_min: min,
-            });
+            return Err(ConfigError::HeartbeatTooSlow { heartbeat, election_timeout_min: min });
         }
         if min >= max {
             return Err(ConfigError::EmptyElectionRange { min, max });
@@ -99,6 +100,7 @@ impl Config {
             ("max_inflight_messages", limits.max_inflight_messages),
             ("max_inflight_bytes", limits.max_inflight_bytes),
             ("max_uncommitted_bytes", limits.max_uncommitted_bytes),
+            ("max_pending_reads", limits.max_pending_reads),
         ];
         match sizes.iter().find(|(_, size)| *size == 0) {
             Some((name, _)) => Err(ConfigError::ZeroLimit { name }),
@@ -137,10 +139,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroHeartbeat => write!(f, "the heartbeat interval is zero: give it a duration"),
-            Self::HeartbeatTooSlow {
-                heartbeat,
-                election_timeout_min,
-            } => write!(
+            Self::HeartbeatTooSlow { heartbeat, election_timeout_min } => write!(
                 f,
                 "the heartbeat interval ({heartbeat:?}) must be below half of the minimum election \
                  timeout ({election_timeout_min:?}), or followers campaign against a live leader"
@@ -172,11 +171,7 @@ pub struct ClusterConfig {
 impl ClusterConfig {
     /// A cluster of these voters, with no change under way.
     pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
-        Self {
-            voters: voters.into_iter().collect(),
-            outgoing: None,
-            learners: BTreeSet::new(),
-        }
+        Self { voters: voters.into_iter().collect(), outgoing: None, learners: BTreeSet::new() }
     }
 
     /// Whether this node votes.
@@ -191,11 +186,7 @@ impl ClusterConfig {
 
     /// Every member once, in order.
     pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let old = self
-            .outgoing
-            .iter()
-            .flatten()
-            .filter(|id| !self.voters.contains(id));
+        let old = self.outgoing.iter().flatten().filter(|id| !self.voters.contains(id));
         let learners = self.learners.iter().filter(|id| !self.is_voter(**id));
         self.voters.iter().chain(old).chain(learners).copied()
     }

@@ -72,15 +72,9 @@ impl Entries {
     /// If `range` reaches beyond this run.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-        assert!(
-            range.start <= range.end && range.end <= self.len(),
-            "slice within the run"
-        );
+        assert!(range.start <= range.end && range.end <= self.len(), "slice within the run");
         let start = self.range.start + range.start;
-        Self {
-            batch: Arc::clone(&self.batch),
-            range: start..start + range.len(),
-        }
+        Self { batch: Arc::clone(&self.batch), range: start..start + range.len() }
     }
 
     /// Where the last entry is; `None` if there is none.
@@ -137,20 +131,14 @@ impl Deref for Entries {
 
 impl From<Vec<Entry>> for Entries {
     fn from(entries: Vec<Entry>) -> Self {
-        Self {
-            range: 0..entries.len(),
-            batch: Arc::from(entries),
-        }
+        Self { range: 0..entries.len(), batch: Arc::from(entries) }
     }
 }
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
         let batch: Arc<[Entry]> = entries.into_iter().collect();
-        Self {
-            range: 0..batch.len(),
-            batch,
-        }
+        Self { range: 0..batch.len(), batch }
     }
 }
 
@@ -188,10 +176,7 @@ mod tests {
     use crate::types::Term;
 
     fn entry(term: u64, index: u64) -> Entry {
-        Entry {
-            at: Position::new(Term::new(term), Index::new(index)),
-            payload: Payload::Noop,
-        }
+        Entry { at: Position::new(Term::new(term), Index::new(index)), payload: Payload::Noop }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::types::{PersistId, Term};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,5 +33,14 @@ impl Held {
     /// Drops what was said in another term than `term`.
     pub(crate) fn forget_other_terms(&mut self, term: Term) {
         self.messages.retain(|(_, message)| message.term == term);
+    }
+
+    /// Whether everything held was said in `term`, or asks for a vote in the next.
+    pub(crate) fn is_all_of(&self, term: Term) -> bool {
+        self.messages.iter().all(|(_, message)| {
+            let is_pre_vote =
+                matches!(message.body, Body::PreVote { .. } | Body::PreVoteReply { .. });
+            message.term == term || is_pre_vote
+        })
     }
 }

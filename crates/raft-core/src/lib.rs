@@ -5,8 +5,21 @@ extern crate alloc;
 
 mod api;
 mod config;
+mod election;
 mod entry;
+mod held;
+pub mod invariants;
+mod log;
 mod message;
+mod node;
+mod progress;
+mod quorum;
+mod read_index;
+mod reads;
+mod receive;
+mod replication;
+mod rng;
+mod role;
 mod status;
 mod types;
 
@@ -17,5 +30,6 @@ pub use api::{
 pub use config::{Boot, BootError, ClusterConfig, Config, ConfigError, Limits};
 pub use entry::{Entries, Entry, Payload};
 pub use message::{Body, Message};
+pub use node::Raft;
 pub use status::{PeerStatus, RoleKind, Status};
 pub use types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};

@@ -1,7 +1,7 @@
 //! What the core knows of its log: the term of every index, the end of it in memory, and how far
 //! it is durable. It never holds the log as such.
 //!
-//! Invariants, checked by [`Log::assert_valid`] after every step of every test:
+//! Invariants, checked by [`Log::check`] after every step of every test:
 //! 1. `start <= durable <= written <= last`, as indexes.
 //! 2. `term_starts` has the first position of each term after `start`, growing in both.
 //! 3. `cache` is a gapless run that ends at `last`, unless it is empty.
@@ -13,14 +13,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::config::{Boot, ClusterConfig};
-use crate::entry::{Entries, Payload};
+use crate::entry::{Entries, Entry, Payload};
+use crate::invariants::rule;
 use crate::types::{Index, PersistId, Position, Term};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     /// The position before the first retained entry.
     start: Position,
-    /// The first position of every term in the retained log.
+    /// The first position of every term that began after the start.
     term_starts: Vec<Position>,
     last: Position,
     cache: VecDeque<Chunk>,
@@ -68,9 +69,11 @@ impl Log {
         let mut configs = Vec::with_capacity(1 + boot.configs.len());
         configs.push((boot.start.index, Arc::new(boot.cluster)));
         configs.extend(boot.configs);
+        let mut term_starts = boot.term_starts;
+        term_starts.retain(|first| first.term > boot.start.term);
         Self {
             start: boot.start,
-            term_starts: boot.term_starts,
+            term_starts,
             last: boot.last,
             cache: VecDeque::new(),
             cached_bytes: 0,
@@ -209,6 +212,11 @@ impl Log {
         self.pending.iter().find(|write| write.last >= index).map(|write| write.id)
     }
 
+    /// Whether the entry at `index` has been handed out in a write.
+    pub(crate) fn is_written(&self, index: Index) -> bool {
+        index <= self.written
+    }
+
     /// Whether some entries have not been handed out in a write.
     pub(crate) fn has_unwritten(&self) -> bool {
         self.written < self.last.index
@@ -231,11 +239,11 @@ impl Log {
         let head = chunk.entries.starting_at(first);
         let head_bytes = head.size_bytes();
         if is_last || head_bytes >= max_bytes {
-            return Some(head.slice(0..fitting(head.iter().map(|e| e.size_bytes()), max_bytes)));
+            return Some(head.slice(0..fitting(head.iter().map(Entry::size_bytes), max_bytes)));
         }
         let rest = self.cache.range(at + 1..).flat_map(|chunk| chunk.entries.iter());
         let all = head.iter().chain(rest);
-        let count = fitting(all.clone().map(|e| e.size_bytes()), max_bytes);
+        let count = fitting(all.clone().map(Entry::size_bytes), max_bytes);
         Some(all.take(count).cloned().collect())
     }
 
@@ -275,30 +283,31 @@ impl Log {
     }
 
     /// Checks the invariants at the head of this file.
-    ///
-    /// # Panics
-    ///
-    /// If one is broken: a mistake of this crate.
-    pub(crate) fn assert_valid(&self) {
-        assert!(self.start.index <= self.durable, "the start is durable");
-        assert!(self.durable <= self.written && self.written <= self.last.index);
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        rule(self.start.index <= self.durable, "the start of the log is durable")?;
+        rule(self.durable <= self.written, "what is durable was written")?;
+        rule(self.written <= self.last.index, "what was written is in the log")?;
         let mut latest = self.start;
         for first in &self.term_starts {
-            assert!(first.term > latest.term && first.index > latest.index, "terms grow");
+            let grows = first.term > latest.term && first.index > latest.index;
+            rule(grows, "terms and indexes grow along the log")?;
             latest = *first;
         }
-        assert!(latest.index <= self.last.index && latest.term == self.last.term);
+        rule(latest.term == self.last.term, "the last entry is of the last term")?;
         let mut prev = self.first_cached().prev();
         for chunk in &self.cache {
-            assert!(chunk.first_index() == prev.next(), "the cache has a gap");
-            assert!(chunk.entries.iter().all(|entry| self.holds(entry.at)));
+            rule(chunk.first_index() == prev.next(), "the cache has no gap")?;
+            let holds = chunk.entries.iter().all(|entry| self.holds(entry.at));
+            rule(holds, "the cache and the terms agree")?;
             prev = chunk.last_index();
         }
-        assert!(prev == self.last.index, "the cache ends with the log");
-        assert!(self.first_cached() <= self.durable.next(), "only memory has what is not durable");
-        assert!(self.cached_bytes == self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>());
-        assert!(self.pending.iter().all(|write| write.last <= self.written));
-        assert!(self.pending.iter().is_sorted_by(|a, b| a.id < b.id));
+        rule(prev == self.last.index, "the cache ends with the log")?;
+        rule(self.first_cached() <= self.durable.next(), "what is not durable is in memory")?;
+        let bytes = self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>();
+        rule(bytes == self.cached_bytes, "the size of the cache adds up")?;
+        let is_written = self.pending.iter().all(|write| write.last <= self.written);
+        rule(is_written, "a write under way ends within what was written")?;
+        rule(self.pending.iter().is_sorted_by(|a, b| a.id < b.id), "writes are in order")
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a leader knows of one follower's log, and what is in flight to it.
 //!
-//! Invariants, checked by [`Progress::assert_valid`]:
+//! Invariants, checked by [`Progress::check`]:
 //! 1. `matched < next`: what is known to be there is not sent again.
 //! 2. Everything in flight lies before `next`; its sizes add up.
 //! 3. `matched` never goes down within a term.
@@ -8,6 +8,7 @@
 use alloc::collections::VecDeque;
 
 use crate::config::Limits;
+use crate::invariants::rule;
 use crate::types::{Index, NodeId, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -159,18 +160,15 @@ impl Progress {
     }
 
     /// Checks the invariants at the head of this file.
-    ///
-    /// # Panics
-    ///
-    /// If one is broken: a mistake of this crate.
-    pub(crate) fn assert_valid(&self) {
-        assert!(self.matched < self.next, "{}: matched reaches next", self.id);
-        if let Mode::Replicate(inflight) = &self.mode {
-            let bytes: usize = inflight.appends.iter().map(|(_, bytes)| bytes).sum();
-            assert!(bytes == inflight.bytes, "{}: bytes in flight leak", self.id);
-            let is_ahead = inflight.appends.back().is_some_and(|(last, _)| *last >= self.next);
-            assert!(!is_ahead, "{}: in flight beyond next", self.id);
-        }
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        rule(self.matched < self.next, "what matched is not sent again")?;
+        let Mode::Replicate(inflight) = &self.mode else {
+            return Ok(());
+        };
+        let bytes: usize = inflight.appends.iter().map(|(_, bytes)| bytes).sum();
+        rule(bytes == inflight.bytes, "the bytes in flight add up")?;
+        let is_ahead = inflight.appends.back().is_some_and(|(last, _)| *last >= self.next);
+        rule(!is_ahead, "what is in flight lies before next")
     }
 }
 
@@ -192,10 +190,14 @@ mod tests {
 
     #[test]
     fn the_window_is_bounded_by_messages_and_by_bytes_and_never_leaks() {
-        let limits = Limits { max_inflight_messages: 2, max_inflight_bytes: 100, ..Limits::default() };
+        let limits =
+            Limits { max_inflight_messages: 2, max_inflight_bytes: 100, ..Limits::default() };
         let mut progress = replicating(&limits);
         progress.sent(index(11), 500, 0);
-        assert!(!progress.may_send(&limits), "one message above the byte bound is all there may be");
+        assert!(
+            !progress.may_send(&limits),
+            "one message above the byte bound is all there may be"
+        );
         progress.acknowledged(index(11));
         progress.sent(index(12), 10, 0);
         progress.sent(index(13), 10, 0);
@@ -203,7 +205,7 @@ mod tests {
         progress.acknowledged(index(13));
         assert_eq!(progress.inflight_messages(), 0, "one acknowledgement covers both");
         assert!(progress.may_send(&limits));
-        progress.assert_valid();
+        progress.check().unwrap();
     }
 
     #[test]
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(progress.next, index(11), "never at or below what matched");
         assert!(!progress.is_rejection_current(index(11)), "another probe than the one under way");
         assert!(progress.is_rejection_current(index(10)));
-        progress.assert_valid();
+        progress.check().unwrap();
     }
 
     #[test]

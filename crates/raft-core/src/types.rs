@@ -128,10 +128,7 @@ pub struct Position {
 
 impl Position {
     /// The origin: before the first entry of every log.
-    pub const ORIGIN: Self = Self {
-        term: Term::ZERO,
-        index: Index::ZERO,
-    };
+    pub const ORIGIN: Self = Self { term: Term::ZERO, index: Index::ZERO };
 
     /// The position of the entry at `index` that was made in `term`.
     pub const fn new(term: Term, index: Index) -> Self {

@@ -29,9 +29,7 @@ pub fn encode(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), CodecErro
     let start = out.len();
     encode_into_std_write(value, out, CONFIG).map_err(|error| CodecError(error.to_string()))?;
     if out.len() - start > MAX_METADATA_BYTES {
-        return Err(CodecError(format!(
-            "metadata above its limit of {MAX_METADATA_BYTES} bytes"
-        )));
+        return Err(CodecError(format!("metadata above its limit of {MAX_METADATA_BYTES} bytes")));
     }
     Ok(())
 }

@@ -87,13 +87,7 @@ const BUSY_BYTES: usize = 64 << 10;
 impl FrameReader {
     /// A reader for frames whose body has at most `max_body_bytes`.
     pub fn new(max_body_bytes: usize) -> Self {
-        Self {
-            max_body_bytes,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            was_full: false,
-        }
+        Self { max_body_bytes, buffer: Vec::new(), start: 0, end: 0, was_full: false }
     }
 
     /// Changes the limit for the frames to come, as after a handshake.
@@ -134,10 +128,7 @@ impl FrameReader {
         }
         let length = announced as usize;
         if length > self.max_body_bytes {
-            return Err(FrameError::TooLarge {
-                announced,
-                limit: self.max_body_bytes,
-            });
+            return Err(FrameError::TooLarge { announced, limit: self.max_body_bytes });
         }
         if self.arrived().len() < HEADER_BYTES + length {
             return Ok(None);
@@ -154,6 +145,11 @@ impl FrameReader {
     /// Whether a part of a frame is waiting for the rest.
     pub fn has_partial(&self) -> bool {
         self.start < self.end
+    }
+
+    /// How much memory the buffer takes now, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     fn arrived(&self) -> &[u8] {
@@ -198,10 +194,7 @@ impl fmt::Display for FrameError {
         match self {
             Self::NotAFrame => write!(f, "not a frame of this protocol"),
             Self::TooLarge { announced, limit } => {
-                write!(
-                    f,
-                    "a frame of {announced} bytes, above the limit of {limit}"
-                )
+                write!(f, "a frame of {announced} bytes, above the limit of {limit}")
             }
             Self::BadChecksum => write!(f, "a frame whose checksum does not match"),
         }

@@ -1,0 +1,209 @@
+//! Leader election (paper §5.2, §5.4.1), with pre-votes (thesis §9.6) and check-quorum (§6.2).
+//!
+//! A node that hears of no leader first asks whether it *could* win. Only a majority of yes makes
+//! it campaign: a node that is cut off keeps its term, and disturbs nobody when it comes back.
+//!
+//! The candidate's own vote counts like any other: when it is durable. Its requests wait for the
+//! same write, because they speak of a log whose end must not vanish in a crash after others
+//! voted for it.
+
+use alloc::vec::Vec;
+
+use crate::api::{Action, Event, VoteAnswer};
+use crate::entry::{Entry, Payload};
+use crate::message::Body;
+use crate::node::Raft;
+use crate::progress::Progress;
+use crate::quorum::{self, Tally};
+use crate::reads::LeaderReads;
+use crate::role::{Candidate, Leader, Role, Uncommitted, Votes};
+use crate::types::{NodeId, Position, Term};
+
+impl Raft {
+    /// Time has passed.
+    pub(crate) fn on_wake(&mut self, out: &mut Vec<Action>) {
+        match &self.role {
+            Role::Leader(leader) if self.now >= leader.heartbeat_at => self.on_heartbeat_due(out),
+            Role::Leader(_) => {}
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
+                if self.now >= self.election_at {
+                    self.on_election_timeout(out);
+                } else {
+                    self.ask_for_read_again(out);
+                }
+            }
+        }
+    }
+
+    fn on_heartbeat_due(&mut self, out: &mut Vec<Action>) {
+        if self.has_lost_quorum() {
+            let term = self.term();
+            out.push(Action::Trace(Event::QuorumLost { term }));
+            return self.become_follower(term, None, out);
+        }
+        self.broadcast_heartbeat(out);
+    }
+
+    /// Check-quorum: whether no majority was heard of for a whole election timeout. The others may
+    /// have elected another leader by then.
+    fn has_lost_quorum(&self) -> bool {
+        let Role::Leader(leader) = &self.role else {
+            return false;
+        };
+        let heard_at = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+            Some(peer) => peer.heard_at,
+            None if id == self.config.id => self.now,
+            None => crate::types::Time::ZERO,
+        });
+        self.now.since(heard_at) > self.config.election_timeout_max
+    }
+
+    fn on_election_timeout(&mut self, out: &mut Vec<Action>) {
+        self.reset_election_timer();
+        if !self.log.cluster().is_voter(self.config.id) {
+            return;
+        }
+        let next_term = self.term().next();
+        out.push(Action::Trace(Event::ElectionTimeout { next_term }));
+        let votes = Votes::from([(self.config.id, true)]);
+        self.change_role(Role::PreCandidate(votes), None, out);
+        let last = self.log.last();
+        for peer in self.other_voters() {
+            self.send_in_term(next_term, peer, Body::PreVote { last }, out);
+        }
+        self.count_pre_votes(out);
+    }
+
+    fn other_voters(&self) -> Vec<NodeId> {
+        let cluster = self.log.cluster();
+        let others = cluster.members().filter(|id| *id != self.config.id);
+        others.filter(|id| cluster.is_voter(*id)).collect()
+    }
+
+    pub(crate) fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: Position,
+        out: &mut Vec<Action>,
+    ) {
+        let answer = if term <= self.term() {
+            VoteAnswer::OldTerm
+        } else if self.hears_from_leader() {
+            VoteAnswer::LeaderAlive
+        } else if last < self.log.last() {
+            VoteAnswer::LogBehind
+        } else {
+            VoteAnswer::Granted
+        };
+        out.push(Action::Trace(Event::VoteAsked { candidate: from, term, pre: true, answer }));
+        let granted = answer == VoteAnswer::Granted;
+        // A refusal carries our own term, so that a node that is behind learns of it.
+        let term = if granted { term } else { self.term() };
+        self.send_in_term(term, from, Body::PreVoteReply { granted }, out);
+    }
+
+    pub(crate) fn on_pre_vote_granted(&mut self, from: NodeId, term: Term, out: &mut Vec<Action>) {
+        if self.is_next_term(term) {
+            self.record_pre_vote(from, true, out);
+        }
+    }
+
+    pub(crate) fn on_pre_vote_refused(&mut self, from: NodeId, out: &mut Vec<Action>) {
+        self.record_pre_vote(from, false, out);
+    }
+
+    fn record_pre_vote(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {
+        if let Role::PreCandidate(votes) = &mut self.role {
+            votes.insert(from, granted);
+            self.count_pre_votes(out);
+        }
+    }
+
+    fn count_pre_votes(&mut self, out: &mut Vec<Action>) {
+        let Role::PreCandidate(votes) = &self.role else {
+            return;
+        };
+        match quorum::tally(self.log.cluster(), |id| votes.get(&id).copied()) {
+            Tally::Won => self.campaign(out),
+            Tally::Lost => self.become_follower(self.term(), None, out),
+            Tally::Open => {}
+        }
+    }
+
+    /// Enters the next term as a candidate. The requests leave once term and vote are durable.
+    fn campaign(&mut self, out: &mut Vec<Action>) {
+        let term = self.term().next();
+        if term.next() == term {
+            return;
+        }
+        self.reset_election_timer();
+        self.set_hard_state(term, Some(self.config.id));
+        let candidate = Candidate { votes: Votes::new(), vote_write: self.writes.upcoming() };
+        self.change_role(Role::Candidate(candidate), None, out);
+        out.push(Action::Trace(Event::Campaign { term }));
+        let last = self.log.last();
+        for peer in self.other_voters() {
+            self.send(peer, Body::Vote { last }, out);
+        }
+    }
+
+    /// The candidate's own vote became durable.
+    pub(crate) fn count_own_vote(&mut self, out: &mut Vec<Action>) {
+        self.on_vote_reply(self.config.id, true, out);
+    }
+
+    pub(crate) fn on_vote(&mut self, from: NodeId, last: Position, out: &mut Vec<Action>) {
+        let answer = if self.hard_state.vote.is_some_and(|vote| vote != from) {
+            VoteAnswer::AlreadyVoted
+        } else if last < self.log.last() {
+            VoteAnswer::LogBehind
+        } else if self.role.leader(self.config.id).is_some() {
+            // Somebody won this term already: a vote would only delay the next election.
+            VoteAnswer::LeaderAlive
+        } else {
+            VoteAnswer::Granted
+        };
+        let term = self.term();
+        out.push(Action::Trace(Event::VoteAsked { candidate: from, term, pre: false, answer }));
+        let granted = answer == VoteAnswer::Granted;
+        if granted {
+            if self.hard_state.vote.is_none() {
+                self.set_hard_state(term, Some(from));
+            }
+            self.reset_election_timer();
+        }
+        self.send(from, Body::VoteReply { granted }, out);
+    }
+
+    pub(crate) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {
+        let Role::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        candidate.votes.insert(from, granted);
+        let votes = &candidate.votes;
+        match quorum::tally(self.log.cluster(), |id| votes.get(&id).copied()) {
+            Tally::Won => self.become_leader(out),
+            Tally::Lost => self.become_follower(self.term(), None, out),
+            Tally::Open => {}
+        }
+    }
+
+    fn become_leader(&mut self, out: &mut Vec<Action>) {
+        let (term, last) = (self.term(), self.log.last().index);
+        out.push(Action::Trace(Event::Elected { term }));
+        let others = self.log.cluster().members().filter(|id| *id != self.config.id);
+        let leader = Leader {
+            peers: others.map(|id| Progress::new(id, last, self.now)).collect(),
+            heartbeat_at: self.now + self.config.heartbeat_interval,
+            round: 0,
+            proven_round: 0,
+            reads: LeaderReads::default(),
+            uncommitted: Uncommitted::default(),
+        };
+        self.change_role(Role::Leader(leader), Some(self.config.id), out);
+        // Entries of earlier terms are committed only together with one of this term (§5.4.2).
+        let at = Position::new(term, last.next());
+        self.append_as_leader([Entry { at, payload: Payload::Noop }].into_iter().collect(), out);
+    }
+}

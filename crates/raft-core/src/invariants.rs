@@ -1,0 +1,94 @@
+//! Every rule that ties the fields of a node to each other, and each state to the one before.
+//!
+//! Tests and simulations run [`check`] after every step. The rules are those of paper figure 3
+//! that one node can see by itself, and the bookkeeping that they rest on:
+//!
+//! 1. Term, commit index, handed-out index and the number of writes never go down.
+//! 2. A vote is not changed within its term (Election Safety).
+//! 3. A leader only appends to its log (Leader Append-Only).
+//! 4. What is committed stays as it is (State Machine Safety).
+//! 5. Nothing is handed out that is not committed and durable here.
+//! 6. A leader voted for itself, and its log ends in its own term.
+//! 7. No message waits in the name of a term that is over.
+//! 8. Open proposals lie in the log, uncommitted, in order.
+//! 9. The invariants of the log and of each follower's progress hold.
+
+use core::fmt;
+
+use crate::node::Raft;
+use crate::role::Role;
+
+/// A broken rule: a mistake in this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule, as a sentence that does not hold.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this does not hold: {}", self.rule)
+    }
+}
+
+impl core::error::Error for Violation {}
+
+/// Checks all rules for a node that took one step, from `before` to `after`.
+///
+/// # Errors
+///
+/// The first rule that does not hold.
+pub fn check(before: &Raft, after: &Raft) -> Result<(), Violation> {
+    let state = check_state(after);
+    state.and_then(|()| check_step(before, after)).map_err(|rule| Violation { rule })
+}
+
+pub(crate) fn rule(holds: bool, rule: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(rule) }
+}
+
+fn check_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
+    rule(after.term() >= before.term(), "the term never goes down")?;
+    rule(after.commit >= before.commit, "the commit index never goes down")?;
+    rule(after.handed_out >= before.handed_out, "nothing is handed out twice")?;
+    rule(after.writes.upcoming() >= before.writes.upcoming(), "writes are numbered upwards")?;
+    let is_same_term = after.term() == before.term();
+    let vote_stays =
+        before.hard_state.vote.is_none() || after.hard_state.vote == before.hard_state.vote;
+    rule(!is_same_term || vote_stays, "a vote is not changed within its term")?;
+    let led_through = matches!((&before.role, &after.role), (Role::Leader(_), Role::Leader(_)));
+    let appends = after.log.holds(before.log.last());
+    rule(!led_through || !is_same_term || appends, "a leader only appends to its log")?;
+    let committed = before.commit.max(after.log.start().index);
+    let stays =
+        before.log.term_at(committed).is_none_or(|term| after.log.term_at(committed) == Some(term));
+    rule(stays, "what is committed stays as it is")
+}
+
+fn check_state(raft: &Raft) -> Result<(), &'static str> {
+    raft.log.check()?;
+    let last = raft.log.last();
+    rule(raft.commit <= last.index, "what is committed is in the log")?;
+    rule(raft.handed_out <= raft.commit, "what is handed out is committed")?;
+    rule(raft.handed_out <= raft.log.durable(), "what is handed out is durable here")?;
+    rule(last.term <= raft.term(), "no entry is of a later term than the node")?;
+    rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
+    let mut latest = raft.commit;
+    for (at, _) in &raft.proposals {
+        rule(at.index > latest && raft.log.holds(*at), "open proposals are open, and in order")?;
+        latest = at.index;
+    }
+    rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
+    let Role::Leader(leader) = &raft.role else {
+        return Ok(());
+    };
+    rule(raft.hard_state.vote == Some(raft.config.id), "a leader voted for itself")?;
+    rule(last.term == raft.term(), "a leader's log ends in its own term")?;
+    rule(leader.proven_round <= leader.round, "no round is answered before it was sent")?;
+    for peer in &leader.peers {
+        peer.check()?;
+        rule(peer.matched <= last.index, "nobody holds what the leader does not")?;
+        rule(peer.next <= last.index.next(), "nothing beyond the log is sent")?;
+    }
+    Ok(())
+}

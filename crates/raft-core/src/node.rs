@@ -1,0 +1,451 @@
+//! The node: its state, its one entry point [`Raft::step`], and the ends of each step.
+//!
+//! A step looks at one input and lets the modules named after the paper's sections work on it
+//! (`election`, `replication`, `reads`). Whatever the input was, the step ends the same way
+//! ([`Raft::finish_step`]): what became ready is handed out, and everything that must become
+//! durable leaves in one write.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::api::{
+    Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadPurpose, Rejection,
+    RoleChange, Write,
+};
+use crate::config::{Boot, BootError, ClusterConfig, Config};
+use crate::entry::Entries;
+use crate::held::Held;
+use crate::log::Log;
+use crate::message::{Body, Message};
+use crate::reads::FollowerReads;
+use crate::rng::Rng;
+use crate::role::{Follower, Role};
+use crate::status::{PeerStatus, Status};
+use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
+
+/// One member of a Raft cluster, as a state machine without I/O.
+///
+/// See the crate's documentation for how to drive it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Raft {
+    pub(crate) config: Config,
+    rng: Rng,
+    pub(crate) now: Time,
+    pub(crate) hard_state: HardState,
+    pub(crate) log: Log,
+    pub(crate) role: Role,
+    pub(crate) commit: Index,
+    /// Everything up to here has come out in an [`Action::Apply`].
+    pub(crate) handed_out: Index,
+    /// When a node that does not lead starts an election.
+    pub(crate) election_at: Time,
+    /// Proposals of this node whose fate is open, in the order of the log.
+    pub(crate) proposals: VecDeque<(Position, Ticket)>,
+    /// Reads that may be answered once everything up to their index has been handed out.
+    pub(crate) ready_reads: VecDeque<(Index, Ticket)>,
+    /// How many questions about reads this node has asked since it started.
+    pub(crate) read_attempts: u64,
+    pub(crate) held: Held,
+    pub(crate) writes: Writes,
+    /// Entries to be applied are being read back, or are to be asked for again at that time.
+    apply_read: ApplyRead,
+    announced: RoleChange,
+    dropped_messages: u64,
+}
+
+/// The numbers of writes, and which of them matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Writes {
+    /// The latest one given out.
+    last: PersistId,
+    /// The latest one that is durable.
+    durable: PersistId,
+    /// The latest one that changed term, vote or boots.
+    hard_state: PersistId,
+    /// Whether one of those changed since.
+    is_hard_state_new: bool,
+}
+
+impl Writes {
+    /// The number of the write that the current step gives out if it changes anything.
+    pub(crate) fn upcoming(&self) -> PersistId {
+        self.last.next()
+    }
+
+    /// The write after which the current term and vote are durable; `None` if they are.
+    pub(crate) fn hard_state_pending(&self) -> Option<PersistId> {
+        if self.is_hard_state_new {
+            Some(self.upcoming())
+        } else {
+            Some(self.hard_state).filter(|id| *id > self.durable)
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ApplyRead {
+    Idle,
+    UnderWay,
+    RetryAt(Time),
+}
+
+impl Raft {
+    /// A node that starts, or starts again, with what its disk held.
+    ///
+    /// Call [`Raft::step`] with [`Input::Wake`] right after: it brings the first actions.
+    ///
+    /// # Errors
+    ///
+    /// If `config` is not valid, if this node is not a member, or if the parts of `boot`
+    /// contradict each other.
+    pub fn restore(config: Config, boot: Boot, now: Time) -> Result<Self, BootError> {
+        config.validate()?;
+        check_boot(&config, &boot)?;
+        let hard_state = HardState { boots: boot.hard_state.boots + 1, ..boot.hard_state };
+        let role = Role::Follower(Follower::default());
+        let announced =
+            RoleChange { role: role.kind(), term: hard_state.term, leader: role.leader(config.id) };
+        let mut raft = Self {
+            rng: Rng::new(config.seed),
+            now,
+            hard_state,
+            commit: boot.commit.max(boot.applied),
+            handed_out: boot.applied,
+            election_at: now,
+            role,
+            log: Log::restore(boot),
+            proposals: VecDeque::new(),
+            ready_reads: VecDeque::new(),
+            read_attempts: 0,
+            held: Held::default(),
+            writes: Writes { is_hard_state_new: true, ..Writes::default() },
+            apply_read: ApplyRead::Idle,
+            announced,
+            dropped_messages: 0,
+            config,
+        };
+        if !raft.is_only_voter() {
+            raft.reset_election_timer();
+        }
+        Ok(raft)
+    }
+
+    /// Takes in one event and adds to `out` what is to be done about it. It cannot fail: what it
+    /// cannot use, it drops.
+    ///
+    /// A `now` before the latest one seen counts as that.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Wake => self.on_wake(out),
+            Input::Message(message) => self.on_message(message, out),
+            Input::Propose(proposals) => self.on_propose(proposals, out),
+            Input::Read(ticket) => self.on_read(ticket, out),
+            Input::Persisted(id) => self.on_persisted(id, out),
+            Input::LogRead(read) => self.on_log_read(read, out),
+            Input::Unreachable(peer) => self.on_unreachable(peer),
+        }
+        self.finish_step(out);
+    }
+
+    /// When [`Input::Wake`] is due at the latest.
+    pub fn deadline(&self) -> Time {
+        if self.writes.is_hard_state_new || self.log.has_unwritten() {
+            return self.now;
+        }
+        let role = match &self.role {
+            Role::Leader(leader) => leader.heartbeat_at,
+            Role::Follower(follower) => match follower.reads.asked_at() {
+                Some(asked_at) => self.election_at.min(asked_at + self.read_patience()),
+                None => self.election_at,
+            },
+            Role::PreCandidate(_) | Role::Candidate(_) => self.election_at,
+        };
+        match self.apply_read {
+            ApplyRead::RetryAt(at) => role.min(at),
+            ApplyRead::Idle | ApplyRead::UnderWay => role,
+        }
+    }
+
+    /// What this node knows of itself.
+    pub fn status(&self) -> Status {
+        let (peers, leader_reads) = match &self.role {
+            Role::Leader(leader) => (&leader.peers[..], leader.reads.len()),
+            Role::Follower(follower) => (&[][..], follower.reads.len()),
+            Role::PreCandidate(_) | Role::Candidate(_) => (&[][..], 0),
+        };
+        let peer = |progress: &crate::progress::Progress| PeerStatus {
+            id: progress.id,
+            matched: progress.matched,
+            next: progress.next,
+            probing: progress.is_probing(),
+            inflight_messages: progress.inflight_messages(),
+        };
+        Status {
+            id: self.config.id,
+            role: self.role.kind(),
+            term: self.term(),
+            vote: self.hard_state.vote,
+            leader: self.role.leader(self.config.id),
+            last: self.log.last(),
+            durable: self.log.durable(),
+            commit: self.commit,
+            handed_out: self.handed_out,
+            cached_bytes: self.log.cached_bytes(),
+            pending_proposals: self.proposals.len(),
+            pending_reads: leader_reads + self.ready_reads.len(),
+            dropped_messages: self.dropped_messages,
+            peers: peers.iter().map(peer).collect(),
+        }
+    }
+
+    /// The members of the cluster, by the latest configuration in the log.
+    pub fn cluster(&self) -> &ClusterConfig {
+        self.log.cluster()
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    pub(crate) fn is_only_voter(&self) -> bool {
+        let cluster = self.log.cluster();
+        cluster.is_voter(self.config.id)
+            && cluster.voters.len() == 1
+            && cluster.outgoing.as_ref().is_none_or(|old| old.len() == 1)
+    }
+
+    /// Draws the time at which this node campaigns if it hears of no leader until then.
+    pub(crate) fn reset_election_timer(&mut self) {
+        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        self.election_at = self.now + self.rng.between(min, max);
+    }
+
+    /// How long a question about reads waits for its answer.
+    pub(crate) fn read_patience(&self) -> Duration {
+        2 * self.config.heartbeat_interval
+    }
+
+    /// Changes the term or the vote: the one place where either does.
+    pub(crate) fn set_hard_state(&mut self, term: Term, vote: Option<NodeId>) {
+        if term != self.hard_state.term {
+            self.held.forget_other_terms(term);
+        }
+        self.hard_state = HardState { term, vote, ..self.hard_state };
+        self.writes.is_hard_state_new = true;
+    }
+
+    /// A higher term, or a leader of this one, makes a follower: the one place where that happens
+    /// (paper §5.1, "Rules for Servers").
+    pub(crate) fn become_follower(
+        &mut self,
+        term: Term,
+        leader: Option<NodeId>,
+        out: &mut Vec<Action>,
+    ) {
+        if term > self.term() {
+            self.set_hard_state(term, None);
+        }
+        let heard_at = leader.map(|_| self.now);
+        let follower = Follower { leader, heard_at, reads: FollowerReads::default() };
+        let was_follower = matches!(self.role, Role::Follower(_));
+        self.change_role(Role::Follower(follower), leader, out);
+        if !was_follower {
+            self.reset_election_timer();
+        }
+    }
+
+    /// Takes on `role`; reads that relied on the old one are rejected.
+    pub(crate) fn change_role(
+        &mut self,
+        role: Role,
+        leader: Option<NodeId>,
+        out: &mut Vec<Action>,
+    ) {
+        let why = Rejection::NotLeader { leader };
+        for ticket in core::mem::replace(&mut self.role, role).into_local_reads() {
+            out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
+        }
+    }
+
+    /// Sends what promises nothing but the term: it waits until that is durable.
+    pub(crate) fn send(&mut self, to: NodeId, body: Body, out: &mut Vec<Action>) {
+        self.send_in_term(self.term(), to, body, out);
+    }
+
+    /// [`Raft::send`] in the name of a term that was not entered: pre-votes.
+    pub(crate) fn send_in_term(
+        &mut self,
+        term: Term,
+        to: NodeId,
+        body: Body,
+        out: &mut Vec<Action>,
+    ) {
+        let message = Message { from: self.config.id, to, term, body };
+        match self.writes.hard_state_pending() {
+            Some(until) => self.held.hold(until, message),
+            None => out.push(Action::Send(message)),
+        }
+    }
+
+    /// Tells the leader that everything up to `matched` is here, once it is durable.
+    pub(crate) fn acknowledge(&mut self, leader: NodeId, matched: Index, out: &mut Vec<Action>) {
+        let entries = if self.log.is_written(matched) {
+            self.log.write_covering(matched)
+        } else {
+            Some(self.writes.upcoming())
+        };
+        let body = Body::Appended { matched };
+        let message = Message { from: self.config.id, to: leader, term: self.term(), body };
+        match entries.max(self.writes.hard_state_pending()) {
+            Some(until) => self.held.hold(until, message),
+            None => out.push(Action::Send(message)),
+        }
+    }
+
+    pub(crate) fn drop_message(&mut self, from: NodeId, why: DropReason, out: &mut Vec<Action>) {
+        self.dropped_messages += 1;
+        out.push(Action::Trace(Event::MessageDropped { from, reason: why }));
+    }
+
+    fn on_persisted(&mut self, id: PersistId, out: &mut Vec<Action>) {
+        if id <= self.writes.durable || id > self.writes.last {
+            return;
+        }
+        self.writes.durable = id;
+        self.log.persisted(id);
+        while let Some(message) = self.held.release(id) {
+            out.push(Action::Send(message));
+        }
+        match &self.role {
+            Role::Leader(_) => self.try_commit(out),
+            Role::Candidate(candidate) if candidate.vote_write <= id => self.count_own_vote(out),
+            Role::Candidate(_) | Role::PreCandidate(_) | Role::Follower(_) => {}
+        }
+    }
+
+    fn on_log_read(&mut self, read: LogRead, out: &mut Vec<Action>) {
+        let is_usable = self.log.agrees_with(&read.entries);
+        match read.purpose {
+            ReadPurpose::Apply => {
+                self.apply_read = ApplyRead::Idle;
+                if is_usable && read.entries[0].at.index == self.handed_out.next() {
+                    self.hand_out(&read.entries.ending_before(self.appliable().next()), out);
+                } else if self.log.first_cached() > self.handed_out.next() {
+                    let retry_at = self.now + self.config.heartbeat_interval;
+                    self.apply_read = ApplyRead::RetryAt(retry_at);
+                }
+            }
+            ReadPurpose::Replicate(peer) => {
+                let entries = if is_usable { read.entries } else { Entries::default() };
+                self.on_read_for_peer(peer, read.first, entries, out);
+            }
+        }
+    }
+
+    fn finish_step(&mut self, out: &mut Vec<Action>) {
+        self.hand_out_committed(out);
+        while let Some((index, ticket)) =
+            self.ready_reads.pop_front_if(|(index, _)| *index <= self.handed_out)
+        {
+            out.push(Action::Resolved(ticket, Outcome::ReadAt(index)));
+        }
+        self.persist(out);
+        self.announce(out);
+        self.log.evict(self.config.limits.max_cached_bytes, self.handed_out);
+    }
+
+    /// The last index that may be applied here: committed, and durable on this node, so that the
+    /// state machine never runs ahead of its own log.
+    fn appliable(&self) -> Index {
+        self.commit.min(self.log.durable())
+    }
+
+    fn hand_out_committed(&mut self, out: &mut Vec<Action>) {
+        let last = self.appliable();
+        while self.handed_out < last {
+            match self.log.cached_run(self.handed_out.next(), last) {
+                Some(entries) => self.hand_out(&entries, out),
+                None => return self.read_back_for_apply(last, out),
+            }
+        }
+    }
+
+    fn hand_out(&mut self, entries: &Entries, out: &mut Vec<Action>) {
+        if let Some(last) = entries.last_position() {
+            self.handed_out = last.index;
+            out.push(Action::Apply(entries.clone()));
+        }
+    }
+
+    fn read_back_for_apply(&mut self, last: Index, out: &mut Vec<Action>) {
+        match self.apply_read {
+            ApplyRead::UnderWay => return,
+            ApplyRead::RetryAt(at) if self.now < at => return,
+            ApplyRead::RetryAt(_) | ApplyRead::Idle => {}
+        }
+        self.apply_read = ApplyRead::UnderWay;
+        out.push(Action::ReadLog(ReadLog {
+            purpose: ReadPurpose::Apply,
+            first: self.handed_out.next(),
+            last: last.min(self.log.first_cached().prev()),
+            max_bytes: self.config.limits.max_append_bytes,
+        }));
+    }
+
+    /// Gives out one write with everything that has changed.
+    fn persist(&mut self, out: &mut Vec<Action>) {
+        if !self.writes.is_hard_state_new && !self.log.has_unwritten() {
+            return;
+        }
+        let id = self.writes.upcoming();
+        self.writes.last = id;
+        if self.writes.is_hard_state_new {
+            self.writes.hard_state = id;
+            self.writes.is_hard_state_new = false;
+        }
+        let entries = self.log.take_unwritten(id);
+        let (hard_state, commit) = (self.hard_state, self.commit);
+        out.push(Action::Persist(Write { id, hard_state, commit, entries }));
+    }
+
+    fn announce(&mut self, out: &mut Vec<Action>) {
+        let leader = self.role.leader(self.config.id);
+        let now = RoleChange { role: self.role.kind(), term: self.term(), leader };
+        if now != self.announced {
+            self.announced = now;
+            out.push(Action::RoleChanged(now));
+        }
+    }
+}
+
+fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
+    let cluster = boot.configs.last().map_or(&boot.cluster, |(_, cluster)| cluster);
+    if cluster.voters.is_empty() {
+        return Err(BootError::NoVoters);
+    }
+    if !cluster.is_member(config.id) {
+        return Err(BootError::NotAMember { id: config.id });
+    }
+    let log_end = boot.term_starts.last().unwrap_or(&boot.start);
+    let terms_grow = boot.term_starts.is_sorted_by(|a, b| a.term < b.term && a.index < b.index)
+        && boot.term_starts.first().is_none_or(|first| {
+            first.term > boot.start.term && first.index > boot.start.index
+                || first.term == boot.start.term && first.index == boot.start.index.next()
+        });
+    let rules = [
+        (terms_grow, "terms grow along the log"),
+        (boot.last.term == log_end.term, "the last entry is of the last term"),
+        (boot.last.index >= log_end.index, "the log ends after its last term began"),
+        (boot.hard_state.term >= boot.last.term, "no entry is of a later term than the node"),
+        (boot.start.index <= boot.applied, "the state covers what the log no longer holds"),
+        (boot.applied <= boot.last.index, "nothing beyond the log was applied"),
+        (boot.commit <= boot.last.index, "nothing beyond the log is committed"),
+        (boot.configs.is_sorted_by(|a, b| a.0 < b.0), "configurations are in order"),
+    ];
+    match rules.iter().find(|(holds, _)| !holds) {
+        Some((_, rule)) => Err(BootError::Inconsistent { rule }),
+        None => Ok(()),
+    }
+}

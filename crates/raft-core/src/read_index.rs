@@ -1,0 +1,160 @@
+//! How a node carries out the steps that [`reads`](crate::reads) describes.
+
+use alloc::vec::Vec;
+
+use crate::api::{Action, Outcome, Rejection};
+use crate::message::Body;
+use crate::node::Raft;
+use crate::quorum;
+use crate::reads::Reader;
+use crate::role::Role;
+use crate::types::{Index, NodeId, Ticket};
+
+/// The low bits of a question's id count the attempts of one run, the bits above the runs.
+const ATTEMPT_BITS: u32 = 44;
+
+impl Raft {
+    pub(crate) fn on_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
+        let max_pending = self.config.limits.max_pending_reads;
+        let (has_room, leader) = match &self.role {
+            Role::Leader(leader) => (leader.reads.len() < max_pending, Some(self.config.id)),
+            Role::Follower(follower) => (follower.reads.len() < max_pending, follower.leader),
+            Role::PreCandidate(_) | Role::Candidate(_) => (true, None),
+        };
+        let why = match leader {
+            None => Rejection::NotLeader { leader: None },
+            Some(_) if !has_room => Rejection::Busy,
+            Some(_) => return self.admit_read(ticket, out),
+        };
+        out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
+    }
+
+    fn admit_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
+        match &mut self.role {
+            Role::Leader(_) => self.read_as_leader(Reader::Local(ticket), out),
+            Role::Follower(follower) => {
+                follower.reads.push(ticket);
+                if follower.reads.should_ask() {
+                    self.ask_leader(out);
+                }
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+        }
+    }
+
+    fn read_as_leader(&mut self, reader: Reader, out: &mut Vec<Action>) {
+        let has_committed = self.log.term_at(self.commit) == Some(self.term());
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if !has_committed {
+            return leader.reads.push_early(reader);
+        }
+        leader.reads.push(reader, self.commit, leader.round + 1);
+        if leader.proven_round == leader.round {
+            self.start_read_round(out);
+        }
+    }
+
+    /// The first commit of the term lets in the reads that came before it.
+    pub(crate) fn admit_early_reads(&mut self, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        for reader in leader.reads.take_early() {
+            self.read_as_leader(reader, out);
+        }
+    }
+
+    fn start_read_round(&mut self, out: &mut Vec<Action>) {
+        self.broadcast_heartbeat(out);
+        self.prove_reads(out);
+    }
+
+    /// Answers the reads whose round a quorum has answered by now.
+    pub(crate) fn prove_reads(&mut self, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let proven = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+            Some(peer) => peer.round,
+            None if id == self.config.id => leader.round,
+            None => 0,
+        });
+        leader.proven_round = leader.proven_round.max(proven);
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        while let Some((reader, index)) = leader.reads.pop_proven(proven) {
+            match reader {
+                Reader::Local(ticket) => local.push((index, ticket)),
+                Reader::Remote(peer, id) => remote.push((peer, id, index)),
+            }
+        }
+        let needs_round = proven >= leader.round && leader.reads.needs_round_after(leader.round);
+        for (index, ticket) in local {
+            self.answer_when_handed_out(index, ticket);
+        }
+        for (peer, id, index) in remote {
+            self.send(peer, Body::ReadIndexReply { id, index }, out);
+        }
+        if needs_round {
+            self.start_read_round(out);
+        }
+    }
+
+    /// A follower wants to read. When too many wait, it is not answered, and asks again.
+    pub(crate) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Vec<Action>) {
+        let is_member = self.log.cluster().is_member(from);
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        if is_member && leader.reads.len() < self.config.limits.max_pending_reads {
+            self.read_as_leader(Reader::Remote(from, id), out);
+        }
+    }
+
+    pub(crate) fn on_read_index_reply(&mut self, from: NodeId, id: u64, index: Index) {
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        if follower.leader != Some(from) {
+            return;
+        }
+        for ticket in follower.reads.answered(id) {
+            self.answer_when_handed_out(index, ticket);
+        }
+    }
+
+    /// The last step of every read: the end of the step answers those that are due.
+    fn answer_when_handed_out(&mut self, index: Index, ticket: Ticket) {
+        let at = self.ready_reads.partition_point(|(other, _)| *other <= index);
+        self.ready_reads.insert(at, (index, ticket));
+    }
+
+    /// Asks the leader on behalf of every read that waits, under a name never used before.
+    fn ask_leader(&mut self, out: &mut Vec<Action>) {
+        let Role::Follower(follower) = &mut self.role else {
+            return;
+        };
+        let Some(leader) = follower.leader else {
+            return;
+        };
+        self.read_attempts += 1;
+        let id = (self.hard_state.boots << ATTEMPT_BITS) | self.read_attempts;
+        follower.reads.ask(id, self.now);
+        self.send(leader, Body::ReadIndex { id }, out);
+    }
+
+    /// The question or its answer may be lost; later reads also wait for the next question.
+    pub(crate) fn ask_for_read_again(&mut self, out: &mut Vec<Action>) {
+        let Role::Follower(follower) = &self.role else {
+            return;
+        };
+        let is_late = follower
+            .reads
+            .asked_at()
+            .is_some_and(|asked_at| self.now >= asked_at + self.read_patience());
+        if is_late || follower.reads.should_ask() {
+            self.ask_leader(out);
+        }
+    }
+}

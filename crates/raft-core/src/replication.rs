@@ -1,0 +1,392 @@
+//! Log replication (paper §5.3) and the commit rule (§5.4.2), from both ends.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::api::{Action, DropReason, Event, Outcome, ReadLog, ReadPurpose, Rejection};
+use crate::entry::{Entries, Entry, Payload};
+use crate::message::Body;
+use crate::node::Raft;
+use crate::quorum;
+use crate::role::Role;
+use crate::types::{Index, NodeId, Position, Ticket};
+
+/// At the leader.
+impl Raft {
+    pub(crate) fn on_propose(
+        &mut self,
+        proposals: Vec<(Ticket, Arc<[u8]>)>,
+        out: &mut Vec<Action>,
+    ) {
+        let limits = &self.config.limits;
+        let mut refuse = |ticket, why| out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
+        let Role::Leader(leader) = &self.role else {
+            let why = Rejection::NotLeader { leader: self.role.leader(self.config.id) };
+            return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why));
+        };
+        let (term, mut index) = (self.term(), self.log.last().index);
+        let mut uncommitted_bytes = leader.uncommitted.bytes();
+        let mut entries = Vec::with_capacity(proposals.len());
+        for (ticket, command) in proposals {
+            let at = Position::new(term, index.next());
+            let entry = Entry { at, payload: Payload::Command(command) };
+            let bytes = entry.size_bytes();
+            if bytes > limits.max_append_bytes {
+                let limit_bytes = limits.max_append_bytes;
+                refuse(ticket, Rejection::TooLarge { limit_bytes });
+            } else if uncommitted_bytes > 0
+                && uncommitted_bytes + bytes > limits.max_uncommitted_bytes
+            {
+                refuse(ticket, Rejection::Busy);
+            } else {
+                uncommitted_bytes += bytes;
+                index = at.index;
+                self.proposals.push_back((at, ticket));
+                entries.push(entry);
+            }
+        }
+        if !entries.is_empty() {
+            self.append_as_leader(Entries::from(entries), out);
+        }
+    }
+
+    /// Appends new entries to the leader's own log and sends them on.
+    pub(crate) fn append_as_leader(&mut self, entries: Entries, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if let Some(last) = entries.last_position() {
+            leader.uncommitted.push(last.index, entries.size_bytes());
+        }
+        self.log.append(entries);
+        for at in 0..self.peer_count() {
+            self.replicate_to(at, out);
+        }
+    }
+
+    fn peer_count(&self) -> usize {
+        match &self.role {
+            Role::Leader(leader) => leader.peers.len(),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => 0,
+        }
+    }
+
+    /// Sends the peer with this number all that its window has room for.
+    fn replicate_to(&mut self, at: usize, out: &mut Vec<Action>) {
+        loop {
+            let limits = &self.config.limits;
+            let Role::Leader(leader) = &mut self.role else {
+                return;
+            };
+            let peer = &mut leader.peers[at];
+            let first = peer.next;
+            if !peer.may_send(limits) || first > self.log.last().index || peer.is_reading {
+                return;
+            }
+            let Some(entries) = self.log.cached(first, limits.max_append_bytes) else {
+                peer.is_reading = true;
+                let last = self.log.first_cached().prev();
+                let purpose = ReadPurpose::Replicate(peer.id);
+                let max_bytes = limits.max_append_bytes;
+                return out.push(Action::ReadLog(ReadLog { purpose, first, last, max_bytes }));
+            };
+            self.send_append(at, entries, out);
+        }
+    }
+
+    /// Sends entries that begin at the peer's next index.
+    fn send_append(&mut self, at: usize, entries: Entries, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let (round, peer) = (leader.round, &mut leader.peers[at]);
+        let prev = peer.next.prev();
+        let Some(term) = self.log.term_at(prev) else {
+            return;
+        };
+        if let Some(last) = entries.last_position() {
+            peer.sent(last.index, entries.size_bytes(), round);
+        }
+        let (to, prev, commit) = (peer.id, Position::new(term, prev), self.commit);
+        self.send(to, Body::Append { prev, entries, commit }, out);
+    }
+
+    /// Entries for a peer were read back from the log; none if that failed.
+    pub(crate) fn on_read_for_peer(
+        &mut self,
+        id: NodeId,
+        first: Index,
+        entries: Entries,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(at) = self.peer_number(id) else {
+            return;
+        };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let peer = &mut leader.peers[at];
+        peer.is_reading = false;
+        let is_wanted = peer.next == first && peer.may_send(&self.config.limits);
+        if entries.first().is_some_and(|entry| entry.at.index == first) && is_wanted {
+            self.send_append(at, entries, out);
+            self.replicate_to(at, out);
+        }
+        // Otherwise the peer's next heartbeat reply asks again.
+    }
+
+    fn peer_number(&self, id: NodeId) -> Option<usize> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        leader.peers.iter().position(|peer| peer.id == id)
+    }
+
+    /// The number of the peer that answers, noted as alive; drops what strangers say.
+    fn answering_peer(&mut self, from: NodeId, out: &mut Vec<Action>) -> Option<usize> {
+        let now = self.now;
+        let Role::Leader(leader) = &mut self.role else {
+            return None;
+        };
+        let Some(at) = leader.peers.iter().position(|peer| peer.id == from) else {
+            self.drop_message(from, DropReason::UnknownSender, out);
+            return None;
+        };
+        leader.peers[at].heard_at = now;
+        Some(at)
+    }
+
+    pub(crate) fn on_appended(&mut self, from: NodeId, matched: Index, out: &mut Vec<Action>) {
+        let Some(at) = self.answering_peer(from, out) else {
+            return;
+        };
+        if matched > self.log.last().index {
+            return self.drop_message(from, DropReason::ImpossibleMatch, out);
+        }
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if leader.peers[at].acknowledged(matched) {
+            self.try_commit(out);
+        }
+        self.replicate_to(at, out);
+    }
+
+    pub(crate) fn on_append_rejected(
+        &mut self,
+        from: NodeId,
+        prev: Index,
+        hint: Position,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(at) = self.answering_peer(from, out) else {
+            return;
+        };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let peer = &mut leader.peers[at];
+        if !peer.is_rejection_current(prev) {
+            return;
+        }
+        let agreed = self.log.last_at_or_before(hint).index.min(prev.prev());
+        peer.probe_at(agreed.next());
+        let event = Event::Backtracked { peer: from, next: peer.next };
+        out.push(Action::Trace(event));
+        self.replicate_to(at, out);
+    }
+
+    pub(crate) fn on_heartbeat_reply(&mut self, from: NodeId, round: u64, out: &mut Vec<Action>) {
+        let Some(at) = self.answering_peer(from, out) else {
+            return;
+        };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        if round > leader.round {
+            return self.drop_message(from, DropReason::ImpossibleMatch, out);
+        }
+        let peer = &mut leader.peers[at];
+        peer.round = peer.round.max(round);
+        if peer.may_have_lost_an_append() {
+            // An append without entries asks whether the ones before it arrived.
+            self.send_append(at, Entries::empty(), out);
+        }
+        self.replicate_to(at, out);
+        self.prove_reads(out);
+    }
+
+    /// The connection to a follower broke.
+    pub(crate) fn on_unreachable(&mut self, id: NodeId) {
+        let Some(at) = self.peer_number(id) else {
+            return;
+        };
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        let peer = &mut leader.peers[at];
+        if !peer.is_probing() {
+            peer.probe_at(peer.matched.next());
+        }
+    }
+
+    /// Commits what a quorum has durably, if that is an entry of this term (§5.4.2, Figure 8). The
+    /// leader's own disk counts like any other.
+    pub(crate) fn try_commit(&mut self, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &self.role else {
+            return;
+        };
+        let durable = self.log.durable();
+        let reached = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+            Some(peer) => peer.matched,
+            None if id == self.config.id => durable,
+            None => Index::ZERO,
+        });
+        if reached > self.commit && self.log.term_at(reached) == Some(self.term()) {
+            self.advance_commit(reached, out);
+            self.admit_early_reads(out);
+        }
+    }
+
+    /// Heartbeats to everyone, as a new round.
+    pub(crate) fn broadcast_heartbeat(&mut self, out: &mut Vec<Action>) {
+        let Role::Leader(leader) = &mut self.role else {
+            return;
+        };
+        leader.round += 1;
+        leader.heartbeat_at = self.now + self.config.heartbeat_interval;
+        let (round, commit) = (leader.round, self.commit);
+        let targets: Vec<_> = leader.peers.iter().map(|peer| (peer.id, peer.matched)).collect();
+        for (to, matched) in targets {
+            // Beyond what matched, the follower's log may hold something else.
+            let commit = commit.min(matched);
+            self.send(to, Body::Heartbeat { commit, round }, out);
+        }
+    }
+}
+
+/// At a follower.
+impl Raft {
+    /// Follows the node that speaks as the leader of this term; returns whether it may be that.
+    fn follow(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
+        let (now, term) = (self.now, self.term());
+        match &mut self.role {
+            Role::Leader(_) => {
+                self.drop_message(from, DropReason::SecondLeader, out);
+                return false;
+            }
+            Role::Follower(follower) if follower.leader.is_some_and(|leader| leader != from) => {
+                self.drop_message(from, DropReason::SecondLeader, out);
+                return false;
+            }
+            Role::Follower(follower) => {
+                follower.leader = Some(from);
+                follower.heard_at = Some(now);
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.become_follower(term, Some(from), out);
+            }
+        }
+        self.reset_election_timer();
+        true
+    }
+
+    pub(crate) fn on_append(
+        &mut self,
+        from: NodeId,
+        prev: Position,
+        entries: &Entries,
+        commit: Index,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.follow(from, out) {
+            return;
+        }
+        let end = entries.last_position().unwrap_or(prev);
+        if !entries.follows(prev) || end.term > self.term() || end.index == end.index.next() {
+            return self.drop_message(from, DropReason::MalformedEntries, out);
+        }
+        if prev.index < self.commit {
+            return self.on_append_before_commit(from, entries, out);
+        }
+        if !self.log.holds(prev) {
+            let hint = self.log.last_at_or_before(prev);
+            return self.send(from, Body::AppendRejected { prev: prev.index, hint }, out);
+        }
+        self.store(entries, out);
+        // Only what this message proved equal may be committed, not what may lie behind it.
+        self.advance_commit(commit.min(end.index), out);
+        self.acknowledge(from, end.index, out);
+    }
+
+    /// An append that begins within what is committed here: a repeated one, or the first probe of
+    /// a leader that does not know how far this node is. What is committed is equal in every
+    /// leader's log (Leader Completeness), so the leader can go on from there.
+    fn on_append_before_commit(&mut self, from: NodeId, entries: &Entries, out: &mut Vec<Action>) {
+        let mut committed = entries.iter().take_while(|entry| entry.at.index <= self.commit);
+        let conflicts = committed.any(|entry| {
+            self.log.term_at(entry.at.index).is_some_and(|term| term != entry.at.term)
+        });
+        if conflicts {
+            self.drop_message(from, DropReason::ConflictsWithCommitted, out);
+        } else {
+            self.acknowledge(from, self.commit, out);
+        }
+    }
+
+    /// Stores entries whose predecessor matched. Entries that are here already stay, and so does
+    /// what follows them: a delayed append must not remove what a later one brought.
+    fn store(&mut self, entries: &Entries, out: &mut Vec<Action>) {
+        let here = match entries.first() {
+            Some(first) if first.at.index <= self.log.last().index => {
+                entries.iter().take_while(|entry| self.log.holds(entry.at)).count()
+            }
+            _ => 0,
+        };
+        let new = entries.slice(here..entries.len());
+        let Some(first) = new.first() else { return };
+        if first.at.index <= self.log.last().index {
+            self.truncate(first.at.index, out);
+        }
+        self.log.append(new);
+    }
+
+    /// Removes entries that conflict with the leader's, and tells their proposers.
+    fn truncate(&mut self, from: Index, out: &mut Vec<Action>) {
+        debug_assert!(from > self.commit, "what is committed is never removed");
+        out.push(Action::Trace(Event::Truncated { from }));
+        self.log.truncate(from);
+        while let Some((_, ticket)) = self.proposals.pop_back_if(|(at, _)| at.index >= from) {
+            out.push(Action::Resolved(ticket, Outcome::Overwritten));
+        }
+    }
+
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        commit: Index,
+        round: u64,
+        out: &mut Vec<Action>,
+    ) {
+        if self.follow(from, out) {
+            self.advance_commit(commit.min(self.log.last().index), out);
+            self.send(from, Body::HeartbeatReply { round }, out);
+        }
+    }
+}
+
+impl Raft {
+    /// Notes that everything up to `commit` is committed, and tells the proposers.
+    fn advance_commit(&mut self, commit: Index, out: &mut Vec<Action>) {
+        if commit <= self.commit {
+            return;
+        }
+        self.commit = commit;
+        if let Role::Leader(leader) = &mut self.role {
+            leader.uncommitted.committed(commit);
+        }
+        while let Some((at, ticket)) = self.proposals.pop_front_if(|(at, _)| at.index <= commit) {
+            out.push(Action::Resolved(ticket, Outcome::Committed(at)));
+        }
+    }
+}
