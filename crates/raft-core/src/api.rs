@@ -147,6 +147,8 @@ pub enum Rejection {
     Busy,
     /// The proposal alone is larger than what one message may carry.
     TooLarge {
+        /// Its size in bytes.
+        size_bytes: usize,
         /// The limit in bytes.
         limit_bytes: usize,
     },

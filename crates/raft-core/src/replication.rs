@@ -33,7 +33,7 @@ impl Raft {
             let bytes = entry.size_bytes();
             if bytes > limits.max_append_bytes {
                 let limit_bytes = limits.max_append_bytes;
-                refuse(ticket, Rejection::TooLarge { limit_bytes });
+                refuse(ticket, Rejection::TooLarge { size_bytes: bytes, limit_bytes });
             } else if uncommitted_bytes > 0
                 && uncommitted_bytes + bytes > limits.max_uncommitted_bytes
             {
