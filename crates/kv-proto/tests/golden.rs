@@ -10,7 +10,7 @@ use wire::frame::HEADER_BYTES;
 
 #[track_caller]
 fn expect(bytes: &[u8], golden: &str) {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     let golden: String = golden.split_whitespace().collect();
     assert_eq!(hex, golden);
 }
