@@ -1,1 +1,37 @@
-fn main() {}
+//! `cargo xtask`: the project's own commands. All of their work is in the library beside this.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::failure::Failure;
+use xtask::{ci, cluster, tidy};
+
+/// The project's own commands
+#[derive(Parser, Debug)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Check everything: format, lints, tidy, tests, docs
+    Ci,
+    /// Check the rules that no compiler checks
+    Tidy,
+    /// Start a cluster of real processes on this machine
+    Cluster(cluster::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<(), Failure> {
+    match task {
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+        Task::Cluster(options) => cluster::run(options),
+    }
+}

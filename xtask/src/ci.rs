@@ -1,0 +1,84 @@
+//! `cargo xtask ci`: everything that has to be right before a change is merged.
+//!
+//! The steps go from quick to slow, so that a small mistake is told at once, and they share what
+//! they build: lints and documents use the checked dependencies, tests the compiled
+//! ones.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::failure::{Context, Failure};
+use crate::workspace;
+
+type Step = (&'static str, fn() -> Result<(), Failure>);
+
+const STEPS: [Step; 5] = [
+    ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
+    ("clippy", || {
+        let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
+        clippy.args(["--", "-D", "warnings"]);
+        succeed(clippy)
+    }),
+    ("tidy", crate::tidy::run),
+    ("tests", || succeed(workspace::cargo(&["test", "--workspace", "--locked"]))),
+    ("docs", || {
+        let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+        doc.env("RUSTDOCFLAGS", "-D warnings");
+        succeed(doc)
+    }),
+];
+
+/// Runs every step; prints each with its time, and all times at the end.
+///
+/// # Errors
+///
+/// The first step that fails; those after it are not run.
+pub fn run() -> Result<(), Failure> {
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n=== {name}");
+        let start = Instant::now();
+        step().context(|| format!("ci stops at step `{name}`"))?;
+        times.push((name, start.elapsed()));
+    }
+    println!("\n{}", summary(&times));
+    Ok(())
+}
+
+fn succeed(mut command: Command) -> Result<(), Failure> {
+    let shown = format!("{command:?}");
+    let status = command.status().context(|| format!("cannot run {shown}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{shown} ended with {status}")))
+}
+
+fn summary(times: &[(&str, Duration)]) -> String {
+    let all: Duration = times.iter().map(|(_, time)| *time).sum();
+    let rows = times.iter().copied().chain([("all of it", all)]);
+    let rows = rows.map(|(name, time)| format!("{name:<10} {:>6.1} s", time.as_secs_f64()));
+    format!("{}\nci: everything is right", rows.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_shown_with_its_status() {
+        assert_eq!(succeed(Command::new("true")), Ok(()));
+        let failure = succeed(Command::new("false")).expect_err("it ends with 1");
+        assert_eq!(failure.to_string(), "\"false\" ended with exit status: 1");
+        let failure = succeed(Command::new("no-such-program")).expect_err("nothing to run");
+        assert!(failure.to_string().starts_with("cannot run \"no-such-program\""));
+    }
+
+    #[test]
+    fn the_summary_adds_up() {
+        let times = [("format", Duration::from_millis(500)), ("clippy", Duration::from_secs(90))];
+        let expected = "format        0.5 s\nclippy       90.0 s\nall of it    90.5 s\n\
+                        ci: everything is right";
+        assert_eq!(summary(&times), expected);
+    }
+}

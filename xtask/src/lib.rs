@@ -1,0 +1,22 @@
+//! The project's own commands, and the machinery that runs real clusters for tests.
+//!
+//! ```text
+//! cargo xtask ci        everything that has to be right before a change is merged
+//! cargo xtask tidy      the rules that no compiler checks: who may know whom, sizes, leftovers
+//! cargo xtask cluster   a cluster of real processes on this machine, to try things out
+//! ```
+//!
+//! Reading order: [`members`] knows the addresses of a cluster and [`process`] runs one node;
+//! [`cluster`] puts a terminal in front of that. [`tidy`] reads
+//! sources, [`ci`] runs the lot. [`failure`] and [`workspace`] are small change.
+//!
+//! What this crate does not do: it holds no part of the product, it starts nothing outside this
+//! machine, and it installs nothing.
+
+pub mod ci;
+pub mod cluster;
+pub mod failure;
+pub mod members;
+pub mod process;
+pub mod tidy;
+pub mod workspace;
