@@ -24,7 +24,7 @@
 //! 3. Nothing else. A write that was sent and got no answer is [`Error::NoAnswer`], whose outcome
 //!    is unknown.
 //!
-//! Reading order: [`deadline`] and [`backoff`] measure time, `resolve` turns names into
+//! Reading order: [`deadline`] and `backoff` measure time, `resolve` turns names into
 //! addresses, [`connection`] is the socket, [`endpoints`] remembers where the nodes are,
 //! [`client`] is the loop of rule 1 to 3, [`pages`] and [`cluster`] are built on it.
 //!
