@@ -1,0 +1,205 @@
+//! The states that one key has been in.
+
+use std::collections::VecDeque;
+
+use kv_proto::{LeaseId, Revision};
+
+use crate::value::Value;
+
+/// One state of a key, and since when it was so.
+#[derive(Clone, Debug)]
+pub(crate) struct Version {
+    /// The revision that made it so.
+    pub(crate) modified: Revision,
+    /// Its place among the changes of that revision, from 0.
+    pub(crate) sub: u32,
+    /// What the key was from then on.
+    pub(crate) state: State,
+}
+
+/// What a key is.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// It exists.
+    Live(Live),
+    /// It was deleted.
+    Deleted,
+}
+
+/// What a key that exists carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    /// The revision of its first put since it last did not exist.
+    pub(crate) created: Revision,
+    /// How many puts it had since then, that one included.
+    pub(crate) version: u64,
+    /// The lease it is attached to.
+    pub(crate) lease: Option<LeaseId>,
+    /// What was put.
+    pub(crate) value: Value,
+}
+
+/// The retained versions of one key, oldest first.
+///
+/// Most keys have one, and it stands here without an allocation of its own. A history without
+/// versions belongs to no key.
+#[derive(Clone, Debug)]
+pub(crate) enum History {
+    One(Version),
+    /// Zero of them, or two and more.
+    Many(VecDeque<Version>),
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::Many(VecDeque::new())
+    }
+}
+
+impl History {
+    /// The newest version.
+    pub(crate) fn latest(&self) -> Option<&Version> {
+        match self {
+            Self::One(version) => Some(version),
+            Self::Many(versions) => versions.back(),
+        }
+    }
+
+    /// What the key is now, with the revision that made it so, if it exists.
+    pub(crate) fn live(&self) -> Option<(Revision, &Live)> {
+        self.latest().and_then(Version::live)
+    }
+
+    /// What the key was at `revision`, with the revision that had made it so, if it existed.
+    pub(crate) fn live_at(&self, revision: Revision) -> Option<(Revision, &Live)> {
+        let latest = self.latest()?;
+        let version = match self {
+            _ if latest.modified <= revision => latest,
+            Self::One(_) => return None,
+            Self::Many(versions) => {
+                let newer = versions.partition_point(|version| version.modified <= revision);
+                versions.get(newer.checked_sub(1)?)?
+            }
+        };
+        version.live()
+    }
+
+    /// Adds a version that is newer than every other.
+    pub(crate) fn push(&mut self, version: Version) {
+        debug_assert!(self.latest().is_none_or(|latest| latest.modified < version.modified));
+        *self = match std::mem::take(self) {
+            Self::One(first) => Self::Many(VecDeque::from([first, version])),
+            Self::Many(versions) if versions.is_empty() => Self::One(version),
+            Self::Many(mut versions) => {
+                versions.push_back(version);
+                Self::Many(versions)
+            }
+        };
+    }
+
+    /// Drops what nobody can ask for once everything before `revision` is forgotten, and the
+    /// deletion made by `revision` itself, if it was one. Whatever is left can still be read.
+    ///
+    /// Takes as long as there are versions to drop: at most two, when called for each superseding
+    /// revision in turn.
+    pub(crate) fn forget_until(&mut self, revision: Revision) {
+        let is_past = |version: &Version| {
+            let is_deletion = matches!(version.state, State::Deleted);
+            version.modified < revision || (version.modified == revision && is_deletion)
+        };
+        *self = match std::mem::take(self) {
+            Self::One(version) if is_past(&version) => Self::default(),
+            Self::One(version) => Self::One(version),
+            Self::Many(mut versions) => {
+                while versions.front().is_some_and(is_past) {
+                    versions.pop_front();
+                }
+                match versions.len() {
+                    1 => versions.pop_front().map_or_else(Self::default, Self::One),
+                    _ => Self::Many(versions),
+                }
+            }
+        };
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.latest().is_none()
+    }
+}
+
+impl Version {
+    fn live(&self) -> Option<(Revision, &Live)> {
+        match &self.state {
+            State::Live(live) => Some((self.modified, live)),
+            State::Deleted => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(modified: u64) -> Version {
+        let live = Live {
+            created: Revision::new(modified),
+            version: 1,
+            lease: None,
+            value: Value::store(b"value"),
+        };
+        Version { modified: Revision::new(modified), sub: 0, state: State::Live(live) }
+    }
+
+    fn deletion(modified: u64) -> Version {
+        Version { modified: Revision::new(modified), sub: 0, state: State::Deleted }
+    }
+
+    fn history(versions: impl IntoIterator<Item = Version>) -> History {
+        let mut history = History::default();
+        for version in versions {
+            history.push(version);
+        }
+        history
+    }
+
+    /// Which version is seen at each revision from 1 to 9; 0 for none.
+    fn seen(history: &History) -> [u64; 9] {
+        std::array::from_fn(|index| {
+            let at = Revision::new(index as u64 + 1);
+            history.live_at(at).map_or(0, |(modified, _)| modified.get())
+        })
+    }
+
+    #[test]
+    fn a_revision_sees_the_latest_version_at_or_before_it() {
+        assert_eq!(seen(&history([])), [0; 9]);
+        assert_eq!(seen(&history([put(3)])), [0, 0, 3, 3, 3, 3, 3, 3, 3]);
+        let rich = history([put(2), put(4), deletion(6), put(8)]);
+        assert_eq!(seen(&rich), [0, 2, 2, 4, 4, 0, 0, 8, 8]);
+    }
+
+    #[test]
+    fn what_is_left_after_forgetting_reads_as_before() {
+        let mut history = history([put(2), put(4), deletion(6), put(8)]);
+        history.forget_until(Revision::new(4));
+        assert_eq!(seen(&history)[3..], [4, 4, 0, 0, 8, 8]);
+        history.forget_until(Revision::new(6));
+        assert_eq!(seen(&history)[5..], [0, 0, 8, 8]);
+        assert!(matches!(history, History::One(_)), "a single version needs no queue");
+        history.forget_until(Revision::new(8));
+        assert_eq!(seen(&history)[7..], [8, 8], "a version that lives is never forgotten");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_key_whose_deletion_is_forgotten() {
+        let mut history = history([put(2), deletion(3)]);
+        history.forget_until(Revision::new(3));
+        assert!(history.is_empty());
+    }
+
+    #[test]
+    fn a_history_is_slim() {
+        assert_eq!(size_of::<History>(), 64);
+    }
+}

@@ -1,0 +1,127 @@
+//! What a range finds.
+
+use std::cmp::Ordering;
+
+use kv_proto::{Bytes, Direction, Error, KeyValue, Range, RangeReply, Revision, SortBy};
+
+use crate::index::Found;
+use crate::store::Store;
+
+impl Store {
+    /// The pairs that `range` asks for, at one revision. The header of the reply carries
+    /// [`revision`](Self::revision), also if an older one was read.
+    ///
+    /// How fresh the answer is was settled before: it tells what has been applied here, whatever
+    /// `range` says about consistency.
+    ///
+    /// It takes time in proportion to the keys in the range, not to those returned, because all of
+    /// them are counted; any order but that of the keys also takes memory for each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyKey`], [`Error::TooLarge`] or [`Error::InvalidOptions`] as in
+    /// [`Range::validate`]; [`Error::FutureRevision`] above the current revision and
+    /// [`Error::Compacted`] below the compacted one.
+    pub fn range(&self, range: &Range) -> Result<RangeReply, Error> {
+        range.validate(&self.limits)?;
+        let span = range.span()?;
+        let options = &range.options;
+        let found = self.index.live_at(span, self.readable(options.revision)?);
+        if options.count_only {
+            return Ok(RangeReply { count: found.count() as u64, ..RangeReply::default() });
+        }
+        let page = Page {
+            max_pairs: options.max_pairs(&self.limits).max(1),
+            max_bytes: options.max_bytes(&self.limits),
+            keys_only: options.keys_only,
+            ..Page::default()
+        };
+        let mut reply = match (options.sort_by, options.direction) {
+            (SortBy::Key, Direction::Ascending) => page.fill(found),
+            (SortBy::Key, Direction::Descending) => page.fill(found.rev()),
+            (sort_by, direction) => page.fill(sorted(found, sort_by, direction).into_iter()),
+        };
+        if !options.is_by_key_ascending() {
+            reply.next_key = None;
+        }
+        Ok(reply)
+    }
+
+    /// The revision to read at.
+    fn readable(&self, asked: Option<Revision>) -> Result<Revision, Error> {
+        let (current, compacted) = (self.revision, self.compacted_revision());
+        match asked {
+            None => Ok(current),
+            Some(asked) if asked > current => Err(Error::FutureRevision { asked, current }),
+            Some(asked) if asked < compacted => Err(Error::Compacted { asked, compacted }),
+            Some(asked) => Ok(asked),
+        }
+    }
+}
+
+/// The part of an answer that fits one reply.
+#[derive(Default)]
+struct Page {
+    /// At least one.
+    max_pairs: usize,
+    /// Of keys and values. The first pair is taken whatever its size.
+    max_bytes: usize,
+    keys_only: bool,
+    kvs: Vec<KeyValue>,
+    bytes: usize,
+}
+
+impl Page {
+    /// Takes pairs until a limit is met, then only counts. The key it first left out goes into
+    /// `next_key`.
+    fn fill<'a>(mut self, mut found: impl Iterator<Item = Found<'a>>) -> RangeReply {
+        let left_out = found.by_ref().find(|found| !self.take(*found));
+        let counted = found.count() + usize::from(left_out.is_some());
+        RangeReply {
+            count: (self.kvs.len() + counted) as u64,
+            kvs: self.kvs,
+            more: left_out.is_some(),
+            next_key: left_out.map(|found| Bytes::from(found.key)),
+        }
+    }
+
+    /// Takes one more pair, if it fits.
+    fn take(&mut self, found: Found<'_>) -> bool {
+        let bytes = self.bytes + found.size_bytes(self.keys_only);
+        let is_full = self.kvs.len() >= self.max_pairs || bytes > self.max_bytes;
+        if is_full && !self.kvs.is_empty() {
+            return false;
+        }
+        self.bytes = bytes;
+        self.kvs.push(found.to_key_value(self.keys_only));
+        true
+    }
+}
+
+/// All that was found, in another order than that of the keys. What is equal in it stays in
+/// ascending order of the keys, whatever the direction: the sort is stable.
+fn sorted<'a>(
+    found: impl Iterator<Item = Found<'a>>,
+    sort_by: SortBy,
+    direction: Direction,
+) -> Vec<Found<'a>> {
+    let mut found: Vec<_> = found.collect();
+    found.sort_by(|a, b| {
+        let (a, b) = match direction {
+            Direction::Ascending => (a, b),
+            Direction::Descending => (b, a),
+        };
+        compare(a, b, sort_by)
+    });
+    found
+}
+
+fn compare(a: &Found<'_>, b: &Found<'_>, sort_by: SortBy) -> Ordering {
+    match sort_by {
+        SortBy::Key => a.key.cmp(b.key),
+        SortBy::Version => a.live.version.cmp(&b.live.version),
+        SortBy::CreateRevision => a.live.created.cmp(&b.live.created),
+        SortBy::ModRevision => a.modified.cmp(&b.modified),
+        SortBy::Value => a.live.value.load().cmp(&b.live.value.load()),
+    }
+}

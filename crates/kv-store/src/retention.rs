@@ -1,0 +1,129 @@
+//! Forgetting the past: how much of it is kept, and in which order it goes.
+//!
+//! What a write supersedes is noted in a queue. Every applied entry may take a few notes from the
+//! other end, so the past is forgotten in small steps that are the same on every replica, and
+//! nothing ever stops to clean up.
+
+use std::collections::VecDeque;
+
+use kv_proto::Revision;
+
+use crate::index::KeyId;
+use crate::key::Key;
+
+/// How much of the past is kept. The current value of a key is not the past: it always stays.
+///
+/// Forgetting never changes what a command does, only which old revisions can be read. Still, give
+/// every replica the same values, so that they answer alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// This many revisions before the current one can be read. The default is 10 000.
+    pub revisions: u64,
+    /// As soon as what was superseded takes more memory than about this many bytes, the oldest of
+    /// it goes, even if that leaves fewer revisions. The default is 64 MiB.
+    pub history_bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { revisions: 10_000, history_bytes: 64 << 20 }
+    }
+}
+
+/// What a retained version costs in memory beyond its key and value: its place in a history, its
+/// note in the queue, and the allocations' own.
+const OVERHEAD_BYTES: u64 = 160;
+
+/// The notes that an entry may take from the queue, whatever it did.
+const STEPS: u64 = 16;
+
+/// The notes that an entry may take for each key it changed. A put leaves at most one note by
+/// itself and one more when its key is deleted, so two keep the queue from growing beyond what is
+/// to be retained.
+const STEPS_PER_CHANGE: u64 = 2;
+
+/// The queue of what was superseded, and the revision up to which it is compacted.
+#[derive(Debug)]
+pub(crate) struct Past {
+    retention: Retention,
+    compacted: Revision,
+    /// In the order of their revisions.
+    notes: VecDeque<Note>,
+    /// The sum over `notes`.
+    bytes: u64,
+}
+
+/// A key was put again, or deleted: once `at` lies before the compacted revision, what the key was
+/// before `at` can go.
+#[derive(Debug)]
+pub(crate) struct Note {
+    /// The superseding revision.
+    pub(crate) at: Revision,
+    /// Whose history it is.
+    pub(crate) id: KeyId,
+    /// The key, if it was deleted: when nothing else is left, it has to be found in the index.
+    pub(crate) deleted_key: Option<Key>,
+    /// The key and the superseded value, in bytes.
+    pub(crate) size_bytes: u64,
+}
+
+impl Past {
+    /// No past yet.
+    pub(crate) fn new(retention: Retention) -> Self {
+        Self { retention, compacted: Revision::FRESH, notes: VecDeque::new(), bytes: 0 }
+    }
+
+    /// The oldest revision that can be read.
+    pub(crate) fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// Notes that something was superseded, by a revision not before any other.
+    pub(crate) fn push(&mut self, note: Note) {
+        self.bytes += note.memory_bytes();
+        self.notes.push_back(note);
+    }
+
+    /// How many notes an entry that changed `changes` keys may take.
+    pub(crate) fn steps(changes: u64) -> u64 {
+        STEPS + STEPS_PER_CHANGE * changes
+    }
+
+    /// Moves the compacted revision along with the current one.
+    pub(crate) fn advance(&mut self, current: Revision) {
+        let oldest = Revision::new(current.get().saturating_sub(self.retention.revisions));
+        self.compacted = self.compacted.max(oldest);
+    }
+
+    /// Takes the next note whose time has come. If there is too much to remember, that time is
+    /// now, unless it is about the current revision, which can always be read.
+    pub(crate) fn pop(&mut self, current: Revision) -> Option<Note> {
+        let at = self.notes.front()?.at;
+        let is_too_much = self.bytes > self.retention.history_bytes;
+        if is_too_much && at < current {
+            self.compacted = self.compacted.max(at.next());
+        }
+        if at >= self.compacted {
+            return None;
+        }
+        let note = self.notes.pop_front()?;
+        self.bytes -= note.memory_bytes();
+        Some(note)
+    }
+
+    /// How many superseded versions are retained.
+    pub(crate) fn len(&self) -> usize {
+        self.notes.len()
+    }
+
+    /// About how much memory they take.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Note {
+    fn memory_bytes(&self) -> u64 {
+        self.size_bytes + OVERHEAD_BYTES
+    }
+}

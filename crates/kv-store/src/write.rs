@@ -1,0 +1,156 @@
+//! What commands do to the store.
+
+use kv_proto::span::Span;
+use kv_proto::{
+    Command, Delete, DeleteReply, Error, KeyValue, LeaseChange, LeaseId, Part, Put, PutReply,
+    Reply, Revision,
+};
+
+use crate::history::{Live, State, Version};
+use crate::index::{Found, KeyId};
+use crate::key::Key;
+use crate::retention::Note;
+use crate::store::Store;
+use crate::value::Value;
+
+impl Store {
+    /// Does what `command` says, or says why not and leaves everything as it was.
+    pub(crate) fn execute(&mut self, command: &[u8]) -> Result<Reply, Error> {
+        let limit_bytes = self.limits.max_request_bytes;
+        if command.len() > limit_bytes as usize {
+            return Err(too_large(Part::Request, command.len(), limit_bytes));
+        }
+        let command = Command::decode(command)?;
+        command.validate(&self.limits)?;
+        match command {
+            Command::Put(put) => self.put(&put).map(Reply::Put),
+            Command::Delete(delete) => self.delete(&delete).map(Reply::Delete),
+        }
+    }
+
+    fn put(&mut self, put: &Put<'_>) -> Result<PutReply, Error> {
+        let id = self.place_for(put)?;
+        let old = self.found(put.key, id);
+        let modified = self.revision.next();
+        let live = successor(put, old.map(|old| old.live), modified)?;
+        let prev = old.filter(|_| put.prev).map(|old| old.to_key_value(false));
+        let superseded = old.map(|old| Note {
+            at: modified,
+            id,
+            deleted_key: None,
+            size_bytes: old.size_bytes(false) as u64,
+        });
+
+        self.revision = modified;
+        self.change(put.key, id, Version { modified, sub: 0, state: State::Live(live) });
+        match superseded {
+            Some(note) => self.past.push(note),
+            None => self.live_keys += 1,
+        }
+        Ok(PutReply { prev })
+    }
+
+    /// Where the history of the put's key is. A key that has to exist is only looked for, so that
+    /// a refused put leaves nothing behind.
+    fn place_for(&mut self, put: &Put<'_>) -> Result<KeyId, Error> {
+        if let LeaseChange::Attach(lease) = put.lease {
+            // None has ever been granted.
+            return Err(Error::LeaseNotFound { lease });
+        }
+        if put.value.is_none() || put.lease == LeaseChange::Keep {
+            return self.index.find(put.key).ok_or(Error::KeyNotFound);
+        }
+        Ok(self.index.find_or_insert(put.key))
+    }
+
+    fn delete(&mut self, delete: &Delete<'_>) -> Result<DeleteReply, Error> {
+        let span = Span::parse(delete.key, delete.range_end)?;
+        let prev = if delete.prev { self.removed_pairs(span)? } else { Vec::new() };
+        let doomed: Vec<(Key, KeyId, usize)> = self
+            .index
+            .live_at(span, self.revision)
+            .map(|found| (found.key.into(), found.id, found.size_bytes(false)))
+            .collect();
+        let deleted = doomed.len() as u64;
+        if deleted > 0 {
+            self.revision = self.revision.next();
+            self.live_keys -= deleted;
+        }
+        for (place, (key, id, size_bytes)) in doomed.into_iter().enumerate() {
+            let at = self.revision;
+            // More keys than that fit no memory; if they did, only their order would be lost.
+            let sub = u32::try_from(place).unwrap_or(u32::MAX);
+            self.change(key.as_slice(), id, Version { modified: at, sub, state: State::Deleted });
+            let size_bytes = size_bytes as u64;
+            self.past.push(Note { at, id, deleted_key: Some(key), size_bytes });
+        }
+        Ok(DeleteReply { deleted, prev })
+    }
+
+    /// Gives a key a new version. Every change passes through here, and so into the digest.
+    fn change(&mut self, key: &[u8], id: KeyId, version: Version) {
+        let digest = &mut self.digest;
+        digest.bytes(key);
+        digest.number(version.modified.get());
+        digest.number(u64::from(version.sub));
+        match &version.state {
+            State::Deleted => digest.number(0),
+            State::Live(live) => {
+                digest.number(live.version);
+                digest.number(live.created.get());
+                digest.number(live.lease.map_or(0, LeaseId::get));
+                digest.bytes(&live.value.load());
+            }
+        }
+        self.index.history_mut(id).push(version);
+    }
+
+    /// The pairs that a delete is about to remove, if they fit one reply. A single one always
+    /// does.
+    fn removed_pairs(&self, span: Span<'_>) -> Result<Vec<KeyValue>, Error> {
+        let doomed = || self.index.live_at(span, self.revision);
+        let (count, bytes) = doomed()
+            .fold((0, 0), |(count, bytes), found| (count + 1, bytes + found.size_bytes(false)));
+        let limits = &self.limits;
+        if count > 1 && bytes > limits.max_reply_bytes as usize {
+            return Err(too_large(Part::PreviousPairs, bytes, limits.max_reply_bytes));
+        }
+        if count > limits.max_reply_pairs.max(1) {
+            let limit = limits.max_reply_pairs;
+            return Err(Error::InvalidOptions {
+                reason: format!(
+                    "the delete would return {count} pairs, above the limit of {limit} in one \
+                     answer: delete a smaller range, or do not ask for what was there"
+                ),
+            });
+        }
+        Ok(doomed().map(|found| found.to_key_value(false)).collect())
+    }
+
+    fn found<'a>(&'a self, key: &'a [u8], id: KeyId) -> Option<Found<'a>> {
+        let (modified, live) = self.index.history(id).live()?;
+        Some(Found { key, id, modified, live })
+    }
+}
+
+/// What a key is after `put`, given what it was; fails if there is nothing to keep.
+fn successor(put: &Put<'_>, old: Option<&Live>, modified: Revision) -> Result<Live, Error> {
+    let kept = || old.ok_or(Error::KeyNotFound);
+    Ok(Live {
+        created: old.map_or(modified, |old| old.created),
+        version: old.map_or(1, |old| old.version.saturating_add(1)),
+        lease: match put.lease {
+            LeaseChange::Detach => None,
+            LeaseChange::Attach(lease) => Some(lease),
+            LeaseChange::Keep => kept()?.lease,
+        },
+        value: match put.value {
+            Some(value) => Value::store(value),
+            None => kept()?.value.clone(),
+        },
+    })
+}
+
+fn too_large(part: Part, size_bytes: usize, limit_bytes: u32) -> Error {
+    Error::TooLarge { part, size_bytes: size_bytes as u64, limit_bytes: u64::from(limit_bytes) }
+}
