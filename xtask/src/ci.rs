@@ -1,18 +1,23 @@
 //! `cargo xtask ci`: everything that has to be right before a change is merged.
 //!
 //! The steps go from quick to slow, so that a small mistake is told at once, and they share what
-//! they build: lints and documents use the checked dependencies, tests the compiled
-//! ones.
+//! they build: lints and documents use the checked dependencies, tests and the torture round the
+//! compiled ones.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Context, Failure};
-use crate::workspace;
+use crate::torture;
+use crate::workspace::{self, Profile};
+
+/// The nodes and rounds of the torture step: enough to see a leader fall and a cluster go dark
+/// and come back. `cargo xtask torture` does more.
+const TORTURE: torture::Options = torture::Options { rounds: 1, nodes: 3 };
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -25,6 +30,10 @@ const STEPS: [Step; 5] = [
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");
         succeed(doc)
+    }),
+    ("torture", || {
+        let programs = workspace::build_programs(Profile::Test)?;
+        torture::run(&programs.server, TORTURE)
     }),
 ];
 

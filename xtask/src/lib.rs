@@ -4,10 +4,11 @@
 //! cargo xtask ci        everything that has to be right before a change is merged
 //! cargo xtask tidy      the rules that no compiler checks: who may know whom, sizes, leftovers
 //! cargo xtask cluster   a cluster of real processes on this machine, to try things out
+//! cargo xtask torture   the same under writers, with nodes killed: nothing acknowledged is lost
 //! ```
 //!
 //! Reading order: [`members`] knows the addresses of a cluster and [`process`] runs one node;
-//! [`cluster`] puts a terminal in front of that. [`tidy`] reads
+//! [`cluster`] puts a terminal in front of that, and [`torture`] a hard life. [`tidy`] reads
 //! sources, [`ci`] runs the lot. [`failure`] and [`workspace`] are small change.
 //!
 //! What this crate does not do: it holds no part of the product, it starts nothing outside this
@@ -19,4 +20,5 @@ pub mod failure;
 pub mod members;
 pub mod process;
 pub mod tidy;
+pub mod torture;
 pub mod workspace;

@@ -4,18 +4,21 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use xtask::failure::Failure;
-use xtask::{ci, cluster, tidy};
+use xtask::workspace::{self, Profile};
+use xtask::{ci, cluster, tidy, torture};
 
 /// The project's own commands
 #[derive(Parser, Debug)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
-    /// Check everything: format, lints, tidy, tests, docs
+    /// Check everything: format, lints, tidy, tests, docs, one round of torture
     Ci,
     /// Check the rules that no compiler checks
     Tidy,
     /// Start a cluster of real processes on this machine
     Cluster(cluster::Options),
+    /// Kill nodes under writers, and see that nothing acknowledged is lost
+    Torture(torture::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +36,9 @@ fn run(task: &Task) -> Result<(), Failure> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Cluster(options) => cluster::run(options),
+        Task::Torture(options) => {
+            let programs = workspace::build_programs(Profile::Release)?;
+            torture::run(&programs.server, *options)
+        }
     }
 }

@@ -188,9 +188,25 @@ impl Node {
     ///
     /// If the system refuses.
     pub fn kill(&mut self) -> Result<(), Failure> {
-        let killed = self.child.kill().and_then(|()| self.child.wait());
-        killed.context(|| format!("cannot kill node {}", self.member.id))?;
-        self.join_readers();
+        Self::kill_all([self])
+    }
+
+    /// As [`kill`](Self::kill), for several at the same moment: all have got the signal before
+    /// the first is waited for.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn kill_all<'a>(nodes: impl IntoIterator<Item = &'a mut Self>) -> Result<(), Failure> {
+        let cannot_kill = |node: &Self| format!("cannot kill node {}", node.member.id);
+        let mut nodes: Vec<&mut Self> = nodes.into_iter().collect();
+        for node in &mut nodes {
+            node.child.kill().context(|| cannot_kill(node))?;
+        }
+        for node in &mut nodes {
+            node.child.wait().context(|| cannot_kill(node))?;
+            node.join_readers();
+        }
         Ok(())
     }
 
