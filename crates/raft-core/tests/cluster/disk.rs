@@ -1,0 +1,148 @@
+//! A disk that keeps every promise it makes and no other: what is durable survives a crash, what
+//! is under way may or may not, but always as a prefix of the writes.
+
+use std::collections::VecDeque;
+
+use raft_core::{
+    Boot, ClusterConfig, Entries, Entry, HardState, Index, PersistId, Position, ReadLog, Term,
+    Write,
+};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Disk {
+    /// What would survive a loss of power.
+    pub(crate) durable: Stored,
+    /// The same with every write under way: what the node believes it has.
+    pub(crate) newest: Stored,
+    pub(crate) pending: VecDeque<Write>,
+    /// The number of the latest write of this run.
+    last_write: PersistId,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) hard_state: HardState,
+    pub(crate) commit: Index,
+    log: Vec<Entry>,
+}
+
+impl Stored {
+    pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
+        let at = index.get().checked_sub(1)?;
+        self.log.get(usize::try_from(at).ok()?)
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.log
+    }
+
+    pub(crate) fn last(&self) -> Position {
+        self.log.last().map_or(Position::ORIGIN, |entry| entry.at)
+    }
+
+    /// The position at `index`, the origin included.
+    pub(crate) fn position(&self, index: Index) -> Option<Position> {
+        match index {
+            Index::ZERO => Some(Position::ORIGIN),
+            _ => self.entry(index).map(|entry| entry.at),
+        }
+    }
+
+    pub(crate) fn holds(&self, at: Position) -> bool {
+        self.position(at.index) == Some(at)
+    }
+
+    fn apply(&mut self, write: &Write) {
+        self.hard_state = write.hard_state;
+        if let Some(first) = write.entries.first() {
+            assert!(first.at.index <= self.last().index.next(), "a write leaves a gap in the log");
+            self.log.retain(|entry| entry.at.index < first.at.index);
+            assert!(write.entries.follows(self.last()), "a write does not continue the log");
+            self.log.extend(write.entries.iter().cloned());
+        }
+        assert!(write.commit <= self.last().index, "a commit index beyond the log was written");
+        assert!(write.commit >= self.commit, "the written commit index went down");
+        self.commit = write.commit;
+    }
+}
+
+impl Disk {
+    /// A disk on which earlier runs left this.
+    pub(crate) fn with(hard_state: HardState, log: Vec<Entry>) -> Self {
+        let stored = Stored { hard_state, commit: Index::ZERO, log };
+        Self { durable: stored.clone(), newest: stored, ..Self::default() }
+    }
+
+    pub(crate) fn accept(&mut self, write: Write) {
+        assert_eq!(write.id.get(), self.last_write.get() + 1, "writes are numbered one by one");
+        self.last_write = write.id;
+        self.newest.apply(&write);
+        self.pending.push_back(write);
+    }
+
+    /// Makes up to `count` writes durable, and returns the number of the last.
+    pub(crate) fn sync(&mut self, count: usize) -> Option<PersistId> {
+        let count = count.min(self.pending.len());
+        let mut last = None;
+        for write in self.pending.drain(..count) {
+            self.durable.apply(&write);
+            last = Some(write.id);
+        }
+        last
+    }
+
+    /// A loss of power, just after the first `count` writes under way had reached the medium,
+    /// though nobody was told.
+    pub(crate) fn crash(&mut self, count: usize) {
+        self.sync(count);
+        self.pending.clear();
+        self.newest = self.durable.clone();
+        self.last_write = PersistId::ZERO;
+    }
+
+    pub(crate) fn boot(&self, cluster: ClusterConfig) -> Boot {
+        let mut term_starts: Vec<Position> = Vec::new();
+        for entry in &self.durable.log {
+            if term_starts.last().is_none_or(|latest| latest.term < entry.at.term) {
+                term_starts.push(entry.at);
+            }
+        }
+        Boot {
+            hard_state: self.durable.hard_state,
+            term_starts,
+            last: self.durable.last(),
+            commit: self.durable.commit,
+            ..Boot::new(cluster)
+        }
+    }
+
+    /// Reads entries back, at most `max_entries` of them. Reading a file sees what was written to
+    /// it, durable or not.
+    pub(crate) fn read(&self, request: &ReadLog, max_entries: usize) -> Entries {
+        let wanted = self
+            .newest
+            .log
+            .iter()
+            .filter(|entry| (request.first..=request.last).contains(&entry.at.index));
+        let mut bytes = 0;
+        let fits = wanted.take_while(|entry| {
+            let is_first = bytes == 0;
+            bytes += entry.size_bytes();
+            is_first || bytes <= request.max_bytes
+        });
+        fits.take(max_entries).cloned().collect()
+    }
+}
+
+/// Entries of these terms, at the indexes from 1 on: the logs of the paper's figures.
+pub(crate) fn log_of_terms(terms: &[u64]) -> Vec<Entry> {
+    let entry = |(at, term): (usize, &u64)| {
+        let index = Index::new(at as u64 + 1);
+        let command = format!("{term}/{index}");
+        Entry {
+            at: Position::new(Term::new(*term), index),
+            payload: raft_core::Payload::Command(command.into_bytes().into()),
+        }
+    };
+    terms.iter().enumerate().map(entry).collect()
+}

@@ -1,0 +1,475 @@
+//! A whole cluster of real nodes on one thread, in which nothing happens unless the test says so:
+//! no message arrives, no write becomes durable and no time passes by itself. The [`Witness`]
+//! checks every step.
+
+mod disk;
+mod network;
+pub(crate) mod show;
+mod witness;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft_core::{
+    Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
+    NodeId, Outcome, Raft, ReadLog, RoleKind, Status, Term, Ticket, Time, invariants,
+};
+
+pub(crate) use disk::{Disk, log_of_terms};
+pub(crate) use network::{Link, Network};
+use witness::Witness;
+
+/// A settled cluster has nothing left to do; one that never settles is in a loop.
+const MAX_STEPS_TO_SETTLE: usize = 100_000;
+
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    config: Config,
+    /// None while it is down.
+    pub(crate) raft: Option<Raft>,
+    pub(crate) disk: Disk,
+    /// Its state machine: everything it was told to apply since it started.
+    pub(crate) applied: Vec<Entry>,
+    /// Entries it asked for and has not received.
+    pub(crate) log_reads: VecDeque<ReadLog>,
+    /// The commit index that the witness has looked at.
+    checked_commit: Index,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) now: Time,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) network: Network,
+    pub(crate) witness: Witness,
+    tickets: u64,
+    numbers: u64,
+    /// What happened since it was last taken; None if nobody wants to know.
+    transcript: Option<String>,
+}
+
+pub(crate) fn n(id: u64) -> NodeId {
+    NodeId::new(id)
+}
+
+/// Making clusters.
+impl Cluster {
+    /// Nodes 1 to `size`, all started on empty disks.
+    pub(crate) fn new(size: u64) -> Self {
+        Self::configured(size, |_| {})
+    }
+
+    pub(crate) fn configured(size: u64, change: impl Fn(&mut Config)) -> Self {
+        Self::with_disks(size, change, |_| Disk::default())
+    }
+
+    /// Nodes 1 to `size`, all started on what `disk` says was left on theirs.
+    pub(crate) fn with_disks(
+        size: u64,
+        change: impl Fn(&mut Config),
+        disk: impl Fn(NodeId) -> Disk,
+    ) -> Self {
+        let mut cluster = Self::stopped(size, change, disk);
+        (1..=size).for_each(|id| cluster.restart(n(id)));
+        cluster
+    }
+
+    /// The same, with none of them started.
+    pub(crate) fn stopped(
+        size: u64,
+        change: impl Fn(&mut Config),
+        disk: impl Fn(NodeId) -> Disk,
+    ) -> Self {
+        let mut cluster = Self {
+            now: Time::ZERO,
+            nodes: BTreeMap::new(),
+            network: Network::default(),
+            witness: Witness::default(),
+            tickets: 0,
+            numbers: 0,
+            transcript: None,
+        };
+        for id in (1..=size).map(n) {
+            let mut config = Config::new(id);
+            change(&mut config);
+            cluster.add(Node::stopped(id, config, disk(id)));
+        }
+        cluster
+    }
+
+    fn add(&mut self, node: Node) {
+        self.witness.writes(raft_core::Position::ORIGIN, node.disk.newest.entries());
+        self.nodes.insert(node.id, node);
+    }
+
+    /// Keeps a transcript from now on.
+    pub(crate) fn record(&mut self) {
+        self.transcript.get_or_insert_default();
+    }
+
+    pub(crate) fn take_transcript(&mut self) -> String {
+        self.transcript.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.push_str(&line());
+            transcript.push('\n');
+        }
+    }
+}
+
+impl Node {
+    fn stopped(id: NodeId, config: Config, disk: Disk) -> Self {
+        Self {
+            id,
+            config,
+            raft: None,
+            disk,
+            applied: Vec::new(),
+            log_reads: VecDeque::new(),
+            checked_commit: Index::ZERO,
+        }
+    }
+
+    /// What it says of itself, while it is up.
+    pub(crate) fn status(&self) -> Option<Status> {
+        self.raft.as_ref().map(Raft::status)
+    }
+}
+
+/// One step of one node.
+impl Cluster {
+    /// Takes one step of a node that is up, checks everything, and carries out what it wants.
+    pub(crate) fn step(&mut self, id: NodeId, input: Input) {
+        let Some(mut node) = self.nodes.remove(&id) else { return };
+        let Some(raft) = &mut node.raft else {
+            self.nodes.insert(id, node);
+            return;
+        };
+        let before = raft.clone();
+        let mut actions = Vec::new();
+        raft.step(self.now, input, &mut actions);
+        if let Err(violation) = invariants::check(&before, raft) {
+            panic!("{id}: {violation}");
+        }
+        // The disk is told first and the witness looks next, so that the other actions are judged
+        // by what is true after the step.
+        for action in &actions {
+            if let Action::Persist(write) = action {
+                let prev = write.entries.first().map(|entry| entry.at.index.prev());
+                let prev = prev.and_then(|index| node.disk.newest.position(index));
+                self.witness.writes(prev.unwrap_or_default(), &write.entries);
+                let replaced = write.entries.first().map(|first| first.at.index);
+                let is_safe = replaced.is_none_or(|first| first > node.checked_commit);
+                assert!(is_safe, "{id} replaces what is committed");
+                node.disk.accept(write.clone());
+            }
+        }
+        self.witness.observe(&node, &self.nodes);
+        node.checked_commit = node.status().map_or(Index::ZERO, |status| status.commit);
+        for action in actions {
+            self.note(|| line(id, &action));
+            self.carry_out(&mut node, action);
+        }
+        self.nodes.insert(id, node);
+    }
+
+    fn carry_out(&mut self, node: &mut Node, action: Action) {
+        match action {
+            Action::Send(message) => {
+                self.witness.sends(node, &message, &self.nodes);
+                self.network.send(message);
+            }
+            Action::Apply(entries) => {
+                self.witness.applies(node, &entries);
+                node.applied.extend(entries.iter().cloned());
+            }
+            Action::ReadLog(request) => {
+                let same = |other: &ReadLog| other.purpose == request.purpose;
+                assert!(!node.log_reads.iter().any(same), "one read of each purpose at a time");
+                node.log_reads.push_back(request);
+            }
+            Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
+            Action::Persist(_) | Action::RoleChanged(_) | Action::Trace(_) => {}
+        }
+    }
+}
+
+fn line(id: NodeId, action: &Action) -> String {
+    match action {
+        Action::Send(_) => format!("  {}", show::action(action)),
+        _ => format!("  {id} {}", show::action(action)),
+    }
+}
+
+/// What can happen to one node.
+impl Cluster {
+    pub(crate) fn restart(&mut self, id: NodeId) {
+        let (now, members) = (self.now, self.nodes.keys().copied().collect::<Vec<_>>());
+        let node = self.nodes.get_mut(&id).expect("a member");
+        if node.raft.is_some() {
+            return;
+        }
+        let boot = node.disk.boot(ClusterConfig::of_voters(members));
+        let mut config = node.config.clone();
+        config.seed += 1000 * boot.hard_state.boots;
+        node.raft = Some(Raft::restore(config, boot, now).expect("the disk holds together"));
+        self.note(|| format!("start {id}"));
+        self.step(id, Input::Wake);
+    }
+
+    /// Stops a node, after the first `kept` of its pending writes had reached the disk.
+    pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
+        let node = self.nodes.get_mut(&id).expect("a member");
+        node.raft = None;
+        node.disk.crash(kept);
+        node.applied.clear();
+        node.log_reads.clear();
+        node.checked_commit = Index::ZERO;
+        self.network.lose_all_to(id);
+        self.witness.crashed(id);
+        self.note(|| format!("crash {id}"));
+    }
+
+    /// Wakes a node; one that had been due may not be due again at once.
+    pub(crate) fn wake(&mut self, id: NodeId) {
+        self.note(|| format!("wake {id}"));
+        self.step(id, Input::Wake);
+        if let Some(raft) = &self.nodes[&id].raft {
+            assert!(raft.deadline() > self.now, "{id} wants to be woken for ever");
+        }
+    }
+
+    /// Makes up to `count` pending writes of a node durable, and tells it.
+    pub(crate) fn persist(&mut self, id: NodeId, count: usize) {
+        let synced = self.nodes.get_mut(&id).and_then(|node| node.disk.sync(count));
+        if let Some(write) = synced {
+            self.note(|| format!("durable {id} #{}", write.get()));
+            self.step(id, Input::Persisted(write));
+        }
+    }
+
+    /// Answers the oldest question for entries of a node with at most `max_entries` of them.
+    pub(crate) fn answer_log_read(&mut self, id: NodeId, max_entries: usize) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(request) = node.log_reads.pop_front() else { return };
+        let entries = match max_entries {
+            0 => Entries::empty(),
+            _ => node.disk.read(&request, max_entries),
+        };
+        let ReadLog { purpose, first, .. } = request;
+        self.note(|| format!("log read {id} {}", show::entries(&entries)));
+        self.step(id, Input::LogRead(LogRead { purpose, first, entries }));
+    }
+
+    /// A number that was never given before, to make a command unique.
+    pub(crate) fn fresh_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// Proposes commands of this content, which no other proposal of the test may have.
+    pub(crate) fn propose(&mut self, id: NodeId, commands: &[&str]) -> Vec<Ticket> {
+        let mut proposals: Vec<(Ticket, Arc<[u8]>)> = Vec::new();
+        for command in commands {
+            let ticket = self.ticket();
+            let command: Arc<[u8]> = command.as_bytes().into();
+            self.witness.proposes(id, ticket, Arc::clone(&command));
+            proposals.push((ticket, command));
+        }
+        let tickets: Vec<_> = proposals.iter().map(|(ticket, _)| *ticket).collect();
+        self.note(|| format!("propose {id} {}", commands.join(" ")));
+        self.step(id, Input::Propose(proposals));
+        tickets
+    }
+
+    pub(crate) fn read(&mut self, id: NodeId) -> Ticket {
+        let ticket = self.ticket();
+        self.witness.reads(id, ticket);
+        self.note(|| format!("read {id}"));
+        self.step(id, Input::Read(ticket));
+        ticket
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket::new(self.tickets)
+    }
+
+    /// Tells a node that its connection to `peer` broke, which loses what was under way on it.
+    pub(crate) fn unreachable(&mut self, id: NodeId, peer: NodeId) {
+        self.note(|| format!("unreachable {peer} from {id}"));
+        while self.network.take((id, peer), 0).is_some() {}
+        self.step(id, Input::Unreachable(peer));
+    }
+}
+
+/// What can happen to messages.
+impl Cluster {
+    /// Delivers the message at this place on the link.
+    pub(crate) fn deliver(&mut self, link: Link, at: usize) {
+        if let Some(message) = self.network.take(link, at) {
+            self.receive(message);
+        }
+    }
+
+    /// Hands a message to the node it is for, wherever it comes from.
+    pub(crate) fn receive(&mut self, message: Message) {
+        self.note(|| format!("deliver {}", show::message(&message)));
+        self.step(message.to, Input::Message(message));
+    }
+
+    /// Delivers every message of this kind that is under way, in order; returns how many.
+    pub(crate) fn deliver_kind(&mut self, kind: &str) -> usize {
+        let mut count = 0;
+        for link in self.network.busy_links() {
+            let queued = self.network.queued(link).count();
+            let mut at = 0;
+            for _ in 0..queued {
+                let is_kind = |message: &Message| show::kind(&message.body) == kind;
+                if self.network.queued(link).nth(at).is_some_and(is_kind) {
+                    self.deliver(link, at);
+                    count += 1;
+                } else {
+                    at += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Cuts every link of a node, both ways.
+    pub(crate) fn isolate(&mut self, id: NodeId) {
+        for other in self.nodes.keys().copied().filter(|other| *other != id) {
+            self.network.cut((id, other));
+            self.network.cut((other, id));
+        }
+        self.note(|| format!("cut {id}"));
+    }
+
+    pub(crate) fn cut(&mut self, link: Link) {
+        self.network.cut(link);
+        self.note(|| format!("cut {} -> {}", link.0, link.1));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.network.heal();
+        self.note(|| "heal".to_owned());
+    }
+}
+
+/// Time, and what follows by itself.
+impl Cluster {
+    /// Lets everything happen that needs no time, until nothing is left.
+    pub(crate) fn settle(&mut self) {
+        let everyone: Vec<_> = self.nodes.keys().copied().collect();
+        self.settle_among(&everyone);
+    }
+
+    /// The same, for messages between, and disks of, these nodes alone.
+    pub(crate) fn settle_among(&mut self, ids: &[NodeId]) {
+        for _ in 0..MAX_STEPS_TO_SETTLE {
+            let links = self.network.busy_links();
+            let is_inside = |link: &&Link| ids.contains(&link.0) && ids.contains(&link.1);
+            let nodes = || ids.iter().map(|id| &self.nodes[id]);
+            if let Some(link) = links.iter().find(is_inside) {
+                self.deliver(*link, 0);
+            } else if let Some(node) = nodes().find(|node| !node.disk.pending.is_empty()) {
+                self.persist(node.id, usize::MAX);
+            } else if let Some(node) = nodes().find(|node| !node.log_reads.is_empty()) {
+                self.answer_log_read(node.id, usize::MAX);
+            } else {
+                return;
+            }
+        }
+        panic!("the cluster never settles");
+    }
+
+    /// When the next node wants to be woken.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.nodes.values().filter_map(|node| node.raft.as_ref()).map(Raft::deadline).min()
+    }
+
+    /// Lets `span` pass and wakes each node whenever it is due, with nothing else happening.
+    pub(crate) fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(due) = self.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.wake_due();
+        }
+        self.now = end;
+    }
+
+    /// Wakes the nodes that are due.
+    pub(crate) fn wake_due(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            let raft = self.nodes[&id].raft.as_ref();
+            if raft.is_some_and(|raft| raft.deadline() <= self.now) {
+                self.wake(id);
+            }
+        }
+    }
+
+    /// Lets time pass until this node is due, and wakes only it: it is the first to notice.
+    pub(crate) fn time_out(&mut self, id: NodeId) {
+        if let Some(raft) = &self.nodes[&id].raft {
+            self.now = self.now.max(raft.deadline());
+            self.wake(id);
+        }
+    }
+
+    /// Lets `span` pass in a cluster whose disks and links take no time.
+    pub(crate) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        self.settle();
+        while let Some(due) = self.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.wake_due();
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    /// Makes this node the leader: the others do not notice before it does.
+    pub(crate) fn elect(&mut self, id: NodeId) {
+        for _ in 0..4 {
+            // Time for the others to forget the leader they have.
+            self.now = self.now + Duration::from_millis(300);
+            self.time_out(id);
+            self.settle();
+            if self.status(id).role == RoleKind::Leader {
+                return;
+            }
+        }
+        panic!("{id} is not elected");
+    }
+}
+
+/// What there is to see.
+impl Cluster {
+    pub(crate) fn status(&self, id: NodeId) -> Status {
+        self.nodes[&id].status().expect("a node that is up")
+    }
+
+    /// The leader of the latest term that has one, if it is up and thinks so itself.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let up = self.nodes.values().filter_map(Node::status);
+        let leaders = up.filter(|status| status.role == RoleKind::Leader);
+        leaders.max_by_key(|status| status.term).map(|status| status.id)
+    }
+
+    pub(crate) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        self.witness.outcome(ticket)
+    }
+
+    /// The terms of the entries of a node's log.
+    pub(crate) fn terms(&self, id: NodeId) -> Vec<u64> {
+        self.nodes[&id].disk.newest.entries().iter().map(|entry| entry.at.term.get()).collect()
+    }
+}
+
+/// A node's term and vote after earlier runs.
+pub(crate) fn hard_state(term: u64, vote: Option<u64>) -> HardState {
+    HardState { term: Term::new(term), vote: vote.map(n), boots: 1 }
+}

@@ -1,0 +1,154 @@
+//! Inputs and actions as one compact line each, for transcripts.
+
+use raft_core::{
+    Action, Body, Entry, Event, Message, Outcome, Payload, Position, ReadLog, ReadPurpose,
+    Rejection, RoleChange, RoleKind, VoteAnswer, Write,
+};
+
+pub(crate) fn message(message: &Message) -> String {
+    let Message { from, to, term, body } = message;
+    format!("{from} -> {to} {} t{term}{}", kind(body), details(body))
+}
+
+/// The name of a message, as scripts use it in filters.
+pub(crate) fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::PreVote { .. } => "PreVote",
+        Body::PreVoteReply { .. } => "PreVoteReply",
+        Body::Vote { .. } => "Vote",
+        Body::VoteReply { .. } => "VoteReply",
+        Body::Append { .. } => "Append",
+        Body::Appended { .. } => "Appended",
+        Body::AppendRejected { .. } => "AppendRejected",
+        Body::Heartbeat { .. } => "Heartbeat",
+        Body::HeartbeatReply { .. } => "HeartbeatReply",
+        Body::ReadIndex { .. } => "ReadIndex",
+        Body::ReadIndexReply { .. } => "ReadIndexReply",
+    }
+}
+
+fn details(body: &Body) -> String {
+    match body {
+        Body::PreVote { last } | Body::Vote { last } => format!(" last={last}"),
+        Body::PreVoteReply { granted } | Body::VoteReply { granted } => yes_or_no(*granted),
+        Body::Append { prev, entries: run, commit } => {
+            format!(" prev={prev} {} commit={commit}", entries(run))
+        }
+        Body::Appended { matched } => format!(" matched={matched}"),
+        Body::AppendRejected { prev, hint } => format!(" prev={prev} hint={hint}"),
+        Body::Heartbeat { commit, round } => format!(" round={round} commit={commit}"),
+        Body::HeartbeatReply { round } => format!(" round={round}"),
+        // The number of the start is above, that of the attempt below.
+        Body::ReadIndex { id } => format!(" id={}.{}", id >> 44, id & ((1 << 44) - 1)),
+        Body::ReadIndexReply { id, index } => {
+            format!(" id={}.{} index={index}", id >> 44, id & ((1 << 44) - 1))
+        }
+    }
+}
+
+fn yes_or_no(granted: bool) -> String {
+    let word = if granted { " yes" } else { " no" };
+    word.to_owned()
+}
+
+pub(crate) fn entries(entries: &[Entry]) -> String {
+    let shown: Vec<_> = entries.iter().map(entry).collect();
+    format!("[{}]", shown.join(", "))
+}
+
+pub(crate) fn entry(entry: &Entry) -> String {
+    let payload = match &entry.payload {
+        Payload::Noop => "noop".to_owned(),
+        Payload::Command(bytes) => format!("'{}'", String::from_utf8_lossy(bytes)),
+        Payload::Config(_) => "config".to_owned(),
+    };
+    format!("{} {payload}", entry.at)
+}
+
+/// What the node `id` does, without the name of the node where the action names it itself.
+pub(crate) fn action(action: &Action) -> String {
+    match action {
+        Action::Send(sent) => message(sent),
+        Action::Persist(write) => persist(write),
+        Action::Apply(applied) => format!("apply {}", entries(applied)),
+        Action::ReadLog(ReadLog { purpose, first, last, .. }) => match purpose {
+            ReadPurpose::Apply => format!("read log {first}..={last} to apply"),
+            ReadPurpose::Replicate(peer) => format!("read log {first}..={last} for {peer}"),
+        },
+        Action::Resolved(ticket, outcome) => {
+            format!("ticket {} {}", ticket.get(), self::outcome(outcome))
+        }
+        Action::RoleChanged(change) => role(change),
+        Action::Trace(event) => format!("({})", self::event(event)),
+    }
+}
+
+fn persist(write: &Write) -> String {
+    let vote = write.hard_state.vote.map_or("none".to_owned(), |vote| vote.to_string());
+    let (id, term, commit) = (write.id.get(), write.hard_state.term, write.commit);
+    format!("persist #{id} t{term} vote={vote} commit={commit} {}", entries(&write.entries))
+}
+
+pub(crate) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Committed(at) => format!("committed at {at}"),
+        Outcome::ReadAt(index) => format!("may read at {index}"),
+        Outcome::Overwritten => "overwritten".to_owned(),
+        Outcome::Rejected(Rejection::Busy) => "rejected: busy".to_owned(),
+        Outcome::Rejected(Rejection::TooLarge { size_bytes, limit_bytes }) => {
+            format!("rejected: {size_bytes} bytes, the limit is {limit_bytes}")
+        }
+        Outcome::Rejected(Rejection::NotLeader { leader: Some(leader) }) => {
+            format!("rejected: {leader} leads")
+        }
+        Outcome::Rejected(Rejection::NotLeader { leader: None }) => {
+            "rejected: no leader known".to_owned()
+        }
+    }
+}
+
+fn role(change: &RoleChange) -> String {
+    let RoleChange { role, term, leader } = change;
+    match (role, leader) {
+        (RoleKind::Leader, _) => format!("leads t{term}"),
+        (RoleKind::Candidate, _) => format!("is a candidate in t{term}"),
+        (RoleKind::PreCandidate, _) => format!("is a pre-candidate in t{term}"),
+        (RoleKind::Follower, Some(leader)) => format!("follows {leader} in t{term}"),
+        (RoleKind::Follower, None) => format!("follows nobody in t{term}"),
+    }
+}
+
+fn event(event: &Event) -> String {
+    match event {
+        Event::ElectionTimeout { next_term } => format!("election timeout before t{next_term}"),
+        Event::Campaign { term } => format!("campaigns for t{term}"),
+        Event::VoteAsked { candidate, term, pre, answer } => {
+            let what = if *pre { "pre-vote" } else { "vote" };
+            format!("{candidate} asks for a {what} in t{term}: {}", self::answer(*answer))
+        }
+        Event::Elected { term } => format!("elected in t{term}"),
+        Event::QuorumLost { term } => format!("lost its quorum in t{term}"),
+        Event::Truncated { from } => format!("truncates its log from {from} on"),
+        Event::Backtracked { peer, next } => format!("goes back to {next} for {peer}"),
+        Event::MessageDropped { from, reason } => {
+            format!("drops a message from {from}: {reason:?}")
+        }
+    }
+}
+
+fn answer(answer: VoteAnswer) -> &'static str {
+    match answer {
+        VoteAnswer::Granted => "granted",
+        VoteAnswer::LogBehind => "no, its log is behind",
+        VoteAnswer::AlreadyVoted => "no, voted already",
+        VoteAnswer::LeaderAlive => "no, a leader is alive",
+        VoteAnswer::OldTerm => "no, that term is over",
+    }
+}
+
+/// A log as the terms of its entries and its last position.
+pub(crate) fn log(entries: &[Entry]) -> String {
+    let terms: Vec<_> = entries.iter().map(|entry| entry.at.term.to_string()).collect();
+    let last = entries.last().map_or(Position::ORIGIN, |entry| entry.at);
+    format!("{last} [{}]", terms.join(" "))
+}

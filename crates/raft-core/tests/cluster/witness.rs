@@ -1,0 +1,248 @@
+//! The one who sees the whole cluster, and knows what must never happen in it.
+//!
+//! 1. Election Safety: one leader a term.
+//! 2. Log Matching: wherever two logs hold the same position, the entry and the position before it
+//!    are the same (and so, by induction, all before).
+//! 3. Leader Completeness: a new leader holds every committed entry.
+//! 4. State Machine Safety: no two nodes take different entries for committed at one index.
+//! 5. What is committed is durable on a majority, and what is applied is durable here too.
+//! 6. No message leaves before the term, the vote and the entries it vouches for are durable.
+//! 7. A ticket has one outcome, and it is true: what was rejected or overwritten never becomes
+//!    committed, a read sees everything that was committed before it was asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raft_core::{
+    Body, Entry, Index, Message, NodeId, Outcome, Payload, Position, RoleKind, Status, Term, Ticket,
+};
+
+use super::Node;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Witness {
+    leaders: BTreeMap<Term, NodeId>,
+    /// Every entry ever written anywhere, with the position before it.
+    written: BTreeMap<Position, (Payload, Position)>,
+    committed: Vec<Entry>,
+    /// Commands of which it was said that nothing will come of them.
+    refused: BTreeSet<Arc<[u8]>>,
+    open: BTreeMap<Ticket, Open>,
+    outcomes: BTreeMap<Ticket, Outcome>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    node: NodeId,
+    asked: Asked,
+}
+
+#[derive(Clone, Debug)]
+enum Asked {
+    Proposal(Arc<[u8]>),
+    /// With everything that was committed when it was asked.
+    Read(Index),
+}
+
+/// Tickets.
+impl Witness {
+    pub(crate) fn proposes(&mut self, node: NodeId, ticket: Ticket, command: Arc<[u8]>) {
+        self.open.insert(ticket, Open { node, asked: Asked::Proposal(command) });
+    }
+
+    pub(crate) fn reads(&mut self, node: NodeId, ticket: Ticket) {
+        let asked = Asked::Read(self.commit());
+        self.open.insert(ticket, Open { node, asked });
+    }
+
+    /// Whoever asked a node that stopped gets no answer.
+    pub(crate) fn crashed(&mut self, node: NodeId) {
+        self.open.retain(|_, open| open.node != node);
+    }
+
+    pub(crate) fn resolved(&mut self, node: &Node, ticket: Ticket, outcome: Outcome) {
+        let Some(open) = self.open.remove(&ticket) else {
+            panic!("ticket {} was resolved twice, or never given out", ticket.get());
+        };
+        assert_eq!(open.node, node.id, "a ticket is answered where it was given");
+        match (open.asked, outcome) {
+            (Asked::Proposal(command), Outcome::Committed(at)) => {
+                let entry = &self.committed[place(at.index)];
+                assert_eq!(*entry, Entry { at, payload: Payload::Command(command) });
+            }
+            (Asked::Proposal(command), Outcome::Rejected(_) | Outcome::Overwritten) => {
+                let payload = Payload::Command(Arc::clone(&command));
+                let is_committed = self.committed.iter().any(|entry| entry.payload == payload);
+                assert!(!is_committed, "a proposal said to be dead is committed");
+                self.refused.insert(command);
+            }
+            (Asked::Read(floor), Outcome::ReadAt(index)) => {
+                assert!(index >= floor, "a read at {index} misses what is committed up to {floor}");
+                let applied = node.applied.last().map_or(Index::ZERO, |entry| entry.at.index);
+                assert!(applied >= index, "a read was answered before {index} came out to apply");
+            }
+            (Asked::Read(_), Outcome::Rejected(_)) => {}
+            (asked, outcome) => panic!("{asked:?} has the outcome {outcome:?}"),
+        }
+        self.outcomes.insert(ticket, outcome);
+    }
+
+    pub(crate) fn outcome(&self, ticket: Ticket) -> Option<Outcome> {
+        self.outcomes.get(&ticket).copied()
+    }
+
+    pub(crate) fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.outcomes.values().copied()
+    }
+
+    /// The tickets that wait for their outcome.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Ticket> {
+        self.open.keys().copied()
+    }
+}
+
+/// Logs.
+impl Witness {
+    /// The last index that any node ever knew to be committed.
+    pub(crate) fn commit(&self) -> Index {
+        Index::new(self.committed.len() as u64)
+    }
+
+    pub(crate) fn committed(&self) -> &[Entry] {
+        &self.committed
+    }
+
+    pub(crate) fn leaders(&self) -> &BTreeMap<Term, NodeId> {
+        &self.leaders
+    }
+
+    /// Notes entries that a node writes after `prev`.
+    pub(crate) fn writes(&mut self, prev: Position, entries: &[Entry]) {
+        let mut prev = prev;
+        for entry in entries {
+            let seen =
+                self.written.entry(entry.at).or_insert_with(|| (entry.payload.clone(), prev));
+            assert_eq!(seen.0, entry.payload, "two entries at {}", entry.at);
+            assert_eq!(seen.1, prev, "two pasts of {}", entry.at);
+            prev = entry.at;
+        }
+    }
+
+    /// Looks at a node after its step, among all `nodes`.
+    pub(crate) fn observe(&mut self, node: &Node, nodes: &BTreeMap<NodeId, Node>) {
+        let Some(raft) = &node.raft else { return };
+        let status = raft.status();
+        check_disk(&status, node);
+        if status.role == RoleKind::Leader {
+            self.observe_leader(&status, node);
+        }
+        self.observe_commit(status.commit, node, nodes);
+    }
+
+    fn observe_leader(&mut self, status: &Status, node: &Node) {
+        match self.leaders.insert(status.term, node.id) {
+            Some(leader) => assert_eq!(leader, node.id, "two leaders of term {}", status.term),
+            None => {
+                for entry in &self.committed {
+                    assert!(node.disk.newest.holds(entry.at), "the leader lacks {}", entry.at);
+                }
+            }
+        }
+    }
+
+    fn observe_commit(&mut self, commit: Index, node: &Node, nodes: &BTreeMap<NodeId, Node>) {
+        for index in node.checked_commit.next().get()..=commit.get() {
+            let entry = node.disk.newest.entry(Index::new(index)).expect("commit lies in the log");
+            if let Some(committed) = self.committed.get(place(entry.at.index)) {
+                assert_eq!(entry, committed, "{} takes another entry for committed", node.id);
+                continue;
+            }
+            self.committed.push(entry.clone());
+            let holders = nodes.values().chain([node]);
+            let holders = holders.filter(|other| other.disk.durable.holds(entry.at)).count();
+            assert!(2 * holders > nodes.len() + 1, "{} is committed on {holders} nodes", entry.at);
+            if let Payload::Command(command) = &entry.payload {
+                assert!(!self.refused.contains(command), "{} was said to be dead", entry.at);
+            }
+        }
+    }
+
+    pub(crate) fn applies(&self, node: &Node, entries: &[Entry]) {
+        let mut next = node.applied.last().map_or(Index::ZERO, |entry| entry.at.index).next();
+        for entry in entries {
+            assert_eq!(entry.at.index, next, "applied entries follow each other");
+            assert_eq!(Some(entry), self.committed.get(place(next)), "it is committed");
+            assert!(node.disk.durable.holds(entry.at), "{} is applied but not durable", entry.at);
+            next = next.next();
+        }
+    }
+
+    /// Checks that what a message promises is on the sender's disk.
+    pub(crate) fn sends(&self, node: &Node, message: &Message, nodes: &BTreeMap<NodeId, Node>) {
+        let (disk, shown) = (&node.disk, super::show::message(message));
+        let durable = disk.durable.hard_state;
+        assert_eq!(message.from, node.id);
+        assert_ne!(message.to, node.id);
+        let spoken = match message.body {
+            Body::PreVote { .. } => {
+                assert_eq!(message.term, disk.newest.hard_state.term.next(), "{shown}");
+                disk.newest.hard_state.term
+            }
+            Body::PreVoteReply { granted: true } => disk.newest.hard_state.term,
+            _ => message.term,
+        };
+        assert_eq!(spoken, disk.newest.hard_state.term, "said in a term that is over: {shown}");
+        assert_eq!(spoken, durable.term, "its term is not durable: {shown}");
+        match &message.body {
+            Body::Vote { last } => {
+                assert_eq!(durable.vote, Some(node.id), "the candidate's own vote: {shown}");
+                assert!(disk.durable.holds(*last), "its log may vanish: {shown}");
+            }
+            Body::VoteReply { granted: true } => {
+                assert_eq!(durable.vote, Some(message.to), "the vote is not durable: {shown}");
+            }
+            Body::Append { prev, entries, commit } => {
+                let is_own = entries.iter().all(|entry| disk.newest.holds(entry.at));
+                assert!(disk.newest.holds(*prev) && is_own, "not from its log: {shown}");
+                assert!(*commit <= self.commit(), "{shown}");
+            }
+            Body::Appended { matched } => Self::check_promise(node, message.to, *matched, nodes),
+            Body::Heartbeat { commit, .. } => {
+                let follower = &nodes[&message.to].disk.durable;
+                let is_held = follower.last().index >= *commit;
+                assert!(is_held, "the follower does not hold that: {shown}");
+            }
+            _ => {}
+        }
+    }
+
+    fn check_promise(node: &Node, leader: NodeId, matched: Index, nodes: &BTreeMap<NodeId, Node>) {
+        let durable = node.disk.durable.position(matched);
+        let Some(promised) = durable else {
+            panic!("{} promised {matched}, which is not durable", node.id);
+        };
+        assert!(node.disk.newest.holds(promised), "{} promised what it replaced", node.id);
+        let Some(leader) = nodes.get(&leader) else { return };
+        let leads = leader.raft.as_ref().map(raft_core::Raft::status).is_some_and(|status| {
+            status.role == RoleKind::Leader && status.term == node.disk.durable.hard_state.term
+        });
+        let is_equal = leader.disk.newest.holds(promised);
+        assert!(!leads || is_equal, "{} promised another log than {}'s", node.id, leader.id);
+    }
+}
+
+/// What a node says of itself must be what its disk was told.
+fn check_disk(status: &Status, node: &Node) {
+    let Node { id, disk, .. } = node;
+    assert_eq!(status.term, disk.newest.hard_state.term, "{id} has not written its term");
+    assert_eq!(status.vote, disk.newest.hard_state.vote, "{id} has not written its vote");
+    assert_eq!(status.last, disk.newest.last(), "{id} has not written its log");
+    let durable = disk.durable.position(status.durable);
+    assert_eq!(durable, disk.newest.position(status.durable), "{id} is wrong on what is durable");
+    assert!(durable.is_some(), "{id} takes for durable what is not");
+}
+
+/// Where the entry of this index lies in a log from 1 on.
+fn place(index: Index) -> usize {
+    usize::try_from(index.prev().get()).expect("a small log")
+}
