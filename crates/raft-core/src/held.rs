@@ -30,17 +30,17 @@ impl Held {
         self.messages.pop_front_if(|(until, _)| *until <= durable).map(|(_, message)| message)
     }
 
-    /// Drops what was said in another term than `term`.
-    pub(crate) fn forget_other_terms(&mut self, term: Term) {
-        self.messages.retain(|(_, message)| message.term == term);
+    /// Drops everything, because a new term begins. Pre-votes too: the term that they speak of is
+    /// either the new one, and no longer in question, or still further off.
+    pub(crate) fn forget_ended_term(&mut self) {
+        self.messages.clear();
     }
 
-    /// Whether everything held was said in `term`, or asks for a vote in the next.
+    /// Whether everything held was said in `term`, or is a pre-vote for a later one.
     pub(crate) fn is_all_of(&self, term: Term) -> bool {
-        self.messages.iter().all(|(_, message)| {
-            let is_pre_vote =
-                matches!(message.body, Body::PreVote { .. } | Body::PreVoteReply { .. });
-            message.term == term || is_pre_vote
+        self.messages.iter().all(|(_, message)| match message.body {
+            Body::PreVote { .. } | Body::PreVoteReply { granted: true } => message.term > term,
+            _ => message.term == term,
         })
     }
 }

@@ -230,7 +230,7 @@ impl Raft {
     /// Changes the term or the vote: the one place where either does.
     pub(crate) fn set_hard_state(&mut self, term: Term, vote: Option<NodeId>) {
         if term != self.hard_state.term {
-            self.held.forget_other_terms(term);
+            self.held.forget_ended_term();
         }
         self.hard_state = HardState { term, vote, ..self.hard_state };
         self.writes.is_hard_state_new = true;
