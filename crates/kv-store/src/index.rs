@@ -69,12 +69,7 @@ impl Index {
         span: Span<'_>,
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = Found<'_>> {
-        // A map finds one key in half the time that it takes to find both ends of a range.
-        let (one, many) = match span {
-            Span::One(key) => (self.keys.get_key_value(key), None),
-            span => (None, Some(self.keys.range::<[u8], _>(span.bounds()))),
-        };
-        one.into_iter().chain(many.into_iter().flatten()).filter_map(move |(key, &id)| {
+        self.keys.range::<[u8], _>(span.bounds()).filter_map(move |(key, &id)| {
             let (modified, live) = self.history(id).live_at(revision)?;
             Some(Found { key: key.as_slice(), id, modified, live })
         })
