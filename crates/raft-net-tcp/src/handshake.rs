@@ -1,0 +1,268 @@
+//! The greeting: who is calling, whom, of which cluster, in which version of the protocol.
+//!
+//! The caller sends a [`Hello`], the other node answers with a [`Reply`]; each is one frame of at
+//! most [`MAX_BODY_BYTES`]. Both begin with a [`Preamble`], and a refusal follows it in the same
+//! form in every version, so that nodes of different versions can at least tell each other so.
+
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use raft_core::NodeId;
+use serde::{Deserialize, Serialize};
+use wire::codec;
+use wire::frame::{FrameError, FrameReader, write_frame};
+
+use crate::event::{Refusal, RefusalCode};
+
+/// The version of everything after the preamble, the messages included.
+pub(crate) const VERSION: u32 = 1;
+
+/// The largest body of a frame in the greeting.
+pub(crate) const MAX_BODY_BYTES: usize = 1024;
+
+/// The longest address for clients.
+pub(crate) const MAX_CLIENT_ADDRESS_BYTES: usize = 255;
+
+/// The longest sentence of a refusal.
+const MAX_SENTENCE_BYTES: usize = 512;
+
+/// "This is the Raft protocol of this project."
+const MAGIC: [u8; 8] = *b"raft-tcp";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Preamble {
+    magic: [u8; 8],
+    version: u32,
+}
+
+/// What a caller says about itself and about whom it wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) cluster_id: u64,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// Where clients reach the caller; empty if it does not say.
+    pub(crate) client_address: String,
+}
+
+/// What the called node answers. The order of the variants is their number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Reply {
+    /// In the same form in every version.
+    Refused { code: u32, sentence: String },
+    /// Messages may follow.
+    Accepted { client_address: String },
+}
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) node_id: NodeId,
+    pub(crate) cluster_id: u64,
+    pub(crate) client_address: String,
+}
+
+/// Why there is no greeting.
+#[derive(Debug)]
+pub(crate) enum GreetingError {
+    /// The connection broke.
+    Io(io::Error),
+    /// The other side closed it.
+    Closed,
+    /// The other side took too long.
+    TooSlow(Duration),
+    /// What came is not of this protocol.
+    NotOurs(String),
+}
+
+/// Whether `address` may be told as an address for clients: short, and without anything that could
+/// break a line. Empty means that there is none.
+pub(crate) fn is_client_address(address: &str) -> bool {
+    address.len() <= MAX_CLIENT_ADDRESS_BYTES
+        && !address.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// The address for clients, if one was told.
+pub(crate) fn told(client_address: String) -> Option<String> {
+    Some(client_address).filter(|address| !address.is_empty())
+}
+
+impl Identity {
+    /// The frame with which this node calls `to`.
+    pub(crate) fn hello(&self, to: NodeId) -> Vec<u8> {
+        encode(&Hello {
+            cluster_id: self.cluster_id,
+            from: self.node_id.get(),
+            to: to.get(),
+            client_address: self.client_address.clone(),
+        })
+    }
+
+    /// The frame with which this node lets a caller in.
+    pub(crate) fn acceptance(&self) -> Vec<u8> {
+        encode(&Reply::Accepted { client_address: self.client_address.clone() })
+    }
+
+    /// The caller's name, if this node wants to talk to it.
+    pub(crate) fn judge(
+        &self,
+        hello: &Hello,
+        is_peer: impl Fn(NodeId) -> bool,
+    ) -> Result<NodeId, Refusal> {
+        let (me, from, to) = (self.node_id, NodeId::new(hello.from), NodeId::new(hello.to));
+        let refuse = |code, sentence| Err(Refusal { code, sentence });
+        if hello.cluster_id != self.cluster_id {
+            let (theirs, ours) = (hello.cluster_id, self.cluster_id);
+            return refuse(
+                RefusalCode::Cluster,
+                format!(
+                    "{from} is of cluster {theirs:#x} and {me} of cluster {ours:#x}: start both \
+                     with the same members, or correct the address"
+                ),
+            );
+        }
+        if to != me {
+            return refuse(
+                RefusalCode::Receiver,
+                format!("{from} called {to}, but this is {me}: correct the address of {to}"),
+            );
+        }
+        if from == me {
+            return refuse(
+                RefusalCode::Sender,
+                format!("the caller and the called node are both {me}: give each its own id"),
+            );
+        }
+        if !is_peer(from) {
+            return refuse(
+                RefusalCode::Sender,
+                format!("{from} is not among the peers of {me}: add it there, or correct its id"),
+            );
+        }
+        if !is_client_address(&hello.client_address) {
+            return refuse(
+                RefusalCode::Malformed,
+                format!("the client address that {from} tells is too long or has white space"),
+            );
+        }
+        Ok(from)
+    }
+}
+
+/// The frame that turns a caller away.
+pub(crate) fn refusal_frame(refusal: &Refusal) -> Vec<u8> {
+    encode(&Reply::Refused { code: refusal.code.into(), sentence: refusal.sentence.clone() })
+}
+
+fn encode(said: &impl Serialize) -> Vec<u8> {
+    let preamble = Preamble { magic: MAGIC, version: VERSION };
+    let mut frame = Vec::new();
+    // Both are a few hundred bytes at most: what is too long is refused when the network starts.
+    // An empty frame would end the greeting like any other failure.
+    if write_frame(&mut frame, &(preamble, said), &[]).is_err() {
+        frame.clear();
+    }
+    frame
+}
+
+/// What a caller said. `Ok(Err(..))` is a caller of this protocol who is to be told why not.
+pub(crate) fn read_hello(body: &[u8]) -> Result<Result<Hello, Refusal>, GreetingError> {
+    let (preamble, rest) = read_preamble(body)?;
+    if preamble.version != VERSION {
+        return Ok(Err(Refusal {
+            code: RefusalCode::Version,
+            sentence: format!(
+                "the caller speaks version {} of the Raft protocol, this node version {VERSION}: \
+                 run the same release on both",
+                preamble.version
+            ),
+        }));
+    }
+    Ok(codec::decode_all(rest).map_err(|error| Refusal {
+        code: RefusalCode::Malformed,
+        sentence: format!("the greeting makes no sense: {error}; run the same release on both"),
+    }))
+}
+
+/// What a called node answered: its address for clients, or why it does not want to talk.
+pub(crate) fn read_reply(body: &[u8]) -> Result<Result<Option<String>, Refusal>, GreetingError> {
+    let (preamble, rest) = read_preamble(body)?;
+    let malformed = |what: &dyn fmt::Display| GreetingError::NotOurs(what.to_string());
+    match codec::decode_all(rest).map_err(|error| malformed(&error))? {
+        Reply::Refused { code, sentence } if sentence.len() <= MAX_SENTENCE_BYTES => {
+            let code = RefusalCode::from(code);
+            Ok(Err(Refusal { code, sentence }))
+        }
+        Reply::Refused { .. } => Err(malformed(&"a refusal that is too long")),
+        Reply::Accepted { .. } if preamble.version != VERSION => {
+            Err(malformed(&"an acceptance in another version of the protocol"))
+        }
+        Reply::Accepted { client_address } if is_client_address(&client_address) => {
+            Ok(Ok(told(client_address)))
+        }
+        Reply::Accepted { .. } => Err(malformed(&"a client address that cannot be one")),
+    }
+}
+
+fn read_preamble(body: &[u8]) -> Result<(Preamble, &[u8]), GreetingError> {
+    match codec::decode::<Preamble>(body) {
+        Ok((preamble, rest)) if preamble.magic == MAGIC => Ok((preamble, rest)),
+        _ => Err(GreetingError::NotOurs("another protocol".into())),
+    }
+}
+
+/// The body of the next frame, waited for until `patience` is over, however slowly it trickles in.
+pub(crate) fn read_frame(
+    stream: &TcpStream,
+    frames: &mut FrameReader,
+    patience: Duration,
+) -> Result<Vec<u8>, GreetingError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(body) = frames.next_frame()? {
+            return Ok(body.to_vec());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(GreetingError::TooSlow(patience));
+        }
+        stream.set_read_timeout(Some(left))?;
+        match frames.fill(&mut &*stream) {
+            Ok(0) => return Err(GreetingError::Closed),
+            Ok(_) => {}
+            Err(error) if is_interruption(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether a socket only says that its time was over, or that it was called away.
+pub(crate) fn is_interruption(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}
+
+impl From<io::Error> for GreetingError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FrameError> for GreetingError {
+    fn from(error: FrameError) -> Self {
+        Self::NotOurs(error.to_string())
+    }
+}
+
+impl fmt::Display for GreetingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Closed => write!(f, "it closed the connection during the greeting"),
+            Self::TooSlow(patience) => write!(f, "no greeting came within {patience:?}"),
+            Self::NotOurs(what) => write!(f, "it does not speak the Raft protocol: {what}"),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The metadata of Raft messages as it stands on the wire: plain numbers, in the order of
+//! `docs/format.md`. The types of `raft-core` may change their shape; these may not.
+//!
+//! Commands stand raw behind the metadata, in the order of their entries. The index of an entry is
+//! not written: entries follow each other, so the position before the first one says it all.
+
+use std::sync::Arc;
+
+use raft_core::{
+    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, Term,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::format::{FormatError, MAX_ENTRIES_PER_MESSAGE};
+
+/// What a frame between two nodes holds. The order of the variants is their number.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum WirePacket {
+    Messages(Vec<WireMessage>),
+    Ping,
+    Pong,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WireMessage {
+    from: u64,
+    to: u64,
+    term: u64,
+    body: WireBody,
+}
+
+/// The order of the variants is their number: append, never insert.
+#[derive(Debug, Serialize, Deserialize)]
+enum WireBody {
+    PreVote { last: WirePosition },
+    PreVoteReply { granted: bool },
+    Vote { last: WirePosition },
+    VoteReply { granted: bool },
+    Append { prev: WirePosition, commit: u64, entries: Vec<WireEntry> },
+    Appended { matched: u64 },
+    AppendRejected { prev: u64, hint: WirePosition },
+    Heartbeat { commit: u64, round: u64 },
+    HeartbeatReply { round: u64 },
+    ReadIndex { id: u64 },
+    ReadIndexReply { id: u64, index: u64 },
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct WirePosition {
+    term: u64,
+    index: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct WireEntry {
+    term: u64,
+    payload: WirePayload,
+}
+
+/// The order of the variants is their number: append, never insert.
+#[derive(Debug, Serialize, Deserialize)]
+enum WirePayload {
+    Noop,
+    /// So many raw bytes behind the metadata.
+    Command {
+        bytes: u32,
+    },
+    Config(Box<WireConfig>),
+}
+
+/// Members in strictly rising order.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireConfig {
+    voters: Vec<u64>,
+    outgoing: Option<Vec<u64>>,
+    learners: Vec<u64>,
+}
+
+impl WireMessage {
+    /// The metadata of `message`. Its commands are added to `raw`, in order.
+    pub(crate) fn write<'a>(
+        message: &'a Message,
+        raw: &mut Vec<&'a [u8]>,
+    ) -> Result<Self, FormatError> {
+        Ok(Self {
+            from: message.from.get(),
+            to: message.to.get(),
+            term: message.term.get(),
+            body: write_body(&message.body, raw)?,
+        })
+    }
+
+    /// The message of this metadata. Its commands are taken off the front of `raw`.
+    pub(crate) fn read(self, raw: &mut &[u8]) -> Result<Message, FormatError> {
+        Ok(Message {
+            from: NodeId::new(self.from),
+            to: NodeId::new(self.to),
+            term: Term::new(self.term),
+            body: read_body(self.body, raw)?,
+        })
+    }
+}
+
+/// See [`crate::format::message_bytes`].
+pub(crate) fn message_bytes(message: &Message) -> usize {
+    const ADDRESS_AND_TERM: usize = 3 * 8;
+    const TAG: usize = 4;
+    const COUNT: usize = 8;
+    const POSITION: usize = 16;
+    let body = match &message.body {
+        Body::PreVote { .. } | Body::Vote { .. } => POSITION,
+        Body::PreVoteReply { .. } | Body::VoteReply { .. } => 1,
+        Body::Append { entries, .. } => {
+            POSITION + 8 + COUNT + entries.iter().map(entry_bytes).sum::<usize>()
+        }
+        Body::AppendRejected { .. } => 8 + POSITION,
+        Body::Heartbeat { .. } | Body::ReadIndexReply { .. } => 16,
+        Body::Appended { .. } | Body::HeartbeatReply { .. } | Body::ReadIndex { .. } => 8,
+    };
+    ADDRESS_AND_TERM + TAG + body
+}
+
+fn entry_bytes(entry: &Entry) -> usize {
+    const TERM_AND_TAG: usize = 8 + 4;
+    let payload = match &entry.payload {
+        Payload::Noop => 0,
+        Payload::Command(bytes) => 4 + bytes.len(),
+        Payload::Config(config) => {
+            let outgoing = config.outgoing.as_ref().map_or(0, |old| 8 + 8 * old.len());
+            8 + 8 * config.voters.len() + 1 + outgoing + 8 + 8 * config.learners.len()
+        }
+    };
+    TERM_AND_TAG + payload
+}
+
+fn write_body<'a>(body: &'a Body, raw: &mut Vec<&'a [u8]>) -> Result<WireBody, FormatError> {
+    Ok(match body {
+        Body::PreVote { last } => WireBody::PreVote { last: (*last).into() },
+        Body::PreVoteReply { granted } => WireBody::PreVoteReply { granted: *granted },
+        Body::Vote { last } => WireBody::Vote { last: (*last).into() },
+        Body::VoteReply { granted } => WireBody::VoteReply { granted: *granted },
+        Body::Append { prev, entries, commit } => WireBody::Append {
+            prev: (*prev).into(),
+            commit: commit.get(),
+            entries: write_entries(*prev, entries, raw)?,
+        },
+        Body::Appended { matched } => WireBody::Appended { matched: matched.get() },
+        Body::AppendRejected { prev, hint } => {
+            WireBody::AppendRejected { prev: prev.get(), hint: (*hint).into() }
+        }
+        Body::Heartbeat { commit, round } => {
+            WireBody::Heartbeat { commit: commit.get(), round: *round }
+        }
+        Body::HeartbeatReply { round } => WireBody::HeartbeatReply { round: *round },
+        Body::ReadIndex { id } => WireBody::ReadIndex { id: *id },
+        Body::ReadIndexReply { id, index } => {
+            WireBody::ReadIndexReply { id: *id, index: index.get() }
+        }
+    })
+}
+
+fn read_body(body: WireBody, raw: &mut &[u8]) -> Result<Body, FormatError> {
+    Ok(match body {
+        WireBody::PreVote { last } => Body::PreVote { last: last.into() },
+        WireBody::PreVoteReply { granted } => Body::PreVoteReply { granted },
+        WireBody::Vote { last } => Body::Vote { last: last.into() },
+        WireBody::VoteReply { granted } => Body::VoteReply { granted },
+        WireBody::Append { prev, commit, entries } => Body::Append {
+            prev: prev.into(),
+            entries: read_entries(prev.into(), entries, raw)?,
+            commit: Index::new(commit),
+        },
+        WireBody::Appended { matched } => Body::Appended { matched: Index::new(matched) },
+        WireBody::AppendRejected { prev, hint } => {
+            Body::AppendRejected { prev: Index::new(prev), hint: hint.into() }
+        }
+        WireBody::Heartbeat { commit, round } => {
+            Body::Heartbeat { commit: Index::new(commit), round }
+        }
+        WireBody::HeartbeatReply { round } => Body::HeartbeatReply { round },
+        WireBody::ReadIndex { id } => Body::ReadIndex { id },
+        WireBody::ReadIndexReply { id, index } => {
+            Body::ReadIndexReply { id, index: Index::new(index) }
+        }
+    })
+}
+
+fn write_entries<'a>(
+    prev: Position,
+    entries: &'a Entries,
+    raw: &mut Vec<&'a [u8]>,
+) -> Result<Vec<WireEntry>, FormatError> {
+    check_entry_count(entries.len())?;
+    let mut index = prev.index;
+    let mut written = Vec::with_capacity(entries.len());
+    for entry in &entries[..] {
+        index = successor(index)?;
+        if entry.at.index != index {
+            return Err(FormatError::EntriesNotConsecutive {
+                expected: index,
+                found: entry.at.index,
+            });
+        }
+        written.push(WireEntry {
+            term: entry.at.term.get(),
+            payload: write_payload(&entry.payload, raw)?,
+        });
+    }
+    Ok(written)
+}
+
+fn read_entries(
+    prev: Position,
+    entries: Vec<WireEntry>,
+    raw: &mut &[u8],
+) -> Result<Entries, FormatError> {
+    check_entry_count(entries.len())?;
+    let mut index = prev.index;
+    let mut read = Vec::with_capacity(entries.len());
+    for entry in entries {
+        index = successor(index)?;
+        read.push(Entry {
+            at: Position::new(Term::new(entry.term), index),
+            payload: read_payload(entry.payload, raw)?,
+        });
+    }
+    Ok(Entries::from(read))
+}
+
+fn check_entry_count(count: usize) -> Result<(), FormatError> {
+    match count {
+        0..=MAX_ENTRIES_PER_MESSAGE => Ok(()),
+        _ => Err(FormatError::TooManyEntries { count }),
+    }
+}
+
+fn successor(index: Index) -> Result<Index, FormatError> {
+    match index.get().checked_add(1) {
+        Some(next) => Ok(Index::new(next)),
+        None => Err(FormatError::IndexOverflow),
+    }
+}
+
+fn write_payload<'a>(
+    payload: &'a Payload,
+    raw: &mut Vec<&'a [u8]>,
+) -> Result<WirePayload, FormatError> {
+    Ok(match payload {
+        Payload::Noop => WirePayload::Noop,
+        Payload::Command(command) => {
+            let count = command.len();
+            let bytes = u32::try_from(count).map_err(|_| FormatError::CommandTooLong { count })?;
+            raw.push(command);
+            WirePayload::Command { bytes }
+        }
+        Payload::Config(config) => WirePayload::Config(Box::new(write_config(config))),
+    })
+}
+
+fn read_payload(payload: WirePayload, raw: &mut &[u8]) -> Result<Payload, FormatError> {
+    Ok(match payload {
+        WirePayload::Noop => Payload::Noop,
+        WirePayload::Command { bytes } => {
+            let missing = FormatError::BytesMissing { announced: bytes, left: raw.len() };
+            let (command, rest) = raw.split_at_checked(bytes as usize).ok_or(missing)?;
+            *raw = rest;
+            Payload::Command(Arc::from(command))
+        }
+        WirePayload::Config(config) => Payload::Config(Arc::new(read_config(*config)?)),
+    })
+}
+
+fn write_config(config: &ClusterConfig) -> WireConfig {
+    let numbers =
+        |ids: &std::collections::BTreeSet<NodeId>| ids.iter().map(|id| id.get()).collect();
+    WireConfig {
+        voters: numbers(&config.voters),
+        outgoing: config.outgoing.as_ref().map(numbers),
+        learners: numbers(&config.learners),
+    }
+}
+
+fn read_config(config: WireConfig) -> Result<ClusterConfig, FormatError> {
+    let members = |ids: Vec<u64>| {
+        if ids.is_sorted_by(|a, b| a < b) {
+            Ok(ids.into_iter().map(NodeId::new).collect())
+        } else {
+            Err(FormatError::MembersNotInOrder)
+        }
+    };
+    Ok(ClusterConfig {
+        voters: members(config.voters)?,
+        outgoing: config.outgoing.map(members).transpose()?,
+        learners: members(config.learners)?,
+    })
+}
+
+impl From<Position> for WirePosition {
+    fn from(position: Position) -> Self {
+        Self { term: position.term.get(), index: position.index.get() }
+    }
+}
+
+impl From<WirePosition> for Position {
+    fn from(position: WirePosition) -> Self {
+        Self::new(Term::new(position.term), Index::new(position.index))
+    }
+}

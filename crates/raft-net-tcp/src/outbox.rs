@@ -1,0 +1,379 @@
+//! The queue of messages to one peer: filled without ever blocking, emptied by its writer thread.
+//!
+//! # At the bound
+//!
+//! A message that does not fit is dropped, the *newest* one: those before it are still useful,
+//! while an append that arrives without its predecessors is rejected anyway. Messages with entries
+//! are the only large ones and stop at the bound; all others are small, do not fill the queue by
+//! their size and matter for who leads, so there is room for [`CONTROL_RESERVE_MESSAGES`] more of
+//! them. They keep their place: a heartbeat never overtakes the appends before it, since it carries
+//! a commit index that speaks of them.
+//!
+//! Invariants:
+//! 1. The queue holds at most the bound in messages, plus the reserve.
+//! 2. A message with entries is taken only into an empty queue, or where the sum stays within the
+//!    bound in bytes.
+//! 3. What comes out came in, in that order.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use raft_core::{Body, Message};
+
+use crate::config::Limits;
+use crate::link::lock;
+
+/// How many small messages are taken beyond the bound.
+const CONTROL_RESERVE_MESSAGES: usize = 1024;
+
+/// What is written at once, in bytes, unless one message alone is larger. The metadata of so much
+/// fits the codec's limit by far.
+const MAX_BATCH_BYTES: usize = 512 << 10;
+
+/// The most messages in one batch: each has 24 bytes and more, so that they fit a frame.
+const MAX_BATCH_MESSAGES: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: Limits,
+    delay: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Waiting>,
+    bytes: usize,
+    /// A message with entries was dropped since the writer last looked.
+    lost_entries: bool,
+    /// The writer sleeps until there is something to write. Waking it costs a system call, which
+    /// a busy writer does not need.
+    is_writer_asleep: bool,
+    call: Call,
+}
+
+/// What the writer is called to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Call {
+    #[default]
+    Nothing,
+    /// To cut its pause short.
+    Kick,
+    /// To end: nothing comes after it.
+    Stop,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    bytes: usize,
+    /// When it may be written, if messages are held back.
+    due: Option<Instant>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits to be written.
+    Queued,
+    /// There was no room for it.
+    Dropped,
+}
+
+/// Why the writer woke up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// To end.
+    Stopped,
+    /// To write what is in the batch, which may be nothing if its time was over.
+    ToWrite {
+        /// Entries were dropped since the last time.
+        lost_entries: bool,
+    },
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: Limits, delay: Duration) -> Self {
+        Self { limits, delay, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Queues a message that takes `bytes` on the wire, or drops it. Never waits for the network.
+    pub(crate) fn push(&self, message: Message, bytes: usize) -> Pushed {
+        let due = (!self.delay.is_zero()).then(|| Instant::now() + self.delay);
+        let has_entries =
+            matches!(&message.body, Body::Append { entries, .. } if !entries.is_empty());
+        let mut state = lock(&self.state);
+        if !self.admits(&state, has_entries, bytes) {
+            state.lost_entries |= has_entries;
+            return Pushed::Dropped;
+        }
+        state.bytes += bytes;
+        state.queue.push_back(Waiting { message, bytes, due });
+        if state.is_writer_asleep {
+            state.is_writer_asleep = false;
+            drop(state);
+            self.changed.notify_one();
+        }
+        Pushed::Queued
+    }
+
+    fn admits(&self, state: &State, has_entries: bool, bytes: usize) -> bool {
+        let waiting = state.queue.len();
+        if state.call == Call::Stop {
+            false
+        } else if has_entries {
+            waiting == 0
+                || waiting < self.limits.max_queued_messages
+                    && state.bytes.saturating_add(bytes) <= self.limits.max_queued_bytes
+        } else {
+            waiting < self.limits.max_queued_messages.saturating_add(CONTROL_RESERVE_MESSAGES)
+        }
+    }
+
+    /// Waits until there is something to write, or until `until`; moves what can be written at
+    /// once into `batch`, in order.
+    pub(crate) fn take(&self, until: Instant, batch: &mut Vec<Message>) -> Woken {
+        let mut state = lock(&self.state);
+        loop {
+            if state.call == Call::Stop {
+                return Woken::Stopped;
+            }
+            let now = Instant::now();
+            let wake_at = match state.queue.front() {
+                Some(first) => first.due.map_or(now, |due| due.min(until)),
+                None => until,
+            };
+            if wake_at <= now || state.lost_entries {
+                state.move_batch(now, batch);
+                let lost_entries = std::mem::take(&mut state.lost_entries);
+                return Woken::ToWrite { lost_entries };
+            }
+            state.is_writer_asleep = state.queue.is_empty();
+            state = self.wait(state, wake_at - now);
+            state.is_writer_asleep = false;
+        }
+    }
+
+    /// Waits for `longest`; a [`kick`](Self::kick) cuts it down to `shortest`,
+    /// [`stop`](Self::stop) ends it at once. Returns whether to go on.
+    pub(crate) fn pause(&self, shortest: Duration, longest: Duration) -> bool {
+        let start = Instant::now();
+        let mut state = lock(&self.state);
+        loop {
+            let wait = match state.call {
+                Call::Nothing => longest,
+                Call::Kick => shortest,
+                Call::Stop => return false,
+            };
+            let left = wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                state.call = Call::Nothing;
+                return true;
+            }
+            state = self.wait(state, left);
+        }
+    }
+
+    /// Cuts a pause short: the peer gave a sign of life.
+    pub(crate) fn kick(&self) {
+        lock(&self.state).change_call(Call::Kick);
+        self.changed.notify_one();
+    }
+
+    /// A kick from before is out of date.
+    pub(crate) fn forget_kick(&self) {
+        lock(&self.state).change_call(Call::Nothing);
+    }
+
+    /// Drops all that waits; returns how many messages that were.
+    pub(crate) fn discard(&self) -> usize {
+        let mut state = lock(&self.state);
+        let dropped = std::mem::take(&mut state.queue);
+        state.bytes = 0;
+        state.lost_entries = false;
+        drop(state);
+        dropped.len()
+    }
+
+    /// Takes nothing any more, and lets the writer end.
+    pub(crate) fn stop(&self) {
+        lock(&self.state).change_call(Call::Stop);
+        self.changed.notify_one();
+    }
+
+    /// How many messages wait, and how many bytes they take.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let state = lock(&self.state);
+        (state.queue.len(), state.bytes)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, at_most: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl State {
+    fn change_call(&mut self, call: Call) {
+        if self.call != Call::Stop {
+            self.call = call;
+        }
+    }
+
+    fn move_batch(&mut self, now: Instant, batch: &mut Vec<Message>) {
+        let mut batch_bytes = 0;
+        while let Some(first) = self.queue.front() {
+            let is_due = first.due.is_none_or(|due| due <= now);
+            let fits = batch.is_empty() || batch_bytes + first.bytes <= MAX_BATCH_BYTES;
+            if !is_due || !fits || batch.len() >= MAX_BATCH_MESSAGES {
+                return;
+            }
+            if let Some(waiting) = self.queue.pop_front() {
+                self.bytes -= waiting.bytes;
+                batch_bytes += waiting.bytes;
+                batch.push(waiting.message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Entries, Entry, Index, NodeId, Payload, Position, Term};
+
+    use super::*;
+
+    fn message(body: Body) -> Message {
+        Message { from: NodeId::new(1), to: NodeId::new(2), term: Term::new(1), body }
+    }
+
+    fn heartbeat(round: u64) -> Message {
+        let commit = Index::ZERO;
+        message(Body::Heartbeat { commit, round })
+    }
+
+    fn append() -> Message {
+        let entry =
+            Entry { at: Position::new(Term::new(1), Index::new(1)), payload: Payload::Noop };
+        message(Body::Append {
+            prev: Position::ORIGIN,
+            entries: Entries::from(vec![entry]),
+            commit: Index::ZERO,
+        })
+    }
+
+    fn outbox(max_queued_messages: usize, max_queued_bytes: usize, delay: Duration) -> Outbox {
+        let limits = Limits { max_queued_messages, max_queued_bytes, ..Limits::default() };
+        Outbox::new(limits, delay)
+    }
+
+    const QUIET: Woken = Woken::ToWrite { lost_entries: false };
+
+    fn take(outbox: &Outbox) -> (Woken, Vec<Message>) {
+        let mut batch = Vec::new();
+        let woken = outbox.take(Instant::now(), &mut batch);
+        (woken, batch)
+    }
+
+    #[test]
+    fn messages_come_out_together_and_in_order() {
+        let outbox = outbox(10, 1000, Duration::ZERO);
+        for round in 0..5 {
+            assert_eq!(outbox.push(heartbeat(round), 60), Pushed::Queued);
+        }
+        assert_eq!(outbox.waiting(), (5, 300));
+        let expected: Vec<Message> = (0..5).map(heartbeat).collect();
+        assert_eq!(take(&outbox), (QUIET, expected));
+        assert_eq!(outbox.waiting(), (0, 0));
+        assert_eq!(take(&outbox), (QUIET, Vec::new()), "nothing twice");
+    }
+
+    #[test]
+    fn at_the_bound_entries_are_dropped_and_the_writer_is_told() {
+        let outbox = outbox(100, 1000, Duration::ZERO);
+        assert_eq!(outbox.push(append(), 600), Pushed::Queued);
+        assert_eq!(outbox.push(append(), 600), Pushed::Dropped);
+        assert_eq!(outbox.push(append(), 400), Pushed::Queued);
+        assert_eq!(outbox.waiting(), (2, 1000));
+        let lost = Woken::ToWrite { lost_entries: true };
+        assert_eq!(take(&outbox).0, lost);
+        assert_eq!(take(&outbox).0, QUIET, "told once");
+    }
+
+    #[test]
+    fn a_message_larger_than_the_bound_may_wait_alone() {
+        let outbox = outbox(100, 1000, Duration::ZERO);
+        assert_eq!(outbox.push(append(), 5000), Pushed::Queued);
+        assert_eq!(outbox.push(append(), 1), Pushed::Dropped);
+    }
+
+    #[test]
+    fn small_messages_have_room_where_entries_have_none_yet_not_without_end() {
+        let outbox = outbox(2, 1000, Duration::ZERO);
+        assert_eq!(outbox.push(append(), 500), Pushed::Queued);
+        assert_eq!(outbox.push(append(), 500), Pushed::Queued);
+        assert_eq!(outbox.push(append(), 1), Pushed::Dropped);
+        let taken = (0..10_000)
+            .filter(|round| outbox.push(heartbeat(*round), 60) == Pushed::Queued)
+            .count();
+        assert_eq!(taken, CONTROL_RESERVE_MESSAGES);
+    }
+
+    #[test]
+    fn a_batch_ends_where_a_write_would_grow_too_large() {
+        let outbox = outbox(100, 100 << 20, Duration::ZERO);
+        for _ in 0..3 {
+            outbox.push(append(), MAX_BATCH_BYTES / 2);
+        }
+        outbox.push(append(), 2 * MAX_BATCH_BYTES);
+        let sizes: Vec<usize> = (0..4).map(|_| take(&outbox).1.len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 0]);
+    }
+
+    #[test]
+    fn messages_are_held_back_and_keep_their_order() {
+        let delay = Duration::from_hours(1);
+        let held = outbox(10, 1000, delay);
+        held.push(heartbeat(1), 60);
+        assert_eq!(take(&held), (QUIET, Vec::new()), "not yet");
+
+        let short = Duration::from_millis(20);
+        let outbox = outbox(10, 1000, short);
+        let sent = Instant::now();
+        outbox.push(heartbeat(1), 60);
+        outbox.push(heartbeat(2), 60);
+        let mut batch = Vec::new();
+        while batch.len() < 2 {
+            outbox.take(Instant::now() + delay, &mut batch);
+        }
+        assert!(sent.elapsed() >= short);
+        assert_eq!(batch, [heartbeat(1), heartbeat(2)]);
+    }
+
+    #[test]
+    fn a_waiting_writer_is_woken_by_a_message_and_by_the_end() {
+        let outbox = outbox(10, 1000, Duration::ZERO);
+        let for_ever = Duration::from_hours(1);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut batch = Vec::new();
+                let first = outbox.take(Instant::now() + for_ever, &mut batch);
+                let count = batch.len();
+                let short = Duration::ZERO;
+                let pauses = [outbox.pause(short, for_ever), outbox.pause(short, for_ever)];
+                (first, count, pauses)
+            });
+            outbox.push(heartbeat(1), 60);
+            outbox.kick();
+            while outbox.waiting().0 > 0 || lock(&outbox.state).call == Call::Kick {
+                std::thread::yield_now();
+            }
+            outbox.stop();
+            let seen = writer.join().expect("the writer ends");
+            assert_eq!(seen, (QUIET, 1, [true, false]));
+        });
+        assert_eq!(outbox.push(heartbeat(2), 60), Pushed::Dropped);
+    }
+}
