@@ -130,7 +130,7 @@ pub enum Outcome {
     /// Definitely not done, and nothing will come of it.
     Rejected(Rejection),
     /// The proposal was in this node's log when leadership was lost, and another leader's entry
-    /// took its place: definitely not done.
+    /// was committed in its place: definitely not done.
     Overwritten,
 }
 

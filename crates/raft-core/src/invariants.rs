@@ -10,7 +10,7 @@
 //! 5. Nothing is handed out that is not committed and durable here.
 //! 6. A leader voted for itself, and its log ends in its own term.
 //! 7. No message waits in the name of a term that is over.
-//! 8. Open proposals lie in the log, uncommitted, in order.
+//! 8. Open proposals are uncommitted, and lie in the log in its order unless they were displaced.
 //! 9. The invariants of the log and of each follower's progress hold.
 
 use core::fmt;
@@ -73,11 +73,7 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     rule(raft.handed_out <= raft.log.durable(), "what is handed out is durable here")?;
     rule(last.term <= raft.term(), "no entry is of a later term than the node")?;
     rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
-    let mut latest = raft.commit;
-    for (at, _) in &raft.proposals {
-        rule(at.index > latest && raft.log.holds(*at), "open proposals are open, and in order")?;
-        latest = at.index;
-    }
+    raft.proposals.check(raft.commit, &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
     let Role::Leader(leader) = &raft.role else {
         return Ok(());

@@ -13,6 +13,7 @@ mod log;
 mod message;
 mod node;
 mod progress;
+mod proposals;
 mod quorum;
 mod read_index;
 mod reads;

@@ -18,11 +18,12 @@ use crate::entry::Entries;
 use crate::held::Held;
 use crate::log::Log;
 use crate::message::{Body, Message};
+use crate::proposals::Proposals;
 use crate::reads::FollowerReads;
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
 use crate::status::{PeerStatus, Status};
-use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
+use crate::types::{Index, NodeId, PersistId, Term, Ticket, Time};
 
 /// One member of a Raft cluster, as a state machine without I/O.
 ///
@@ -40,8 +41,7 @@ pub struct Raft {
     pub(crate) handed_out: Index,
     /// When a node that does not lead starts an election.
     pub(crate) election_at: Time,
-    /// Proposals of this node whose fate is open, in the order of the log.
-    pub(crate) proposals: VecDeque<(Position, Ticket)>,
+    pub(crate) proposals: Proposals,
     /// Reads that may be answered once everything up to their index has been handed out.
     pub(crate) ready_reads: VecDeque<(Index, Ticket)>,
     /// How many questions about reads this node has asked since it started.
@@ -115,7 +115,7 @@ impl Raft {
             election_at: now,
             role,
             log: Log::restore(boot),
-            proposals: VecDeque::new(),
+            proposals: Proposals::default(),
             ready_reads: VecDeque::new(),
             read_attempts: 0,
             held: Held::default(),

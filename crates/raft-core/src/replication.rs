@@ -41,7 +41,7 @@ impl Raft {
             } else {
                 uncommitted_bytes += bytes;
                 index = at.index;
-                self.proposals.push_back((at, ticket));
+                self.proposals.push(at, ticket);
                 entries.push(entry);
             }
         }
@@ -351,14 +351,12 @@ impl Raft {
         self.log.append(new);
     }
 
-    /// Removes entries that conflict with the leader's, and tells their proposers.
+    /// Removes entries that conflict with the leader's.
     fn truncate(&mut self, from: Index, out: &mut Vec<Action>) {
         debug_assert!(from > self.commit, "what is committed is never removed");
         out.push(Action::Trace(Event::Truncated { from }));
         self.log.truncate(from);
-        while let Some((_, ticket)) = self.proposals.pop_back_if(|(at, _)| at.index >= from) {
-            out.push(Action::Resolved(ticket, Outcome::Overwritten));
-        }
+        self.proposals.displace(from);
     }
 
     pub(crate) fn on_heartbeat(
@@ -385,8 +383,8 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted.committed(commit);
         }
-        while let Some((at, ticket)) = self.proposals.pop_front_if(|(at, _)| at.index <= commit) {
-            out.push(Action::Resolved(ticket, Outcome::Committed(at)));
+        while let Some((ticket, outcome)) = self.proposals.pop_settled(commit, &self.log) {
+            out.push(Action::Resolved(ticket, outcome));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, n};
+use raft_core::{Index, Message, Outcome, Position, RoleKind, Term};
+
+use crate::cluster::{Cluster, n, show};
 
 /// A pre-vote speaks of the term after its sender's. While the sender's first write was still on
 /// its way to the disk, its pre-votes for term 1 were held; it then entered term 1 by voting for
@@ -21,5 +23,48 @@ fn a_held_pre_vote_is_forgotten_when_its_term_begins() {
     cluster.advance(Duration::from_millis(50));
     cluster.deliver_kind("Heartbeat");
     cluster.persist(n(3), usize::MAX);
-    assert_eq!(cluster.deliver_kind("PreVote"), 0);
+    let is_pre_vote = |message: &Message| show::kind(&message.body) == "PreVote";
+    assert!(!cluster.network.queued((n(3), n(1))).any(is_pre_vote));
+}
+
+/// A proposal was reported as overwritten, "definitely not done", as soon as its entry left the
+/// proposer's own log. But an entry that was removed here may still be held elsewhere, and the
+/// leader that replaced it may vanish before its own entry is committed. Then the next leader may
+/// be one that has it, and it is committed after all: a client that had been told "not done" and
+/// wrote again would have written twice.
+#[test]
+fn a_removed_proposal_is_not_called_dead_while_another_node_may_bring_it_back() {
+    let mut cluster = Cluster::new(5);
+    cluster.elect(n(1));
+    cluster.cut_between(&[1, 2], &[3, 4, 5]);
+    let ticket = cluster.propose(n(1), &["x"])[0];
+    cluster.settle();
+
+    // n3 leads term 2 without having seen x, and reaches nobody but n1, where it replaces x.
+    cluster.heal();
+    cluster.isolate(n(2));
+    cluster.now = cluster.now + Duration::from_millis(300);
+    cluster.time_out(n(3));
+    cluster.deliver_kind("PreVote");
+    cluster.deliver_kind("PreVoteReply");
+    cluster.persist_everywhere();
+    cluster.deliver_kind("Vote");
+    cluster.persist_everywhere();
+    cluster.deliver_kind("VoteReply");
+    assert_eq!(cluster.status(n(3)).role, RoleKind::Leader);
+    cluster.isolate(n(4));
+    cluster.isolate(n(5));
+    cluster.deliver_kind("Append");
+    cluster.persist_everywhere();
+    assert_eq!(cluster.terms(n(1)), [1, 2]);
+    assert_eq!(cluster.outcome(ticket), None);
+
+    // n3 is gone. n2 has x, and n4 and n5 have nothing newer.
+    cluster.crash(n(3), 0);
+    cluster.heal();
+    cluster.elect(n(2));
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.terms(n(1)), [1, 1, 3]);
+    let x = Position::new(Term::new(1), Index::new(2));
+    assert_eq!(cluster.outcome(ticket), Some(Outcome::Committed(x)));
 }

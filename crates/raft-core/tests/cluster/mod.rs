@@ -250,6 +250,13 @@ impl Cluster {
         }
     }
 
+    /// Makes everything durable that is on its way to any disk.
+    pub(crate) fn persist_everywhere(&mut self) {
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.persist(id, usize::MAX);
+        }
+    }
+
     /// Answers the oldest question for entries of a node with at most `max_entries` of them.
     pub(crate) fn answer_log_read(&mut self, id: NodeId, max_entries: usize) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
@@ -337,6 +344,14 @@ impl Cluster {
             }
         }
         count
+    }
+
+    /// Cuts every link between a node of one group and a node of the other, both ways.
+    pub(crate) fn cut_between(&mut self, one: &[u64], other: &[u64]) {
+        for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (n(*a), n(*b)))) {
+            self.cut((a, b));
+            self.cut((b, a));
+        }
     }
 
     /// Cuts every link of a node, both ways.

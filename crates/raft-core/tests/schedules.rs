@@ -1,0 +1,286 @@
+//! Random schedules: anything may happen in any order, and nothing bad ever does; and once the
+//! faults stop, something good does within a bounded time.
+//!
+//! The bulk runs go through thousands of seeds with a generator of their own. When one fails, it
+//! is run again with a transcript. The property tests look at fewer schedules, but find the
+//! shortest one that fails.
+
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use raft_core::{Config, NodeId, Outcome, Rejection, RoleKind};
+
+use crate::cluster::{Cluster, n};
+use crate::dice::Dice;
+
+/// One thing that happens. Places are taken modulo how many there are, so that every value means
+/// something in every state.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Deliver { link: u8, at: u8 },
+    Lose { link: u8, at: u8 },
+    Duplicate { link: u8, at: u8 },
+    /// Everything under way arrives, everything written becomes durable.
+    Calm,
+    Time { millis: u8 },
+    Persist { node: u8, count: u8 },
+    AnswerLogRead { node: u8, entries: u8 },
+    Propose { node: u8, count: u8, bytes: u8 },
+    Read { node: u8 },
+    Crash { node: u8, kept: u8 },
+    Restart { node: u8 },
+    Cut { from: u8, to: u8 },
+    Isolate { node: u8 },
+    Heal,
+    Unreachable { node: u8, peer: u8 },
+}
+
+/// Limits so small that every one of them is met all the time.
+fn cramped(config: &mut Config) {
+    let limits = &mut config.limits;
+    limits.max_append_bytes = 120;
+    limits.max_inflight_messages = 3;
+    limits.max_inflight_bytes = 200;
+    limits.max_uncommitted_bytes = 600;
+    limits.max_pending_reads = 3;
+    limits.max_cached_bytes = 0;
+}
+
+impl Happening {
+    /// How a bulk run chooses: what brings a cluster forward more often than what disturbs it.
+    fn roll(dice: &mut Dice) -> Self {
+        let mut byte = || u8::try_from(dice.below(256)).unwrap_or(0);
+        let (a, b, c) = (byte(), byte(), byte());
+        match dice.below(1000) {
+            0..450 => Self::Deliver { link: a, at: if b < 200 { 0 } else { b } },
+            450..650 => Self::Persist { node: a, count: b % 4 },
+            650..740 => Self::Time { millis: a / 4 },
+            740..800 => Self::Propose { node: a, count: b % 4, bytes: c },
+            800..840 => Self::Read { node: a },
+            840..880 => Self::AnswerLogRead { node: a, entries: b % 4 },
+            880..900 => Self::Calm,
+            900..925 => Self::Lose { link: a, at: b },
+            925..945 => Self::Duplicate { link: a, at: b },
+            945..960 => Self::Crash { node: a, kept: b % 4 },
+            960..975 => Self::Restart { node: a },
+            975..983 => Self::Cut { from: a, to: b },
+            983..985 => Self::Isolate { node: a },
+            985..993 => Self::Heal,
+            _ => Self::Unreachable { node: a, peer: b },
+        }
+    }
+
+    fn happen(self, cluster: &mut Cluster) {
+        let size = u8::try_from(cluster.nodes.len()).expect("a small cluster");
+        let id = |node: u8| n(u64::from(node % size) + 1);
+        match self {
+            Self::Deliver { link, at } => on_message(cluster, link, at, Cluster::deliver),
+            Self::Lose { link, at } => on_message(cluster, link, at, |cluster, link, at| {
+                cluster.network.take(link, at);
+            }),
+            Self::Duplicate { link, at } => on_message(cluster, link, at, |cluster, link, at| {
+                cluster.network.duplicate(link, at);
+            }),
+            Self::Calm => cluster.settle(),
+            Self::Time { millis } => cluster.advance(Duration::from_millis(millis.into())),
+            Self::Persist { node, count } => cluster.persist(id(node), count.into()),
+            Self::AnswerLogRead { node, entries } => {
+                cluster.answer_log_read(id(node), entries.into());
+            }
+            Self::Propose { node, count, bytes } => propose(cluster, id(node), count, bytes),
+            Self::Read { node } => {
+                if cluster.nodes[&id(node)].raft.is_some() {
+                    cluster.read(id(node));
+                }
+            }
+            Self::Crash { node, kept } => cluster.crash(id(node), kept.into()),
+            Self::Restart { node } => cluster.restart(id(node)),
+            Self::Cut { from, to } => cluster.cut((id(from), id(to))),
+            Self::Isolate { node } => cluster.isolate(id(node)),
+            Self::Heal => cluster.heal(),
+            Self::Unreachable { node, peer } => cluster.unreachable(id(node), id(peer)),
+        }
+    }
+}
+
+fn on_message(
+    cluster: &mut Cluster,
+    link: u8,
+    at: u8,
+    act: impl Fn(&mut Cluster, (NodeId, NodeId), usize),
+) {
+    let links = cluster.network.busy_links();
+    if let Some(link) = links.get(usize::from(link) % links.len().max(1)) {
+        let queued = cluster.network.queued(*link).count();
+        act(cluster, *link, usize::from(at) % queued);
+    }
+}
+
+/// Proposes mostly where it can succeed: at a node that leads, if there is one.
+fn propose(cluster: &mut Cluster, id: NodeId, count: u8, bytes: u8) {
+    let leads = |id: &NodeId| {
+        cluster.nodes[id].status().is_some_and(|status| status.role == RoleKind::Leader)
+    };
+    let leader = cluster.nodes.keys().copied().find(leads).filter(|_| !bytes.is_multiple_of(8));
+    let id = leader.unwrap_or(id);
+    if cluster.nodes[&id].raft.is_none() {
+        return;
+    }
+    let width = usize::from(bytes % 100);
+    let commands: Vec<_> =
+        (0..count).map(|_| format!("{:0width$}", cluster.fresh_number())).collect();
+    cluster.propose(id, &commands.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// Ends all faults and lets the cluster run, with delays, until everything is as it should be:
+/// there is a leader, every ticket has its outcome, a new command is applied everywhere.
+fn recover(cluster: &mut Cluster, dice: &mut Dice) {
+    const ROUND: Duration = Duration::from_millis(5);
+    const MAX_ROUNDS: usize = 2000;
+    cluster.heal();
+    for id in ids(cluster) {
+        cluster.restart(id);
+    }
+    let mut last_command = None;
+    for round in 0..MAX_ROUNDS {
+        cluster.now = cluster.now + ROUND;
+        cluster.wake_due();
+        move_things(cluster, dice);
+        let is_committed =
+            last_command.and_then(|ticket| cluster.outcome(ticket)).is_some_and(is_commit);
+        if is_committed && is_recovered(cluster) {
+            return;
+        }
+        if round % 40 == 39 && !is_committed {
+            let command = format!("last {}", cluster.fresh_number());
+            let leader = cluster.leader();
+            last_command = leader.map(|leader| cluster.propose(leader, &[&command])[0]);
+        }
+    }
+    let open: Vec<_> = cluster.witness.open().collect();
+    panic!("no recovery: leader {:?}, open tickets {open:?}", cluster.leader());
+}
+
+fn move_things(cluster: &mut Cluster, dice: &mut Dice) {
+    for link in cluster.network.busy_links() {
+        for _ in 0..cluster.network.queued(link).count() {
+            if dice.below(4) > 0 {
+                cluster.deliver(link, 0);
+            }
+        }
+    }
+    for id in ids(cluster) {
+        if dice.below(4) > 0 {
+            cluster.persist(id, usize::MAX);
+        }
+        while !cluster.nodes[&id].log_reads.is_empty() {
+            cluster.answer_log_read(id, usize::MAX);
+        }
+    }
+}
+
+fn ids(cluster: &Cluster) -> Vec<NodeId> {
+    cluster.nodes.keys().copied().collect()
+}
+
+fn is_commit(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Committed(_))
+}
+
+fn is_recovered(cluster: &Cluster) -> bool {
+    let committed = cluster.witness.committed();
+    let is_open = cluster.witness.open().next().is_some();
+    !is_open && cluster.nodes.values().all(|node| node.applied == committed)
+}
+
+/// What the schedules reached, so that a test that no longer tests anything is noticed.
+#[derive(Debug, Default)]
+struct Reached {
+    elections: usize,
+    commits: usize,
+    overwritten: usize,
+    reads: usize,
+    busy: usize,
+    too_large: usize,
+}
+
+impl Reached {
+    fn add(&mut self, cluster: &Cluster) {
+        self.elections += cluster.witness.leaders().len();
+        for outcome in cluster.witness.outcomes() {
+            match outcome {
+                Outcome::Committed(_) => self.commits += 1,
+                Outcome::Overwritten => self.overwritten += 1,
+                Outcome::ReadAt(_) => self.reads += 1,
+                Outcome::Rejected(Rejection::Busy) => self.busy += 1,
+                Outcome::Rejected(Rejection::TooLarge { .. }) => self.too_large += 1,
+                Outcome::Rejected(Rejection::NotLeader { .. }) => {}
+            }
+        }
+    }
+}
+
+fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
+    let mut dice = Dice::new(seed);
+    let is_cramped = dice.below(4) > 0;
+    let mut cluster = Cluster::configured(size, |config| {
+        if is_cramped {
+            cramped(config);
+        }
+    });
+    if record {
+        cluster.record();
+    }
+    let run = AssertUnwindSafe(|| {
+        for _ in 0..steps {
+            Happening::roll(&mut dice).happen(&mut cluster);
+        }
+        recover(&mut cluster, &mut dice);
+    });
+    if let Err(panic) = catch_unwind(run) {
+        if !record {
+            run_seed(seed, size, steps, true);
+        }
+        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 400));
+        resume_unwind(panic);
+    }
+    cluster
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let skip = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skip).fold(String::new(), |mut tail, line| {
+        let _ = writeln!(tail, "{line}");
+        tail
+    })
+}
+
+fn run_seeds(seeds: u64, size: u64, steps: usize) -> Reached {
+    let first = std::env::var("RAFT_FIRST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let first: u64 = first.unwrap_or(0);
+    let seeds = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(seeds);
+    let mut reached = Reached::default();
+    for seed in first..first + seeds {
+        reached.add(&run_seed(seed, size, steps, false));
+    }
+    reached
+}
+
+#[test]
+fn three_nodes_stay_safe_and_recover_from_anything() {
+    let reached = run_seeds(1500, 3, 400);
+    println!("{reached:?}");
+}
+
+#[test]
+fn five_nodes_stay_safe_and_recover_from_anything() {
+    let reached = run_seeds(500, 5, 800);
+    println!("{reached:?}");
+}
+
+#[test]
+fn one_and_two_nodes_stay_safe_and_recover_from_anything() {
+    println!("{:?} {:?}", run_seeds(200, 1, 200), run_seeds(500, 2, 300));
+}
