@@ -73,7 +73,7 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     rule(raft.handed_out <= raft.log.durable(), "what is handed out is durable here")?;
     rule(last.term <= raft.term(), "no entry is of a later term than the node")?;
     rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
-    raft.proposals.check(raft.commit, &raft.log)?;
+    raft.proposals.check(raft.committed(), &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
     let Role::Leader(leader) = &raft.role else {
         return Ok(());

@@ -23,7 +23,7 @@ use crate::reads::FollowerReads;
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
 use crate::status::{PeerStatus, Status};
-use crate::types::{Index, NodeId, PersistId, Term, Ticket, Time};
+use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 
 /// One member of a Raft cluster, as a state machine without I/O.
 ///
@@ -207,6 +207,12 @@ impl Raft {
 
     pub(crate) fn term(&self) -> Term {
         self.hard_state.term
+    }
+
+    /// The position of the last entry known to be committed.
+    pub(crate) fn committed(&self) -> Position {
+        let term = self.log.term_at(self.commit);
+        Position::new(term.unwrap_or(self.log.start().term), self.commit)
     }
 
     pub(crate) fn is_only_voter(&self) -> bool {

@@ -1,9 +1,12 @@
 //! The proposals of this node whose fate is open.
 //!
-//! An entry's fate is sealed only when its index is committed. Until then even an entry that was
-//! removed from this log, in favour of a newer leader's, may still be committed: another node that
-//! has it may be elected next, as in figure 8 of the paper. So a removed proposal is not dead yet;
-//! it is displaced, and waits for the commit index like every other.
+//! An entry that was removed from this log, in favour of a newer leader's, is not dead yet:
+//! another node that has it may be elected next and commit it, as in figure 8 of the paper. It is
+//! displaced, and waits like every other until its fate is sealed.
+//!
+//! That is when the last committed position is not before its own, in the order of positions. If
+//! its index is committed, it is in the committed log or never will be. If its term is over among
+//! the committed entries, it cannot follow them, because terms never go down along a log.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -38,27 +41,29 @@ impl Proposals {
         }
     }
 
-    /// A proposal whose fate is sealed, now that everything up to `commit` is committed in `log`.
-    pub(crate) fn pop_settled(&mut self, commit: Index, log: &Log) -> Option<(Ticket, Outcome)> {
-        let (at, ticket) = match self.open.pop_front_if(|(at, _)| at.index <= commit) {
-            Some(open) => open,
-            None => {
-                let place = self.displaced.iter().position(|(at, _)| at.index <= commit)?;
-                self.displaced.swap_remove(place)
-            }
-        };
+    /// A proposal whose fate is sealed, now that `log` is committed up to `committed`.
+    pub(crate) fn pop_settled(
+        &mut self,
+        committed: Position,
+        log: &Log,
+    ) -> Option<(Ticket, Outcome)> {
+        let settled = self.open.pop_front_if(|(at, _)| *at <= committed);
+        let (at, ticket) = settled.or_else(|| {
+            let place = self.displaced.iter().position(|(at, _)| *at <= committed)?;
+            Some(self.displaced.swap_remove(place))
+        })?;
         let outcome = if log.holds(at) { Outcome::Committed(at) } else { Outcome::Overwritten };
         Some((ticket, outcome))
     }
 
-    /// Checks that every proposal is where it should be.
-    pub(crate) fn check(&self, commit: Index, log: &Log) -> Result<(), &'static str> {
-        let mut latest = commit;
+    /// Checks that every proposal is where it should be, in a log committed up to `committed`.
+    pub(crate) fn check(&self, committed: Position, log: &Log) -> Result<(), &'static str> {
+        let mut latest = committed.index;
         for (at, _) in &self.open {
             rule(at.index > latest && log.holds(*at), "open proposals are open, and in order")?;
             latest = at.index;
         }
-        let is_open = self.displaced.iter().all(|(at, _)| at.index > commit);
-        rule(is_open, "a displaced proposal waits for its index to be committed")
+        let is_open = self.displaced.iter().all(|(at, _)| *at > committed);
+        rule(is_open, "a displaced proposal waits until its fate is sealed")
     }
 }

@@ -383,7 +383,8 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted.committed(commit);
         }
-        while let Some((ticket, outcome)) = self.proposals.pop_settled(commit, &self.log) {
+        let committed = self.committed();
+        while let Some((ticket, outcome)) = self.proposals.pop_settled(committed, &self.log) {
             out.push(Action::Resolved(ticket, outcome));
         }
     }
