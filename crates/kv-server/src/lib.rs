@@ -1,1 +1,31 @@
-//! Wires consensus, log, network and store into a server
+//! The server: wires consensus, the log, the network and the store together.
+//!
+//! ```text
+//!               +--------------- apply thread: kv-store -------------------------+
+//!               | committed                                              replies |
+//! peers  --> raft-net-tcp --> THE LOOP: replica (raft-core) --> log thread (raft-storage)
+//! peers  <-- raft-net-tcp <------+    ^
+//! clients --> clients thread (mio) ---+----> replies back through its waker
+//! ```
+//!
+//! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out.
+//! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
+//! clients. [`server`] starts and stops all of it. [`options`], [`settings`], [`members`] and
+//! [`timing`] turn flags into what a node needs to know. [`narrate`] tells people about it.
+//!
+//! What it does not do: it knows no rule of Raft (that is `raft-core`), no meaning of a command
+//! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
+
+pub mod apply;
+pub mod clients;
+pub mod directory;
+pub mod event_loop;
+pub mod members;
+pub mod narrate;
+pub mod options;
+mod pending;
+pub mod replica;
+pub mod server;
+pub mod settings;
+
+pub mod timing;

@@ -1,0 +1,136 @@
+//! The apply thread: owns the store, applies what is committed, answers who waits for it.
+//!
+//! It works off one queue in order. That order is what makes reads linearizable: a read stands
+//! behind every entry that it must see.
+
+use std::io;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use kv_proto::{Header, Reply as ProtoReply};
+use kv_store::Store;
+use raft_core::{Entries, Entry, Index, Payload, ReadLog};
+
+use crate::clients::{Replies, Reply};
+use crate::replica::{ApplyWork, ClientTag};
+
+/// The most answers that are collected before they are sent on their way.
+const REPLIES_PER_BATCH: usize = 128;
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Applier {
+    queue: Sender<ApplyWork>,
+    thread: JoinHandle<()>,
+}
+
+impl Applier {
+    /// Starts it on `store`. Answers go to `replies`, requests for more of the log to `read_log`.
+    /// `identity` is the header of every answer, without its revision and term.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses a thread.
+    pub fn start(
+        store: Store,
+        identity: Header,
+        replies: Replies,
+        read_log: impl Fn(ReadLog) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, work) = unbounded();
+        let worker =
+            Worker { store, identity, replies, read_log: Box::new(read_log), batch: Vec::new() };
+        let thread =
+            std::thread::Builder::new().name("apply".into()).spawn(move || worker.run(&work))?;
+        Ok(Self { queue, thread })
+    }
+
+    /// Adds work. The queue is bounded by what feeds it: requests that wait for an answer, entries
+    /// of which a leader holds only so many uncommitted, and reads of the log that come one at a
+    /// time, behind what was read before.
+    pub fn submit(&self, work: ApplyWork) {
+        // The thread ends only after this sender is gone.
+        let _ = self.queue.send(work);
+    }
+
+    /// Lets everything in the queue be done, and waits for the thread.
+    pub fn stop(self) {
+        drop(self.queue);
+        if self.thread.join().is_err() {
+            log::error!("the apply thread had panicked");
+        }
+    }
+}
+
+struct Worker {
+    store: Store,
+    identity: Header,
+    replies: Replies,
+    read_log: Box<dyn Fn(ReadLog) + Send>,
+    batch: Vec<Reply>,
+}
+
+impl Worker {
+    fn run(mut self, work: &Receiver<ApplyWork>) {
+        while let Ok(first) = work.recv() {
+            self.carry_out(first);
+            for next in work.try_iter() {
+                self.carry_out(next);
+                if self.batch.len() >= REPLIES_PER_BATCH {
+                    self.send_replies();
+                }
+            }
+            self.send_replies();
+        }
+    }
+
+    fn send_replies(&mut self) {
+        self.replies.send(std::mem::take(&mut self.batch));
+    }
+
+    fn carry_out(&mut self, work: ApplyWork) {
+        match work {
+            ApplyWork::Entries { entries, waiters } => self.apply_all(&entries, &waiters),
+            ApplyWork::Read { client, range, term } => {
+                let result = self.store.range(&range).map(ProtoReply::Range);
+                let header = self.header(term);
+                self.batch.push(Reply { client, result: result.map(|reply| (header, reply)) });
+            }
+            ApplyWork::Status { client, mut status } => {
+                let (applied_index, state_digest) = self.store.digest();
+                status.node.applied_index = applied_index;
+                status.node.state_digest = state_digest;
+                let header = self.header(status.node.term);
+                let result = Ok((header, ProtoReply::Status(*status)));
+                self.batch.push(Reply { client, result });
+            }
+            ApplyWork::ReadLog(read) => (self.read_log)(read),
+        }
+    }
+
+    fn header(&self, term: u64) -> Header {
+        Header { revision: self.store.revision(), term, ..self.identity }
+    }
+
+    fn apply_all(&mut self, entries: &Entries, waiters: &[(Index, ClientTag)]) {
+        let mut waiters = waiters.iter().peekable();
+        for entry in entries.iter() {
+            let waiter = waiters.next_if(|(index, _)| *index == entry.at.index);
+            self.apply(entry, waiter.map(|(_, client)| *client));
+        }
+    }
+
+    fn apply(&mut self, entry: &Entry, waiter: Option<ClientTag>) {
+        let index = entry.at.index.get();
+        let Payload::Command(command) = &entry.payload else {
+            return self.store.skip(index);
+        };
+        let applied = self.store.apply(index, command);
+        if let Some(client) = waiter {
+            let term = entry.at.term.get();
+            let header = Header { revision: applied.revision, term, ..self.identity };
+            let result = applied.result.map(|reply| (header, reply));
+            self.batch.push(Reply { client, result });
+        }
+    }
+}

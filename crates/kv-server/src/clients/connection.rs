@@ -1,0 +1,291 @@
+//! One client's connection: bytes in, requests out; replies in, bytes out.
+
+use std::io::{self, ErrorKind, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_proto::{
+    Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, Part, Response, ServerHello,
+    Welcome,
+};
+use log::debug;
+use mio::net::TcpStream;
+use wire::frame::{FrameError, FrameReader};
+
+use super::Reply;
+use crate::replica::{self, ClientTag, Request};
+
+/// How long a new connection may take to say hello.
+pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many bytes of replies may wait for a client that does not fetch them.
+pub(super) const MAX_UNSENT_BYTES: usize = 8 << 20;
+
+/// How often one connection is read before the others have their turn.
+const READS_PER_TURN: usize = 8;
+
+/// A send buffer that grew beyond this is given back when it is empty.
+const KEPT_BUFFER_BYTES: usize = 256 << 10;
+
+pub(super) struct Connection {
+    id: usize,
+    stream: TcpStream,
+    peer: SocketAddr,
+    reader: FrameReader,
+    unsent: Vec<u8>,
+    /// How much at the front of `unsent` was sent.
+    sent: usize,
+    in_flight: u32,
+    max_in_flight: u32,
+    stage: Stage,
+    /// It was not read to the end, because it has too much waiting.
+    is_paused: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It has not said hello.
+    New,
+    Open,
+}
+
+/// How reading a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Nothing is left, or it must wait.
+    Done,
+    /// There may be more: the others first.
+    More,
+    /// It is over.
+    Closed,
+}
+
+impl Connection {
+    pub(super) fn new(id: usize, stream: TcpStream, peer: SocketAddr) -> Self {
+        Self {
+            id,
+            stream,
+            peer,
+            reader: FrameReader::new(MAX_HELLO_BYTES),
+            unsent: Vec::new(),
+            sent: 0,
+            in_flight: 0,
+            max_in_flight: 0,
+            stage: Stage::New,
+            is_paused: false,
+        }
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.stage == Stage::New
+    }
+
+    /// Takes in what has arrived. Requests that are in order are added to `requests`; others are
+    /// answered at once.
+    pub(super) fn read(&mut self, welcome: &Welcome, requests: &mut Vec<Request>) -> Reading {
+        for _ in 0..READS_PER_TURN {
+            if !self.take_frames(welcome, requests) {
+                return Reading::Closed;
+            }
+            self.is_paused = self.is_saturated();
+            if self.is_paused {
+                return Reading::Done;
+            }
+            match self.reader.fill(&mut self.stream) {
+                Ok(0) => return self.closed("it hung up"),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Reading::Done,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.closed(&error.to_string()),
+            }
+        }
+        Reading::More
+    }
+
+    fn closed(&self, why: &str) -> Reading {
+        debug!("client {} is gone: {why}", self.peer);
+        Reading::Closed
+    }
+
+    fn is_saturated(&self) -> bool {
+        let has_much_waiting = !self.is_new() && self.in_flight >= self.max_in_flight;
+        has_much_waiting || self.unsent_bytes() >= MAX_UNSENT_BYTES
+    }
+
+    /// Takes whole frames as long as there is room for their answers; false if the connection
+    /// cannot go on.
+    fn take_frames(&mut self, welcome: &Welcome, requests: &mut Vec<Request>) -> bool {
+        while !self.is_saturated() {
+            let is_new = self.is_new();
+            let outcome = match self.reader.next_frame() {
+                Ok(None) => return true,
+                Ok(Some(body)) if is_new => {
+                    Frame::Hello(ClientHello::decode(body).and_then(|hello| hello.negotiate()))
+                }
+                Ok(Some(body)) => Frame::Request(parse(self.id, body, &welcome.limits)),
+                Err(error) => Frame::Broken(self.explain(error)),
+            };
+            match outcome {
+                Frame::Hello(Ok(version)) => self.open(version, welcome),
+                Frame::Hello(Err(error)) => {
+                    debug!("client {} was refused: {error}", self.peer);
+                    self.say_hello(&ServerHello::Refused(error));
+                    return false;
+                }
+                Frame::Request(Ok(request)) => {
+                    self.in_flight += 1;
+                    requests.push(request);
+                }
+                Frame::Request(Err(Refusal { id: Some(id), error })) => {
+                    self.write(&Response::Failed { id, error });
+                }
+                Frame::Request(Err(Refusal { id: None, error })) | Frame::Broken(error) => {
+                    debug!("client {} is closed: {error}", self.peer);
+                    self.say_goodbye(error);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn explain(&self, error: FrameError) -> Error {
+        match error {
+            FrameError::TooLarge { announced, limit } => Error::TooLarge {
+                part: Part::Request,
+                size_bytes: u64::from(announced),
+                limit_bytes: limit as u64,
+            },
+            FrameError::NotAFrame | FrameError::BadChecksum => {
+                Error::malformed(format!("client {} sent {error}", self.peer))
+            }
+        }
+    }
+
+    fn open(&mut self, version: u16, welcome: &Welcome) {
+        self.stage = Stage::Open;
+        self.reader.set_max_body_bytes(welcome.limits.max_request_bytes as usize);
+        self.max_in_flight = welcome.limits.max_in_flight;
+        self.say_hello(&ServerHello::Welcome(Welcome { version, ..welcome.clone() }));
+    }
+
+    pub(super) fn say_hello(&mut self, hello: &ServerHello) {
+        if let Err(error) = hello.write(&mut self.unsent) {
+            debug!("no hello to client {}: {error}", self.peer);
+        }
+    }
+
+    /// Says why the connection ends, in the form that the client can read at this stage.
+    fn say_goodbye(&mut self, error: Error) {
+        match self.stage {
+            Stage::New => self.say_hello(&ServerHello::Refused(error)),
+            Stage::Open => self.write(&Response::Closing { error }),
+        }
+    }
+
+    /// Adds a reply to what is to be sent; false if it was not asked for.
+    pub(super) fn reply(&mut self, reply: &Reply) -> bool {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let id = reply.client.request;
+        let response = match reply.result.clone() {
+            Ok((header, reply)) => Response::Done { id, header, reply },
+            Err(error) => Response::Failed { id, error },
+        };
+        self.write(&response);
+        true
+    }
+
+    fn write(&mut self, response: &Response) {
+        let Err(error) = response.write(&mut self.unsent) else { return };
+        let (Response::Done { id, .. } | Response::Failed { id, .. }) = response else { return };
+        let error = Error::Internal { reason: format!("the answer cannot be sent: {error}") };
+        if let Err(error) = (Response::Failed { id: *id, error }).write(&mut self.unsent) {
+            debug!("no answer to client {}: {error}", self.peer);
+        }
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.unsent.len() - self.sent
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent_bytes() > 0
+    }
+
+    /// Whether there is room again for what was left unread.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.is_paused && !self.is_saturated()
+    }
+
+    /// Sends what the socket takes; false if the connection is over.
+    pub(super) fn send(&mut self) -> bool {
+        while self.has_unsent() {
+            match self.stream.write(&self.unsent[self.sent..]) {
+                Ok(0) => return false,
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.closed(&error.to_string());
+                    return false;
+                }
+            }
+        }
+        self.sent = 0;
+        if self.unsent.capacity() > KEPT_BUFFER_BYTES {
+            self.unsent = Vec::new();
+        } else {
+            self.unsent.clear();
+        }
+        true
+    }
+}
+
+enum Frame {
+    Hello(Result<u16, Error>),
+    Request(Result<Request, Refusal>),
+    Broken(Error),
+}
+
+/// A request that is not passed on; without an id, the connection cannot go on.
+struct Refusal {
+    id: Option<u64>,
+    error: Error,
+}
+
+/// Reads a request and checks it against the limits.
+fn parse(connection: usize, body: &[u8], limits: &Limits) -> Result<Request, Refusal> {
+    let request = kv_proto::Request::decode(body).map_err(|error| Refusal { id: None, error })?;
+    let id = request.id;
+    let refuse = |error| Refusal { id: Some(id), error };
+    let call = match request.call {
+        Call::Write(bytes) => {
+            let command = Command::decode(bytes).map_err(refuse)?;
+            command.validate(limits).map_err(refuse)?;
+            replica::Call::Write(Arc::from(bytes))
+        }
+        Call::Range(range) => {
+            range.validate(limits).map_err(refuse)?;
+            replica::Call::Read(range)
+        }
+        Call::Status => replica::Call::Status,
+    };
+    Ok(Request {
+        client: ClientTag { connection: connection as u64, request: id },
+        timeout: Duration::from_millis(u64::from(request.timeout_millis)),
+        call,
+    })
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A client that is refused should be able to read why: the end of the stream is sent
+        // before the socket is closed.
+        if let Err(error) = self.stream.shutdown(std::net::Shutdown::Write)
+            && error.kind() != io::ErrorKind::NotConnected
+        {
+            debug!("client {} was not closed in order: {error}", self.peer);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The clients' side of the server: every connection on one thread, without blocking.
+//!
+//! The thread takes requests off the sockets, checks them, and passes them on in batches; replies
+//! come back through a queue and a waker. Bounds, and what happens at each:
+//! - [`MAX_CONNECTIONS`]: one more is told "busy" and closed.
+//! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
+//!   fetch ([`connection::MAX_UNSENT_BYTES`]): the connection is not read until there is room, so
+//!   the client's own sends come to wait.
+//! - The queue to the event loop: this thread waits, and with it all clients.
+//! - A connection that has not said hello within [`connection::HELLO_PATIENCE`] is closed.
+
+mod connection;
+mod replies;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kv_proto::{Error, ServerHello, Welcome};
+use log::{debug, warn};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+
+pub use replies::{Replies, Reply};
+
+use crate::replica::Request;
+use connection::{Connection, HELLO_PATIENCE, Reading};
+use replies::ReplyQueue;
+
+/// The most clients at once. Each takes a few KiB while idle.
+pub const MAX_CONNECTIONS: usize = 16 << 10;
+
+/// How long replies under way may take to leave when the server stops.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long to wait before accepting again after it failed, for want of file descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_CONNECTION: usize = 2;
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Clients {
+    thread: JoinHandle<()>,
+    replies: Replies,
+    stop: Arc<AtomicBool>,
+    address: SocketAddr,
+}
+
+impl Clients {
+    /// Serves clients on `listener`. Batches of requests go to `submit`, which may block, and
+    /// returns false when nobody takes requests any more.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses what is needed for it.
+    pub fn start(
+        listener: std::net::TcpListener,
+        welcome: Welcome,
+        reply_delay: Duration,
+        submit: impl FnMut(Vec<Request>) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let mut listener = TcpListener::from_std(listener);
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (replies, queue) = replies::queue(waker);
+        let stop = Arc::new(AtomicBool::new(false));
+        let server = Server {
+            poll,
+            listener,
+            welcome,
+            connections: HashMap::new(),
+            next_id: FIRST_CONNECTION,
+            readable: Vec::new(),
+            unsent: Vec::new(),
+            delayed: VecDeque::new(),
+            reply_delay,
+            requests: Vec::new(),
+            queue,
+            stop: Arc::clone(&stop),
+            accept_at: None,
+            hellos: VecDeque::new(),
+        };
+        let thread =
+            std::thread::Builder::new().name("clients".into()).spawn(move || server.run(submit))?;
+        Ok(Self { thread, replies, stop, address })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where answers to requests go.
+    pub fn replies(&self) -> Replies {
+        self.replies.clone()
+    }
+
+    /// Lets the replies under way leave, closes every connection, and waits for the thread.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.replies.wake();
+        if self.thread.join().is_err() {
+            warn!("the thread that serves clients had panicked");
+        }
+    }
+}
+
+struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    welcome: Welcome,
+    connections: HashMap<usize, Connection>,
+    /// Numbers are never used again: a late reply cannot reach another client.
+    next_id: usize,
+    /// Connections that may have something to read.
+    readable: Vec<usize>,
+    /// Connections that have something to send.
+    unsent: Vec<usize>,
+    /// Replies that are held back for people to watch, in the order of their time.
+    delayed: VecDeque<(Instant, Reply)>,
+    reply_delay: Duration,
+    requests: Vec<Request>,
+    queue: ReplyQueue,
+    stop: Arc<AtomicBool>,
+    accept_at: Option<Instant>,
+    /// By when each new connection must have said hello, in the order of their time.
+    hellos: VecDeque<(Instant, usize)>,
+}
+
+impl Server {
+    fn run(mut self, mut submit: impl FnMut(Vec<Request>) -> bool) {
+        let mut events = Events::with_capacity(1024);
+        let mut stop_by = None;
+        loop {
+            let timeout =
+                if self.readable.is_empty() { self.timeout() } else { Some(Duration::ZERO) };
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                return warn!("clients cannot be served any more: {error}");
+            }
+            self.note_events(&events);
+            self.take_replies();
+            self.read_all();
+            self.send_all();
+            if !self.requests.is_empty() && !submit(std::mem::take(&mut self.requests)) {
+                return;
+            }
+            if self.stop.load(Ordering::Acquire) {
+                let by = *stop_by.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
+                if self.has_sent_everything() || Instant::now() >= by {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// How long nothing needs to be done without an event.
+    fn timeout(&self) -> Option<Duration> {
+        let is_stopping = self.stop.load(Ordering::Acquire);
+        let now = Instant::now();
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let timeouts = [
+            is_stopping.then_some(Duration::from_millis(10)),
+            self.hellos.front().map(|(by, _)| until(*by)),
+            self.delayed.front().map(|(at, _)| until(*at)),
+            self.accept_at.map(until),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    fn note_events(&mut self, events: &Events) {
+        let mut must_accept = self.accept_at.is_some_and(|at| Instant::now() >= at);
+        for event in events {
+            match event.token() {
+                LISTENER => must_accept = true,
+                WAKER => {}
+                Token(id) => {
+                    if event.is_readable() || event.is_read_closed() {
+                        self.readable.push(id);
+                    }
+                    if event.is_writable() {
+                        self.unsent.push(id);
+                    }
+                }
+            }
+        }
+        if must_accept {
+            self.accept_all();
+        }
+        self.close_the_silent();
+    }
+
+    fn close_the_silent(&mut self) {
+        let now = Instant::now();
+        while let Some((_, id)) = self.hellos.pop_front_if(|(by, _)| *by <= now) {
+            if self.connections.get(&id).is_some_and(Connection::is_new) {
+                debug!("a client said nothing within {HELLO_PATIENCE:?} and is closed");
+                self.connections.remove(&id);
+            }
+        }
+    }
+
+    fn accept_all(&mut self) {
+        self.accept_at = None;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, peer)) => self.accept(stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    warn!("a client could not be let in: {error}; trying again shortly");
+                    self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let set_up = stream
+            .set_nodelay(true)
+            .and_then(|()| self.poll.registry().register(&mut stream, Token(id), interest));
+        if let Err(error) = set_up {
+            return debug!("client {peer} was gone before it was let in: {error}");
+        }
+        let mut connection = Connection::new(id, stream, peer);
+        if self.connections.len() >= MAX_CONNECTIONS {
+            warn!("client {peer} was refused: {MAX_CONNECTIONS} are connected already");
+            connection.say_hello(&ServerHello::Refused(Error::Busy));
+            connection.send();
+            return;
+        }
+        self.connections.insert(id, connection);
+        self.hellos.push_back((Instant::now() + HELLO_PATIENCE, id));
+        self.readable.push(id);
+    }
+
+    /// Puts the replies that have come into the buffers of their connections.
+    fn take_replies(&mut self) {
+        let now = Instant::now();
+        while let Some(batch) = self.queue.next_batch() {
+            if self.reply_delay.is_zero() {
+                for reply in &batch {
+                    self.deliver(reply);
+                }
+            } else {
+                let at = now + self.reply_delay;
+                self.delayed.extend(batch.into_iter().map(|reply| (at, reply)));
+            }
+        }
+        while let Some((_, reply)) = self.delayed.pop_front_if(|(at, _)| *at <= now) {
+            self.deliver(&reply);
+        }
+    }
+
+    fn deliver(&mut self, reply: &Reply) {
+        let Ok(id) = usize::try_from(reply.client.connection) else { return };
+        // A client that has gone does not wait any more.
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.reply(reply) {
+            self.unsent.push(id);
+        }
+    }
+
+    fn read_all(&mut self) {
+        for id in std::mem::take(&mut self.readable) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            match connection.read(&self.welcome, &mut self.requests) {
+                Reading::Done => {}
+                Reading::More => self.readable.push(id),
+                Reading::Closed => {
+                    connection.send();
+                    self.connections.remove(&id);
+                    continue;
+                }
+            }
+            if connection.has_unsent() {
+                self.unsent.push(id);
+            }
+        }
+    }
+
+    fn send_all(&mut self) {
+        for id in std::mem::take(&mut self.unsent) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if !connection.send() {
+                self.connections.remove(&id);
+            } else if connection.may_go_on() {
+                self.readable.push(id);
+            }
+        }
+    }
+
+    fn has_sent_everything(&self) -> bool {
+        self.delayed.is_empty() && !self.connections.values().any(Connection::has_unsent)
+    }
+}

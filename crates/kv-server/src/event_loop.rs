@@ -1,0 +1,169 @@
+//! The loop: events in, effects out, on one thread that never waits for a disk or a socket.
+//!
+//! Two queues lead in. What comes from this process's own threads (the log above all) has a queue
+//! without a bound, because it answers what the loop asked for: those threads never wait for the
+//! loop, so the two cannot wait for each other. What comes from outside, peers and clients, has a
+//! bounded one: when the loop falls behind, their threads wait, and TCP makes the senders wait.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
+use log::{debug, info, warn};
+use raft_core::{Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
+
+use crate::clients::{Replies, Reply};
+use crate::narrate;
+use crate::replica::{ApplyWork, Effect, Event, Replica};
+use crate::timing::Timing;
+
+/// The most events that wait from outside; a batch of requests counts as one.
+const MAX_WAITING_OUTSIDE: usize = 1024;
+
+/// The most events of each queue that are handled in one turn.
+const EVENTS_PER_TURN: usize = 256;
+
+/// The sending ends of the loop's queues.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// For the threads of this process; never blocks.
+    pub inside: Sender<Event>,
+    /// For what peers and clients send; blocks while the loop is behind.
+    pub outside: Sender<Event>,
+}
+
+/// The receiving ends.
+#[derive(Debug)]
+pub struct Inbox {
+    inside: Receiver<Event>,
+    outside: Receiver<Event>,
+    /// The longest wait without an event.
+    idle_wait: Duration,
+    /// In presets made for people: how long what comes from outside is left to wait each turn.
+    pace: Option<Duration>,
+    next_outside: Instant,
+}
+
+/// Makes the loop's queues.
+pub fn queues(timing: &Timing) -> (Doors, Inbox) {
+    let (inside_in, inside) = unbounded();
+    let (outside_in, outside) = bounded(MAX_WAITING_OUTSIDE);
+    let inbox = Inbox {
+        inside,
+        outside,
+        idle_wait: timing.event_loop_delay,
+        pace: timing.is_paced.then_some(timing.event_loop_delay),
+        next_outside: Instant::now(),
+    };
+    (Doors { inside: inside_in, outside: outside_in }, inbox)
+}
+
+impl Inbox {
+    /// Waits for events, at most until `deadline`, and adds those that are there to `events`.
+    fn next_turn(&mut self, deadline: Instant, events: &mut Vec<Event>) {
+        let now = Instant::now();
+        let deadline = deadline.min(now + self.idle_wait);
+        let is_open = self.pace.is_none() || now >= self.next_outside;
+        self.wait(is_open, if is_open { deadline } else { deadline.min(self.next_outside) });
+        events.extend(self.inside.try_iter().take(EVENTS_PER_TURN));
+        if is_open {
+            let inside = events.len();
+            events.extend(self.outside.try_iter().take(EVENTS_PER_TURN));
+            if let (Some(pace), true) = (self.pace, events.len() > inside) {
+                self.next_outside = Instant::now() + pace;
+            }
+        }
+    }
+
+    fn wait(&self, is_open: bool, deadline: Instant) {
+        let is_ready = !self.inside.is_empty() || (is_open && !self.outside.is_empty());
+        if is_ready {
+            return;
+        }
+        let mut select = Select::new();
+        select.recv(&self.inside);
+        if is_open {
+            select.recv(&self.outside);
+        }
+        // What became ready, or that nothing did, is found out by looking.
+        let _ = select.ready_deadline(deadline);
+    }
+}
+
+/// The clock that the core is told: nanoseconds since the server started.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// What it shows.
+    pub fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.origin + time.since(Time::ZERO)
+    }
+}
+
+/// Where effects go.
+pub trait Outside {
+    /// Hands a message to the network. Never blocks.
+    fn send(&self, message: Message);
+    /// Hands a write to the log. Never blocks.
+    fn persist(&self, write: Write);
+    /// Has entries read from the log. Never blocks.
+    fn read_log(&self, read: ReadLog);
+    /// Hands work to the apply thread. Never blocks.
+    fn apply(&self, work: ApplyWork);
+}
+
+/// Runs `replica` until it has stopped.
+pub fn run(
+    mut replica: Replica,
+    mut inbox: Inbox,
+    clock: Clock,
+    outside: &impl Outside,
+    replies: &Replies,
+) {
+    let own = replica.raft().status().id;
+    let (mut events, mut effects, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        inbox.next_turn(clock.instant(replica.deadline()), &mut events);
+        let now = clock.now();
+        for event in events.drain(..) {
+            replica.handle(now, event, &mut effects);
+        }
+        if now >= replica.deadline() {
+            replica.handle(now, Event::Wake, &mut effects);
+        }
+        replica.end_turn(now, &mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send(message) => outside.send(message),
+                Effect::Persist(write) => outside.persist(write),
+                Effect::ReadLog(read) => outside.read_log(read),
+                Effect::Apply(work) => outside.apply(work),
+                Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
+                Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
+                Effect::Trace(event) => trace(own, &event),
+                Effect::Stop => return replies.send(failures),
+            }
+        }
+        replies.send(std::mem::take(&mut failures));
+    }
+}
+
+fn trace(own: NodeId, event: &TraceEvent) {
+    match event {
+        TraceEvent::MessageDropped { .. } | TraceEvent::QuorumLost { .. } => {
+            warn!("{own} {}", narrate::event(event));
+        }
+        _ => debug!("{own} {}", narrate::event(event)),
+    }
+}

@@ -1,0 +1,90 @@
+//! `kv-server`: a node of a replicated key-value store.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use kv_server::members::Address;
+use kv_server::options::{Command, LogCommand, Options};
+use kv_server::server::Server;
+use kv_server::settings::Settings;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The exit code for flags that do not fit together; clap uses the same for those it knows.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    start_logger(options.node.verbose);
+    let outcome = match options.command {
+        Some(Command::Log { command: LogCommand::Inspect { dir } }) => inspect(&dir),
+        None => match Settings::try_from(options.node) {
+            Ok(settings) => serve(settings),
+            Err(error) => {
+                complain(&error);
+                return ExitCode::from(USAGE);
+            }
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn complain(error: &dyn std::error::Error) {
+    eprintln!("kv-server: {error}");
+}
+
+fn start_logger(is_verbose: bool) {
+    let level = if is_verbose { "debug" } else { "warn" };
+    let environment = env_logger::Env::default().default_filter_or(level);
+    env_logger::Builder::from_env(environment)
+        .format_target(false)
+        .format_timestamp_millis()
+        .init();
+}
+
+/// Serves until a signal asks to stop.
+fn serve(settings: Settings) -> Outcome {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let node = settings.node_id;
+    let server = Server::start(settings)?;
+    let clients = Address::from(server.client_address());
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading: that is no reason not to serve.
+    let _ = writeln!(
+        out,
+        "kv-server: node {node} ready: raft {}, clients {clients}\n\
+         connect with: kv-cli --endpoints {}",
+        server.raft_address(),
+        server.advertised_address(),
+    );
+    let _ = out.flush();
+    drop(out);
+    let stopper = server.stopper();
+    let handle = signals.handle();
+    let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            log::info!("stopping, because of signal {signal}");
+            stopper.stop();
+        }
+    })?;
+    server.wait();
+    handle.close();
+    if watcher.join().is_err() {
+        log::error!("the thread that waits for signals had panicked");
+    }
+    Ok(())
+}
+
+fn inspect(dir: &std::path::Path) -> Outcome {
+    kv_server::server::inspect_log(dir, &mut std::io::stdout().lock())?;
+    Ok(())
+}

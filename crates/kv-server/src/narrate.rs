@@ -1,0 +1,54 @@
+//! What happens inside, in words: for people who watch a cluster work.
+
+use raft_core::{Event, NodeId, RoleChange, RoleKind, VoteAnswer};
+
+/// A change of role, as a sentence without its subject.
+pub fn role(change: &RoleChange, own: NodeId) -> String {
+    let term = change.term;
+    match (change.role, change.leader) {
+        (RoleKind::Leader, _) => format!("leads term {term}"),
+        (RoleKind::Candidate, _) => format!("is a candidate in term {term}"),
+        (RoleKind::PreCandidate, _) => format!("asks who would vote for it, still in term {term}"),
+        (RoleKind::Follower, Some(leader)) if leader != own => {
+            format!("follows {leader} in term {term}")
+        }
+        (RoleKind::Follower, _) => format!("waits for a leader in term {term}"),
+    }
+}
+
+/// A rare moment, as a sentence without its subject.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::ElectionTimeout { next_term } => {
+            format!("heard of no leader for too long: could it win term {next_term}?")
+        }
+        Event::Campaign { term } => format!("campaigns in term {term}"),
+        Event::VoteAsked { candidate, term, pre, answer } => {
+            let vote = if *pre { "pre-vote" } else { "vote" };
+            format!("was asked by {candidate} for its {vote} in term {term}: {}", reason(*answer))
+        }
+        Event::Elected { term } => format!("won the election of term {term}"),
+        Event::QuorumLost { term } => {
+            format!("hears from no majority and gives up the leadership of term {term}")
+        }
+        Event::Truncated { from } => {
+            format!("removes its entries from index {from} on: the leader has others there")
+        }
+        Event::Backtracked { peer, next } => {
+            format!("finds that the log of {peer} differs, and tries again at index {next}")
+        }
+        Event::MessageDropped { from, reason } => {
+            format!("dropped a message of {from} that makes no sense: {reason:?}")
+        }
+    }
+}
+
+fn reason(answer: VoteAnswer) -> &'static str {
+    match answer {
+        VoteAnswer::Granted => "yes",
+        VoteAnswer::LogBehind => "no, the candidate's log is behind",
+        VoteAnswer::AlreadyVoted => "no, it voted for another",
+        VoteAnswer::LeaderAlive => "no, it hears from a leader",
+        VoteAnswer::OldTerm => "no, that term is over",
+    }
+}

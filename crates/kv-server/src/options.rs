@@ -1,0 +1,131 @@
+//! The flags of `kv-server`.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::members::{Address, Members};
+use crate::timing::{Span, TimingMode};
+
+/// A node of a replicated key-value store.
+///
+/// With no flags it is a cluster of one node that keeps its data in ./kv-data. Give every node of a
+/// larger cluster the same --cluster, and each its own --node-id and --data-dir.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kv-server", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Options {
+    /// What to do other than serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The flags of a node that serves.
+    #[command(flatten)]
+    pub node: NodeOptions,
+}
+
+/// What the binary can do besides serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Look at a node's log while the node is stopped
+    Log {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+}
+
+/// What can be done with a log.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print every record of the log in a data directory, and whatever is damaged
+    Inspect {
+        /// The data directory of the node
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+}
+
+/// The flags of a node that serves.
+#[derive(Clone, Debug, Args)]
+pub struct NodeOptions {
+    /// Which member of the cluster this node is
+    #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub node_id: u64,
+
+    /// Where to listen for the other nodes [default: this node's address in --cluster, or
+    /// 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bind: Option<Address>,
+
+    /// Every member and its Raft address; bare addresses are numbered from 1 [default: only this
+    /// node]
+    #[arg(long, value_name = "1=HOST:PORT,2=...")]
+    pub cluster: Option<Members>,
+
+    /// Where the node keeps its data
+    #[arg(long, value_name = "DIR", default_value = "kv-data")]
+    pub data_dir: PathBuf,
+
+    /// Where to listen for clients [default: the host of --bind, at the Raft port plus
+    /// --client-port-offset]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "client_port_offset")]
+    pub client_bind: Option<Address>,
+
+    /// How far the port for clients is from the Raft port
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    pub client_port_offset: u16,
+
+    /// How the node's clock ticks.
+    #[command(flatten)]
+    pub timing: TimingOptions,
+
+    /// Tell what happens inside; RUST_LOG, if set, has the last word
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// How the node's clock ticks. Durations are written 50ms or 2s; a bare number is milliseconds.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Timing (durations: 50ms, 2s; a bare number is milliseconds)")]
+pub struct TimingOptions {
+    /// A preset; the flags below change single values of it
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    pub timing_mode: TimingMode,
+
+    /// Short for --timing-mode fast
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["timing_mode", "debug_mode", "demo_mode"])]
+    pub fast_mode: bool,
+
+    /// Short for --timing-mode debug
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["timing_mode", "demo_mode"])]
+    pub debug_mode: bool,
+
+    /// Short for --timing-mode demo
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with = "timing_mode")]
+    pub demo_mode: bool,
+
+    /// The longest idle wait of the event loop; debug and demo also pace themselves to it
+    #[arg(long, value_name = "TIME")]
+    pub event_loop_delay: Option<Span>,
+
+    /// Time between a leader's heartbeats; below half of --election-timeout-min
+    #[arg(long, value_name = "TIME")]
+    pub heartbeat_interval: Option<Span>,
+
+    /// The shortest time without a leader before an election
+    #[arg(long, value_name = "TIME")]
+    pub election_timeout_min: Option<Span>,
+
+    /// The longest such time; each wait is drawn between the two
+    #[arg(long, value_name = "TIME")]
+    pub election_timeout_max: Option<Span>,
+
+    /// Holds back every message to another node for so long
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    pub network_delay: Span,
+
+    /// Holds back every reply to a client for so long
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    pub client_delay: Span,
+}

@@ -1,0 +1,112 @@
+//! The requests that wait for consensus.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kv_proto::{Error, Outcome, Range};
+use raft_core::{Ticket, Time};
+
+use crate::replica::{ClientTag, timed_out};
+
+/// The most requests that wait at once, over all clients.
+const MAX_WAITING: usize = 1 << 17;
+
+/// How often it is looked for requests whose time is up.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The requests that wait, by their tickets. Ordered, so that the same events have the same
+/// effects in the same order.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    last_ticket: u64,
+    waiting: BTreeMap<Ticket, Waiting>,
+    next_check: Time,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) client: ClientTag,
+    pub(crate) want: Want,
+    asked_at: Time,
+    deadline: Time,
+    /// This node led when it took the request in, and does no more.
+    is_orphan: bool,
+}
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(crate) enum Want {
+    /// For its write to be committed.
+    Write,
+    /// For its read to be safe.
+    Read(Range),
+}
+
+impl Pending {
+    pub(crate) fn add(
+        &mut self,
+        client: ClientTag,
+        now: Time,
+        timeout: Duration,
+        want: Want,
+    ) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket::new(self.last_ticket);
+        if self.waiting.is_empty() {
+            self.next_check = now + CHECK_INTERVAL;
+        }
+        let deadline = now + timeout;
+        let waiting = Waiting { client, want, asked_at: now, deadline, is_orphan: false };
+        self.waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        self.waiting.remove(&ticket)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= MAX_WAITING
+    }
+
+    /// When [`Pending::take_expired`] is worth a call.
+    pub(crate) fn next_check(&self) -> Option<Time> {
+        (!self.waiting.is_empty()).then_some(self.next_check)
+    }
+
+    /// This node does not lead any more: the writes it took in have until `by` to find their fate.
+    pub(crate) fn leadership_lost(&mut self, by: Time) {
+        for waiting in self.waiting.values_mut() {
+            if matches!(waiting.want, Want::Write) {
+                waiting.deadline = waiting.deadline.min(by);
+                waiting.is_orphan = true;
+            }
+        }
+    }
+
+    /// Gives up the requests whose time is up.
+    pub(crate) fn take_expired(&mut self, now: Time) -> Vec<(ClientTag, Error)> {
+        if now < self.next_check {
+            return Vec::new();
+        }
+        self.next_check = now + CHECK_INTERVAL;
+        let expired = self.waiting.extract_if(.., |_, waiting| waiting.deadline <= now);
+        expired.map(|(_, waiting)| (waiting.client, waiting.give_up(now))).collect()
+    }
+}
+
+impl Waiting {
+    fn give_up(&self, now: Time) -> Error {
+        let waited = now.since(self.asked_at);
+        match self.want {
+            Want::Read(_) => timed_out(waited, Outcome::NotApplied),
+            Want::Write if self.is_orphan => Error::LeadershipLost,
+            Want::Write => timed_out(waited, Outcome::Unknown),
+        }
+    }
+}

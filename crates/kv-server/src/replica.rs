@@ -1,0 +1,355 @@
+//! One replica: consensus and the requests that wait for it, without any I/O.
+//!
+//! Everything that happens to a server is an [`Event`]; everything it does is an [`Effect`]. The
+//! event loop carries effects out on real threads and sockets, a simulator on simulated ones: the
+//! code between is this, and the same.
+//!
+//! Events are handled in turns. Within a turn, writes are only collected; the end of the turn
+//! ([`Replica::end_turn`]) proposes all of them at once, so that a busy server pays for a log
+//! write and a message per turn, not per request.
+//!
+//! What is promised to clients:
+//! 1. A write is answered when it is applied, by the apply thread, with its result.
+//! 2. A write that is refused, overwritten or never proposed is answered as *not applied*.
+//! 3. A write whose fate is open when its time is up, or an election timeout after leadership was
+//!    lost, is answered as *unknown*. Nothing else is.
+//! 4. A linearizable read is handed to the apply thread behind every entry it must see.
+//! 5. Every request is answered exactly once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_proto::{Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply};
+use raft_core::{
+    Action, Entries, Event as TraceEvent, Index, Input, LogRead, Message, NodeId,
+    Outcome as TicketOutcome, PersistId, Raft, ReadLog, ReadPurpose, Rejection, RoleChange,
+    RoleKind, Ticket, Time, Write,
+};
+
+use crate::directory::Directory;
+use crate::pending::{Pending, Waiting, Want};
+
+/// Something that happened to the server.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed: due no later than [`Replica::deadline`].
+    Wake,
+    /// A message from another node.
+    Message(Message),
+    /// The connection to another node broke.
+    Unreachable(NodeId),
+    /// Where another node serves its clients, as it said itself.
+    ClientAddress(NodeId, String),
+    /// The log has every write up to this one safely on disk.
+    Persisted(PersistId),
+    /// Entries were read back from the log.
+    LogRead(LogRead),
+    /// Clients ask.
+    Requests(Vec<Request>),
+    /// Finish what is under way, then stop.
+    Stop,
+}
+
+/// What a client asks, checked against the limits.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asks, and its name for the question.
+    pub client: ClientTag,
+    /// How long it will wait.
+    pub timeout: Duration,
+    /// What it asks.
+    pub call: Call,
+}
+
+/// One question of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientTag {
+    /// The connection; never used for another one.
+    pub connection: u64,
+    /// The client's own number for the request.
+    pub request: u64,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// To apply this encoded command.
+    Write(Arc<[u8]>),
+    /// To read.
+    Read(Range),
+    /// How this node is.
+    Status,
+}
+
+/// Something for the server to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Hand this to the network.
+    Send(Message),
+    /// Hand this to the log.
+    Persist(Write),
+    /// Have this read from the log.
+    ReadLog(ReadLog),
+    /// Hand this to the apply thread, in order.
+    Apply(ApplyWork),
+    /// Tell a client that its request failed.
+    Fail(ClientTag, Error),
+    /// Tell people about a change of role.
+    RoleChanged(RoleChange),
+    /// Tell people what happens inside.
+    Trace(TraceEvent),
+    /// Everything is finished: stop.
+    Stop,
+}
+
+/// Work for the apply thread, which does it in order.
+#[derive(Debug)]
+pub enum ApplyWork {
+    /// Apply these entries, and answer those who wait for one of them.
+    Entries {
+        /// The entries.
+        entries: Entries,
+        /// Who waits for the entry at which index, in the order of the indexes.
+        waiters: Vec<(Index, ClientTag)>,
+    },
+    /// Answer a read from the state as it is now.
+    Read {
+        /// Who asks.
+        client: ClientTag,
+        /// What for.
+        range: Range,
+        /// The term for the answer's header.
+        term: u64,
+    },
+    /// Complete this with what the state machine knows, and answer.
+    Status {
+        /// Who asks.
+        client: ClientTag,
+        /// What the replica knows.
+        status: Box<StatusReply>,
+    },
+    /// Ask the log for more entries to apply: in this queue, so that a long log is not read
+    /// faster than it is applied.
+    ReadLog(ReadLog),
+}
+
+/// How long a stopping server waits for what is under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a client may ask to wait at most.
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// One replica. See the module's documentation.
+#[derive(Debug)]
+pub struct Replica {
+    raft: Raft,
+    directory: Directory,
+    pending: Pending,
+    /// Writes of this turn.
+    proposals: Vec<(Ticket, Arc<[u8]>)>,
+    /// Committed writes of our clients, until they are handed out to be applied.
+    committed: VecDeque<(Index, ClientTag)>,
+    /// How long after losing leadership a write may still find its fate.
+    fate_patience: Duration,
+    was_leader: bool,
+    stop_by: Option<Time>,
+    actions: Vec<Action>,
+}
+
+impl Replica {
+    /// A replica around `raft`, whose election timeout is at most `election_timeout_max`.
+    pub fn new(raft: Raft, directory: Directory, election_timeout_max: Duration) -> Self {
+        Self {
+            raft,
+            directory,
+            pending: Pending::default(),
+            proposals: Vec::new(),
+            committed: VecDeque::new(),
+            fate_patience: election_timeout_max,
+            was_leader: false,
+            stop_by: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// When [`Event::Wake`] is due at the latest.
+    pub fn deadline(&self) -> Time {
+        let deadlines = [Some(self.raft.deadline()), self.pending.next_check(), self.stop_by];
+        deadlines.into_iter().flatten().min().unwrap_or(Time::ZERO)
+    }
+
+    /// The consensus inside, to look at.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Takes in one event.
+    pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Wake => self.on_wake(now, effects),
+            Event::Message(message) => self.step(now, Input::Message(message), effects),
+            Event::Unreachable(peer) => self.step(now, Input::Unreachable(peer), effects),
+            Event::ClientAddress(peer, address) => self.directory.learn(peer.get(), address),
+            Event::Persisted(id) => self.step(now, Input::Persisted(id), effects),
+            Event::LogRead(read) => self.step(now, Input::LogRead(read), effects),
+            Event::Requests(requests) => {
+                for request in requests {
+                    self.on_request(now, request, effects);
+                }
+            }
+            Event::Stop => self.stop_by = self.stop_by.or(Some(now + STOP_PATIENCE)),
+        }
+    }
+
+    /// Ends a turn: proposes the writes that came in, and looks whether a stopping server is done.
+    pub fn end_turn(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if !self.proposals.is_empty() {
+            let proposals = std::mem::take(&mut self.proposals);
+            self.step(now, Input::Propose(proposals), effects);
+        }
+        let is_idle = self.pending.is_empty() && self.committed.is_empty();
+        if self.stop_by.is_some_and(|by| is_idle || now >= by) {
+            effects.push(Effect::Stop);
+        }
+    }
+
+    fn on_wake(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for (client, error) in self.pending.take_expired(now) {
+            effects.push(Effect::Fail(client, error));
+        }
+        self.step(now, Input::Wake, effects);
+    }
+
+    fn on_request(&mut self, now: Time, request: Request, effects: &mut Vec<Effect>) {
+        let client = request.client;
+        let timeout = request.timeout.min(LONGEST_TIMEOUT);
+        if self.stop_by.is_some() {
+            return effects.push(Effect::Fail(client, Error::ShuttingDown));
+        }
+        if self.pending.is_full() {
+            return effects.push(Effect::Fail(client, Error::Busy));
+        }
+        match request.call {
+            Call::Write(command) => {
+                let ticket = self.pending.add(client, now, timeout, Want::Write);
+                self.proposals.push((ticket, command));
+            }
+            Call::Read(range) if range.options.consistency == Consistency::Stale => {
+                self.read(client, range, effects);
+            }
+            // Lease reads are not switched on anywhere yet: they get the stronger guarantee.
+            Call::Read(range) => {
+                let ticket = self.pending.add(client, now, timeout, Want::Read(range));
+                self.step(now, Input::Read(ticket), effects);
+            }
+            Call::Status => {
+                let status = Box::new(self.status());
+                effects.push(Effect::Apply(ApplyWork::Status { client, status }));
+            }
+        }
+    }
+
+    fn read(&self, client: ClientTag, range: Range, effects: &mut Vec<Effect>) {
+        let term = self.raft.status().term.get();
+        effects.push(Effect::Apply(ApplyWork::Read { client, range, term }));
+    }
+
+    /// Steps the core and turns its actions into effects.
+    fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.raft.step(now, input, &mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(message) => effects.push(Effect::Send(message)),
+                Action::Persist(write) => effects.push(Effect::Persist(write)),
+                Action::Apply(entries) => {
+                    let waiters = self.take_waiters(&entries);
+                    effects.push(Effect::Apply(ApplyWork::Entries { entries, waiters }));
+                }
+                Action::ReadLog(read) => effects.push(match read.purpose {
+                    ReadPurpose::Apply => Effect::Apply(ApplyWork::ReadLog(read)),
+                    ReadPurpose::Replicate(_) => Effect::ReadLog(read),
+                }),
+                Action::Resolved(ticket, outcome) => self.on_resolved(ticket, outcome, effects),
+                Action::RoleChanged(change) => self.on_role_changed(now, change, effects),
+                Action::Trace(event) => effects.push(Effect::Trace(event)),
+            }
+        }
+        self.actions = actions;
+    }
+
+    fn take_waiters(&mut self, entries: &Entries) -> Vec<(Index, ClientTag)> {
+        let Some(last) = entries.last_position() else { return Vec::new() };
+        let count = self.committed.partition_point(|(index, _)| *index <= last.index);
+        self.committed.drain(..count).collect()
+    }
+
+    fn on_resolved(&mut self, ticket: Ticket, outcome: TicketOutcome, effects: &mut Vec<Effect>) {
+        // A request that was given up is not there any more.
+        let Some(Waiting { client, want, .. }) = self.pending.take(ticket) else { return };
+        match (outcome, want) {
+            (TicketOutcome::Committed(at), _) => self.committed.push_back((at.index, client)),
+            (TicketOutcome::ReadAt(_), Want::Read(range)) => self.read(client, range, effects),
+            (TicketOutcome::ReadAt(_), Want::Write) => {}
+            (TicketOutcome::Overwritten, _) => {
+                effects.push(Effect::Fail(client, Error::Overwritten));
+            }
+            (TicketOutcome::Rejected(why), _) => {
+                effects.push(Effect::Fail(client, self.explain(why)));
+            }
+        }
+    }
+
+    fn explain(&self, why: Rejection) -> Error {
+        match why {
+            Rejection::NotLeader { leader: None } => Error::NoLeader,
+            Rejection::NotLeader { leader: Some(leader) } => Error::NotLeader {
+                leader: leader.get(),
+                client_address: self.directory.client_address(leader.get()),
+            },
+            Rejection::Busy => Error::Busy,
+            Rejection::TooLarge { size_bytes, limit_bytes } => Error::TooLarge {
+                part: Part::Request,
+                size_bytes: size_bytes as u64,
+                limit_bytes: limit_bytes as u64,
+            },
+        }
+    }
+
+    fn on_role_changed(&mut self, now: Time, change: RoleChange, effects: &mut Vec<Effect>) {
+        let leads = change.role == RoleKind::Leader;
+        if self.was_leader && !leads {
+            self.pending.leadership_lost(now + self.fate_patience);
+        }
+        self.was_leader = leads;
+        effects.push(Effect::RoleChanged(change));
+    }
+
+    /// What this node and its members are; the apply thread knows the rest.
+    fn status(&self) -> StatusReply {
+        let raft = self.raft.status();
+        let node = NodeStatus {
+            member: self.directory.member(raft.id.get()),
+            role: match raft.role {
+                RoleKind::Follower => Role::Follower,
+                RoleKind::PreCandidate | RoleKind::Candidate => Role::Candidate,
+                RoleKind::Leader => Role::Leader,
+            },
+            term: raft.term.get(),
+            leader: raft.leader.map(NodeId::get),
+            commit_index: raft.commit.get(),
+            applied_index: 0,
+            last_index: raft.last.index.get(),
+            state_digest: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        StatusReply { node, members: self.directory.members() }
+    }
+}
+
+/// What a request that ran out of time has done.
+pub(crate) fn timed_out(waited: Duration, outcome: Outcome) -> Error {
+    let waited_millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    Error::Timeout { waited_millis, outcome }
+}

@@ -1,0 +1,355 @@
+//! Starts every part of a node, and stops them in order.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
+use kv_store::Store;
+use log::{error, info, warn};
+use raft_core::{BootError, Config, Index, Message, NodeId, Raft, ReadLog, Time, Write};
+use raft_net_tcp::{NetEvent, Network};
+use raft_storage::inspect::{InspectError, inspect};
+use raft_storage::thread::{LogEvent, LogRequest, LogThread};
+use raft_storage::{Damage, FileDisk, Log, OpenError};
+
+use crate::apply::Applier;
+use crate::clients::Clients;
+use crate::directory::Directory;
+use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
+use crate::replica::{ApplyWork, Event, Replica};
+use crate::settings::Settings;
+
+/// The most requests that wait for the log.
+const LOG_QUEUE: usize = 1 << 14;
+
+/// The most one message to a follower carries: the largest request of a client fits.
+const MAX_APPEND_BYTES: usize = 2 << 20;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Server {
+    the_loop: JoinHandle<()>,
+    threads: Arc<Threads>,
+    clients: Clients,
+    doors: Doors,
+    advertised_address: String,
+}
+
+/// What the loop hands its work to.
+#[derive(Debug)]
+struct Threads {
+    log: LogThread<Log<FileDisk>>,
+    applier: Applier,
+    network: Network,
+}
+
+impl Outside for Threads {
+    fn send(&self, message: Message) {
+        self.network.send(message);
+    }
+
+    fn persist(&self, write: Write) {
+        request(self.log.requests(), LogRequest::Write(write));
+    }
+
+    fn read_log(&self, read: ReadLog) {
+        request(self.log.requests(), LogRequest::Read(read));
+    }
+
+    fn apply(&self, work: ApplyWork) {
+        self.applier.submit(work);
+    }
+}
+
+/// Hands the log some work. A log that takes none has failed, and ends the process by itself.
+fn request(log: &Sender<LogRequest>, work: LogRequest) {
+    let _ = log.send(work);
+}
+
+/// Stops a server from another thread.
+#[derive(Clone, Debug)]
+pub struct Stopper(Sender<Event>);
+
+impl Stopper {
+    /// Asks the server to finish what is under way and to stop. Asking again changes nothing.
+    pub fn stop(&self) {
+        // If the loop is gone, it has stopped.
+        let _ = self.0.send(Event::Stop);
+    }
+}
+
+impl Server {
+    /// Opens the data directory, and starts to serve.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be used, a port is taken, or the system refuses a thread.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let listener = listen(settings.client_bind)?;
+        let (log, replica, clock) = recover(&settings)?;
+        let (doors, inbox) = event_loop::queues(&settings.timing);
+        let limits = Limits::default();
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            cluster_id: settings.members.cluster_id(),
+            node_id: settings.node_id,
+            limits,
+            server: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let identity = Header {
+            cluster_id: welcome.cluster_id,
+            node_id: welcome.node_id,
+            ..Header::default()
+        };
+        let log = start_log(log, doors.inside.clone())?;
+        let submit = doors.outside.clone();
+        let clients =
+            Clients::start(listener, welcome, settings.timing.client_delay, move |batch| {
+                submit.send(Event::Requests(batch)).is_ok()
+            })?;
+        let log_requests = log.requests().clone();
+        let store = Store::new(limits);
+        let applier = Applier::start(store, identity, clients.replies(), move |read| {
+            request(&log_requests, LogRequest::Read(read));
+        })?;
+        let network = start_network(&settings, doors.clone())?;
+        let threads = Arc::new(Threads { log, applier, network });
+        let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
+        let advertised_address = settings.client_address.to_string();
+        Ok(Self { the_loop, threads, clients, doors, advertised_address })
+    }
+
+    /// Where it listens for the other nodes.
+    pub fn raft_address(&self) -> SocketAddr {
+        self.threads.network.local_address()
+    }
+
+    /// Where it listens for clients.
+    pub fn client_address(&self) -> SocketAddr {
+        self.clients.address()
+    }
+
+    /// Where clients should look for it.
+    pub fn advertised_address(&self) -> &str {
+        &self.advertised_address
+    }
+
+    /// A way to stop it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.doors.inside.clone())
+    }
+
+    /// Waits until it was stopped, and everything has ended in order: first the loop, so that
+    /// nothing new begins; then the log and the store, so that what was accepted is finished; the
+    /// clients last, so that they hear of it.
+    pub fn wait(self) {
+        let Self { the_loop, threads, clients, doors, .. } = self;
+        if the_loop.join().is_err() {
+            error!("the event loop had panicked");
+        }
+        drop(doors);
+        match Arc::try_unwrap(threads) {
+            Ok(Threads { log, applier, network }) => {
+                network.shutdown();
+                applier.stop();
+                if log.finish().is_none() {
+                    error!("the log thread had panicked");
+                }
+            }
+            Err(_) => warn!("a thread of the server is still busy and is left behind"),
+        }
+        clients.stop();
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::ClientPort { address, source })
+}
+
+/// Opens the log and brings the replica back to where it was.
+fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), StartError> {
+    let members = &settings.members;
+    let disk = FileDisk::create(&settings.data_dir)?;
+    let own = NodeId::new(settings.node_id);
+    let options = raft_storage::Options::new(own, members.cluster_id(), members.to_string());
+    let (log, recovered) = Log::open(disk, &options)?;
+    if let Some(damage) = recovered.damage {
+        let dir = settings.data_dir.display().to_string();
+        return Err(StartError::Damaged { damage, dir });
+    }
+    if let Some(torn) = &recovered.torn {
+        info!(
+            "{}: removed a write that a crash cut short, at byte {}; nobody was told of it",
+            torn.file, torn.offset_bytes
+        );
+    }
+    let mut config = Config::new(own);
+    config.limits.max_append_bytes = MAX_APPEND_BYTES;
+    settings.timing.apply_to(&mut config);
+    config.seed = seed(settings.node_id);
+    // The store is in memory: it is built anew from the log.
+    let boot = recovered.boot(members.to_config(), Index::ZERO);
+    let raft = Raft::restore(config, boot, Time::ZERO)?;
+    let client_address = settings.client_address.to_string();
+    let directory = Directory::new(members, settings.node_id, client_address);
+    let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
+    Ok((log, replica, Clock::start()))
+}
+
+/// A seed for election timeouts that differs between nodes and between starts.
+fn seed(node_id: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(node_id)
+}
+
+fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<Log<FileDisk>>> {
+    let on_event = move |event| {
+        // A loop that is gone has stopped: nobody waits for this.
+        let _ = match event {
+            LogEvent::Persisted(id) => inside.send(Event::Persisted(id)),
+            LogEvent::Read(read) => inside.send(Event::LogRead(read)),
+            LogEvent::Failed(error) => die(&error),
+        };
+    };
+    LogThread::spawn(log, LOG_QUEUE, on_event)
+}
+
+/// The log cannot be written. What it holds is unknown from here on, so nothing may be said or
+/// done any more: not even an orderly stop.
+fn die(error: &dyn fmt::Display) -> ! {
+    error!("the log failed, and this node stops at once: {error}");
+    eprintln!("kv-server: the log failed, and this node stops at once: {error}");
+    std::process::exit(1)
+}
+
+fn start_network(settings: &Settings, doors: Doors) -> Result<Network, StartError> {
+    let own = NodeId::new(settings.node_id);
+    let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
+    let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
+    let cluster_id = settings.members.cluster_id();
+    let mut config = raft_net_tcp::Config::new(own, cluster_id, settings.raft_bind, peers);
+    config.client_address = settings.client_address.to_string();
+    config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
+    config.network_delay = settings.timing.network_delay;
+    let on_event = move |event| {
+        // As above: if nobody takes it, nobody needs it.
+        let _ = match event {
+            NetEvent::Message(message) => doors.outside.send(Event::Message(message)),
+            NetEvent::Unreachable(peer) => doors.inside.send(Event::Unreachable(peer)),
+            NetEvent::Connected { peer, client_address: Some(address) } => {
+                doors.inside.send(Event::ClientAddress(peer, address))
+            }
+            NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
+        };
+    };
+    Ok(Network::start(config, on_event)?)
+}
+
+fn start_loop(
+    replica: Replica,
+    inbox: Inbox,
+    clock: Clock,
+    threads: Arc<Threads>,
+    clients: &Clients,
+) -> io::Result<JoinHandle<()>> {
+    let replies = clients.replies();
+    std::thread::Builder::new()
+        .name("loop".into())
+        .spawn(move || event_loop::run(replica, inbox, clock, &*threads, &replies))
+}
+
+/// Prints the log in `dir` for people.
+///
+/// # Errors
+///
+/// If there is no log, or `out` cannot be written.
+pub fn inspect_log(dir: &Path, out: &mut impl io::Write) -> Result<(), InspectError> {
+    inspect(&FileDisk::existing(dir)?, out)?;
+    Ok(())
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The port for clients is not to be had.
+    ClientPort {
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    Open(OpenError),
+    /// The log is damaged.
+    Damaged {
+        /// Where, and how.
+        damage: Damage,
+        /// The data directory.
+        dir: String,
+    },
+    /// What was recovered does not make a node.
+    Boot(BootError),
+    /// The port for the other nodes is not to be had.
+    Network(raft_net_tcp::StartError),
+    /// The system refused something else.
+    Io(io::Error),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<BootError> for StartError {
+    fn from(error: BootError) -> Self {
+        Self::Boot(error)
+    }
+}
+
+impl From<raft_net_tcp::StartError> for StartError {
+    fn from(error: raft_net_tcp::StartError) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientPort { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen for clients on {address}: another process uses this address; \
+                     stop it, or choose another --client-bind or --client-port-offset"
+                )
+            }
+            Self::ClientPort { address, source } => write!(
+                f,
+                "cannot listen for clients on {address}: {source}; choose another --client-bind"
+            ),
+            Self::Open(error) => error.fmt(f),
+            Self::Damaged { damage, dir } => write!(
+                f,
+                "{damage}. Writes that this node acknowledged may be lost, so it does not start, \
+                 and nothing was changed. Look at it with 'kv-server log inspect {dir}'; then \
+                 restore the directory from a copy"
+            ),
+            Self::Boot(error) => error.fmt(f),
+            Self::Network(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,189 @@
+//! How fast the cluster moves: three presets of the same code, and the bounds between the values.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use raft_core::{Config, ConfigError, NodeId};
+
+/// A set of timings, for machines or for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TimingMode {
+    /// For real use: elections within a third of a second
+    #[default]
+    Fast,
+    /// Ten times slower: the log output can be read along
+    Debug,
+    /// So slow that a person can follow each election and each commit
+    Demo,
+}
+
+/// The timings of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The longest idle wait of the event loop.
+    pub event_loop_delay: Duration,
+    /// Whether the loop also handles messages and requests only that often, for people to watch.
+    pub is_paced: bool,
+    /// Time between a leader's heartbeats.
+    pub heartbeat_interval: Duration,
+    /// The shortest wait without a leader before an election.
+    pub election_timeout_min: Duration,
+    /// The longest such wait.
+    pub election_timeout_max: Duration,
+    /// Added to every message to another node.
+    pub network_delay: Duration,
+    /// Added to every reply to a client.
+    pub client_delay: Duration,
+}
+
+impl TimingMode {
+    /// The values of this preset.
+    pub fn timing(self) -> Timing {
+        let millis = Duration::from_millis;
+        let (event_loop, heartbeat, min, max) = match self {
+            Self::Fast => (10, 50, 150, 300),
+            Self::Debug => (100, 500, 1500, 3000),
+            Self::Demo => (1000, 2000, 5000, 10_000),
+        };
+        Timing {
+            event_loop_delay: millis(event_loop),
+            is_paced: self != Self::Fast,
+            heartbeat_interval: millis(heartbeat),
+            election_timeout_min: millis(min),
+            election_timeout_max: millis(max),
+            network_delay: Duration::ZERO,
+            client_delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Timing {
+    /// Checks the bounds between the values, as raft-core does when it starts.
+    ///
+    /// # Errors
+    ///
+    /// Which bound is broken, the values that break it, and the flags that set them.
+    pub fn validate(&self) -> Result<(), TimingError> {
+        let mut config = Config::new(NodeId::new(1));
+        self.apply_to(&mut config);
+        config.validate().map_err(TimingError::Bound)?;
+        if self.event_loop_delay.is_zero() {
+            return Err(TimingError::ZeroEventLoopDelay);
+        }
+        Ok(())
+    }
+
+    /// Sets the timings that Raft itself has.
+    pub fn apply_to(&self, config: &mut Config) {
+        config.heartbeat_interval = self.heartbeat_interval;
+        config.election_timeout_min = self.election_timeout_min;
+        config.election_timeout_max = self.election_timeout_max;
+    }
+}
+
+/// Timings that do not fit each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimingError {
+    /// A bound between heartbeats and elections.
+    Bound(ConfigError),
+    /// The loop would never rest.
+    ZeroEventLoopDelay,
+}
+
+impl fmt::Display for TimingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = match self {
+            Self::ZeroEventLoopDelay => {
+                return write!(f, "--event-loop-delay is zero: give it at least 1ms");
+            }
+            Self::Bound(error) => {
+                error.fmt(f)?;
+                match error {
+                    ConfigError::ZeroHeartbeat => "--heartbeat-interval",
+                    ConfigError::HeartbeatTooSlow { .. } => {
+                        "--heartbeat-interval or --election-timeout-min"
+                    }
+                    ConfigError::EmptyElectionRange { .. } => {
+                        "--election-timeout-min or --election-timeout-max"
+                    }
+                    ConfigError::ZeroLimit { .. } => return Ok(()),
+                }
+            }
+        };
+        write!(f, "; change {flags}")
+    }
+}
+
+impl std::error::Error for TimingError {}
+
+/// A duration as a flag has it: `50ms`, `2s`, `1m`, or a bare number of milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let millis_per_unit = match unit {
+            "" | "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            _ => return Err(bad_span(text)),
+        };
+        let number: u64 = number.parse().map_err(|_| bad_span(text))?;
+        let millis = number.checked_mul(millis_per_unit).ok_or_else(|| bad_span(text))?;
+        match millis {
+            0..=LONGEST_MILLIS => Ok(Self(Duration::from_millis(millis))),
+            _ => Err(format!("{text} is longer than a day: give a shorter duration")),
+        }
+    }
+}
+
+const LONGEST_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+
+fn bad_span(text: &str) -> String {
+    format!("{text:?} is no duration: write 50ms, 2s, 1m, or a number of milliseconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_valid() {
+        for mode in [TimingMode::Fast, TimingMode::Debug, TimingMode::Demo] {
+            assert_eq!(mode.timing().validate(), Ok(()), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_bound_names_its_values_and_flags() {
+        let mut timing = TimingMode::Fast.timing();
+        timing.heartbeat_interval = Duration::from_millis(80);
+        let said = timing.validate().unwrap_err().to_string();
+        assert!(said.contains("80ms") && said.contains("150ms"), "{said}");
+        assert!(said.contains("--heartbeat-interval"), "{said}");
+
+        let mut timing = TimingMode::Fast.timing();
+        timing.election_timeout_max = Duration::from_millis(150);
+        let said = timing.validate().unwrap_err().to_string();
+        assert!(said.contains("--election-timeout-max"), "{said}");
+    }
+
+    #[test]
+    fn durations_are_read_with_and_without_units() {
+        let read = |text: &str| text.parse::<Span>().map(|span| span.0);
+        assert_eq!(read("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(read("50"), Ok(Duration::from_millis(50)));
+        assert_eq!(read("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(read("1m"), Ok(Duration::from_mins(1)));
+        assert_eq!(read("0"), Ok(Duration::ZERO));
+        for bad in ["", "s", "-1", "5 s", "1.5s", "9999999999999999999s", "2d", "25000m"] {
+            assert!(read(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Replicas on one thread, with disks and links that do what a test tells them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_proto::{Command, Consistency, Error, Header, Limits, Put, Range, Reply};
+use kv_server::directory::Directory;
+use kv_server::members::Members;
+use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
+use kv_store::Store;
+use raft_core::{Boot, Config, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
+
+/// How long a client waits if the test does not say.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(300);
+
+pub(crate) struct Cluster {
+    now: Time,
+    nodes: BTreeMap<u64, Node>,
+    /// Messages under way, in the order in which they were sent.
+    network: VecDeque<Message>,
+    cut_off: BTreeSet<u64>,
+}
+
+struct Node {
+    replica: Replica,
+    store: Store,
+    /// Writes that are durable only when the test lets the disk go on.
+    held: Option<Vec<PersistId>>,
+    log_writes: usize,
+    answers: BTreeMap<u64, Result<Answer, Error>>,
+    has_stopped: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) header: Header,
+    pub(crate) reply: Reply,
+}
+
+impl Cluster {
+    pub(crate) fn new(size: u64) -> Self {
+        let list: Vec<String> = (1..=size).map(|id| format!("{id}=node-{id}:8080")).collect();
+        let members: Members = list.join(",").parse().unwrap();
+        let nodes = (1..=size).map(|id| (id, Node::new(id, &members))).collect();
+        let mut cluster =
+            Self { now: Time::ZERO, nodes, network: VecDeque::new(), cut_off: BTreeSet::new() };
+        for id in 1..=size {
+            for other in 1..=size {
+                let address = format!("node-{other}:9080");
+                cluster.event(id, Event::ClientAddress(NodeId::new(other), address));
+            }
+        }
+        cluster
+    }
+
+    /// Three nodes, led by this one.
+    pub(crate) fn with_leader(leader: u64) -> Self {
+        let mut cluster = Self::new(3);
+        let others: Vec<u64> = cluster.nodes.keys().copied().filter(|id| *id != leader).collect();
+        // The others sleep until the leader has campaigned.
+        while cluster.role(leader) != RoleKind::Leader {
+            cluster.now = cluster.nodes[&leader].replica.deadline().max(cluster.now);
+            cluster.event(leader, Event::Wake);
+            cluster.settle();
+        }
+        cluster.pass(Duration::from_millis(100));
+        assert!(others.iter().all(|id| cluster.role(*id) == RoleKind::Follower));
+        cluster
+    }
+
+    pub(crate) fn put(&mut self, node: u64, request: u64, key: &str, value: &str) {
+        self.put_later(node, request, key, value);
+        self.turn(node);
+    }
+
+    /// Puts `key` = `value`, for a client that waits this long.
+    pub(crate) fn put_within(&mut self, node: u64, request: u64, timeout: Duration) {
+        self.request(node, request, timeout, Call::Write(encode("key", "value")));
+        self.turn(node);
+    }
+
+    /// As [`Cluster::put`], without ending the turn.
+    pub(crate) fn put_later(&mut self, node: u64, request: u64, key: &str, value: &str) {
+        self.request(node, request, PATIENCE, Call::Write(encode(key, value)));
+    }
+
+    pub(crate) fn get(&mut self, node: u64, request: u64, key: &str, consistency: Consistency) {
+        let mut range = Range::key(key);
+        range.options.consistency = consistency;
+        self.request(node, request, PATIENCE, Call::Read(range));
+        self.turn(node);
+    }
+
+    pub(crate) fn status(&mut self, node: u64, request: u64) {
+        self.request(node, request, PATIENCE, Call::Status);
+        self.turn(node);
+    }
+
+    pub(crate) fn stop(&mut self, node: u64) {
+        self.event(node, Event::Stop);
+        self.turn(node);
+    }
+
+    fn request(&mut self, node: u64, request: u64, timeout: Duration, call: Call) {
+        let client = ClientTag { connection: 1, request };
+        self.event(node, Event::Requests(vec![Request { client, timeout, call }]));
+    }
+
+    /// The answer to a request, which must be there by now.
+    pub(crate) fn answer(&self, node: u64, request: u64) -> Result<Answer, Error> {
+        let answer = self.nodes[&node].answers.get(&request);
+        answer.unwrap_or_else(|| panic!("request {request} was not answered")).clone()
+    }
+
+    pub(crate) fn error(&self, node: u64, request: u64) -> Error {
+        self.answer(node, request).expect_err("it should have failed")
+    }
+
+    /// The value that a get found.
+    pub(crate) fn found(&self, node: u64, request: u64) -> Option<Vec<u8>> {
+        match self.answer(node, request).expect("it was answered").reply {
+            Reply::Range(range) => range.kvs.first().map(|kv| kv.value.to_vec()),
+            other => panic!("another kind of reply: {other:?}"),
+        }
+    }
+
+    /// The value that this node's store has.
+    pub(crate) fn value(&self, node: u64, key: &str) -> Option<Vec<u8>> {
+        let range = self.nodes[&node].store.range(&Range::key(key)).unwrap();
+        range.kvs.first().map(|kv| kv.value.to_vec())
+    }
+
+    pub(crate) fn log_writes(&self, node: u64) -> usize {
+        self.nodes[&node].log_writes
+    }
+
+    pub(crate) fn has_stopped(&self, node: u64) -> bool {
+        self.nodes[&node].has_stopped
+    }
+
+    /// From now on nothing becomes durable at this node.
+    pub(crate) fn hold_disk(&mut self, node: u64) {
+        self.node(node).held = Some(Vec::new());
+    }
+
+    pub(crate) fn release_disk(&mut self, node: u64) {
+        for id in self.node(node).held.take().unwrap_or_default() {
+            self.event(node, Event::Persisted(id));
+        }
+        self.turn(node);
+    }
+
+    pub(crate) fn cut_off(&mut self, node: u64) {
+        self.cut_off.insert(node);
+    }
+
+    pub(crate) fn heal(&mut self, node: u64) {
+        self.cut_off.remove(&node);
+    }
+
+    /// Lets time pass until another node than `old` leads; returns which.
+    pub(crate) fn wait_for_other_leader(&mut self, old: u64) -> u64 {
+        for _ in 0..1000 {
+            self.pass(Duration::from_millis(10));
+            let others = self.nodes.keys().copied().filter(|id| *id != old);
+            if let Some(leader) = others.into_iter().find(|id| self.role(*id) == RoleKind::Leader) {
+                return leader;
+            }
+        }
+        panic!("no other leader in ten seconds");
+    }
+
+    /// Lets time pass in small steps.
+    pub(crate) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(1);
+            for id in self.ids() {
+                if self.now >= self.nodes[&id].replica.deadline() {
+                    self.event(id, Event::Wake);
+                    self.turn(id);
+                }
+            }
+        }
+    }
+
+    /// Ends the node's turn and lets everybody finish what follows from it.
+    pub(crate) fn turn(&mut self, node: u64) {
+        let mut effects = Vec::new();
+        let now = self.now;
+        self.node(node).replica.end_turn(now, &mut effects);
+        self.carry_out(node, effects);
+        self.settle();
+    }
+
+    /// Delivers messages until there are none.
+    pub(crate) fn settle(&mut self) {
+        while let Some(message) = self.network.pop_front() {
+            let (from, to) = (message.from.get(), message.to.get());
+            if self.cut_off.contains(&from) || self.cut_off.contains(&to) {
+                continue;
+            }
+            self.event(to, Event::Message(message));
+            let mut effects = Vec::new();
+            let now = self.now;
+            self.node(to).replica.end_turn(now, &mut effects);
+            self.carry_out(to, effects);
+        }
+    }
+
+    fn event(&mut self, node: u64, event: Event) {
+        let mut effects = Vec::new();
+        let now = self.now;
+        self.node(node).replica.handle(now, event, &mut effects);
+        self.carry_out(node, effects);
+    }
+
+    fn carry_out(&mut self, id: u64, effects: Vec<Effect>) {
+        for effect in effects {
+            let node = self.node(id);
+            match effect {
+                Effect::Send(message) => self.network.push_back(message),
+                Effect::Persist(write) => {
+                    node.log_writes += 1;
+                    match &mut node.held {
+                        Some(held) => held.push(write.id),
+                        None => self.event(id, Event::Persisted(write.id)),
+                    }
+                }
+                Effect::ReadLog(_) => panic!("everything is in memory"),
+                Effect::Apply(work) => node.apply(work),
+                Effect::Fail(client, error) => node.answered(client, Err(error)),
+                Effect::RoleChanged(_) | Effect::Trace(_) => {}
+                Effect::Stop => node.has_stopped = true,
+            }
+        }
+    }
+
+    fn role(&self, node: u64) -> RoleKind {
+        self.nodes[&node].replica.raft().status().role
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.nodes.keys().copied().collect()
+    }
+
+    fn node(&mut self, id: u64) -> &mut Node {
+        self.nodes.get_mut(&id).expect("a node of the cluster")
+    }
+}
+
+impl Node {
+    fn new(id: u64, members: &Members) -> Self {
+        let boot = Boot::new(members.to_config());
+        let raft = Raft::restore(Config::new(NodeId::new(id)), boot, Time::ZERO).unwrap();
+        let directory = Directory::new(members, id, format!("node-{id}:9080"));
+        Self {
+            replica: Replica::new(raft, directory, ELECTION_TIMEOUT_MAX),
+            store: Store::new(Limits::default()),
+            held: None,
+            log_writes: 0,
+            answers: BTreeMap::new(),
+            has_stopped: false,
+        }
+    }
+
+    fn apply(&mut self, work: ApplyWork) {
+        match work {
+            ApplyWork::Entries { entries, waiters } => {
+                let mut waiters: BTreeMap<_, _> = waiters.into_iter().collect();
+                for entry in entries.iter() {
+                    let index = entry.at.index.get();
+                    let Payload::Command(command) = &entry.payload else {
+                        self.store.skip(index);
+                        continue;
+                    };
+                    let applied = self.store.apply(index, command);
+                    if let Some(client) = waiters.remove(&entry.at.index) {
+                        let header = Header { revision: applied.revision, ..Header::default() };
+                        let answer = applied.result.map(|reply| Answer { header, reply });
+                        self.answered(client, answer);
+                    }
+                }
+                assert!(waiters.is_empty(), "somebody waits for an entry that is not there");
+            }
+            ApplyWork::Read { client, range, .. } => {
+                let header = Header { revision: self.store.revision(), ..Header::default() };
+                let found = self.store.range(&range).map(Reply::Range);
+                self.answered(client, found.map(|reply| Answer { header, reply }));
+            }
+            ApplyWork::Status { client, mut status } => {
+                status.node.applied_index = self.store.applied_index();
+                let reply = Reply::Status(*status);
+                self.answered(client, Ok(Answer { header: Header::default(), reply }));
+            }
+            ApplyWork::ReadLog(_) => panic!("everything is in memory"),
+        }
+    }
+
+    fn answered(&mut self, client: ClientTag, answer: Result<Answer, Error>) {
+        let before = self.answers.insert(client.request, answer);
+        assert!(before.is_none(), "request {} was answered twice", client.request);
+    }
+}
+
+fn encode(key: &str, value: &str) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    Command::Put(Put::new(key.as_bytes(), value.as_bytes())).encode(&mut bytes).unwrap();
+    Arc::from(bytes)
+}

@@ -1,0 +1,184 @@
+//! What a replica promises to its clients, told with three of them on one thread: no clock, no
+//! disk, no sockets.
+
+mod cluster;
+
+use std::time::Duration;
+
+use cluster::{Answer, Cluster};
+use kv_proto::{Consistency, Error, Outcome, Reply, Revision};
+
+#[test]
+fn a_write_is_answered_when_it_is_applied() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 7, "color", "blue");
+    let Answer { header, reply } = cluster.answer(1, 7).expect("it is committed");
+    assert_eq!(header.revision, Revision::new(2));
+    assert!(matches!(reply, Reply::Put(_)));
+    // The followers learn of it with the next heartbeat.
+    cluster.pass(Duration::from_millis(100));
+    for node in 1..=3 {
+        assert_eq!(cluster.value(node, "color"), Some(b"blue".to_vec()), "on node {node}");
+    }
+}
+
+#[test]
+fn all_writes_of_a_turn_share_one_log_write() {
+    let mut cluster = Cluster::with_leader(1);
+    let writes = cluster.log_writes(1);
+    cluster.hold_disk(1);
+    for request in 0..100 {
+        cluster.put_later(1, request, "key", "value");
+    }
+    cluster.turn(1);
+    assert_eq!(cluster.log_writes(1), writes + 1);
+    cluster.release_disk(1);
+    for request in 0..100 {
+        cluster.answer(1, request).expect("each is answered by itself");
+    }
+}
+
+#[test]
+fn a_follower_names_the_leader_and_where_clients_find_it() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(2, 1, "key", "value");
+    let client_address = Some("node-1:9080".to_owned());
+    assert_eq!(cluster.error(2, 1), Error::NotLeader { leader: 1, client_address });
+}
+
+#[test]
+fn without_a_leader_a_write_is_refused_at_once() {
+    let mut cluster = Cluster::new(3);
+    cluster.put(2, 1, "key", "value");
+    assert_eq!(cluster.error(2, 1), Error::NoLeader);
+}
+
+#[test]
+fn any_node_serves_a_linearizable_read_of_what_was_acknowledged() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.answer(1, 1).expect("acknowledged");
+    for node in 1..=3 {
+        cluster.get(node, 50, "key", Consistency::Linearizable);
+        assert_eq!(cluster.found(node, 50), Some(b"value".to_vec()), "on node {node}");
+    }
+}
+
+#[test]
+fn a_stale_read_needs_nobody() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.pass(Duration::from_millis(100));
+    cluster.cut_off(3);
+    cluster.get(3, 2, "key", Consistency::Stale);
+    assert_eq!(cluster.found(3, 2), Some(b"value".to_vec()));
+}
+
+#[test]
+fn a_write_that_finds_no_majority_in_time_is_unknown() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.cut_off(2);
+    cluster.cut_off(3);
+    cluster.put_within(1, 1, Duration::from_millis(100));
+    cluster.pass(Duration::from_millis(150));
+    let error = cluster.error(1, 1);
+    assert!(
+        matches!(error, Error::Timeout { waited_millis: 100.., outcome: Outcome::Unknown }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_read_that_finds_no_majority_changes_nothing_and_says_so() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.cut_off(1);
+    cluster.get(1, 1, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.error(1, 1).outcome(), Outcome::NotApplied);
+}
+
+/// The leader takes in a write, and is cut off before anybody else has it. The others elect a
+/// leader whose entry takes its place. The client is told that the write was not applied, which is
+/// more than most stores can say.
+#[test]
+fn a_write_that_was_overwritten_is_definitely_not_applied() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.cut_off(1);
+    cluster.put_within(1, 1, Duration::from_mins(1));
+    let leader = cluster.wait_for_other_leader(1);
+    cluster.heal(1);
+    cluster.put(leader, 2, "other", "value");
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.error(1, 1), Error::Overwritten);
+    assert_eq!(cluster.value(1, "key"), None);
+}
+
+/// As before, but the old leader hears nothing of the others: after an election timeout it says
+/// what it knows, which is nothing, instead of letting the client wait for its whole minute.
+#[test]
+fn a_write_orphaned_by_a_lost_leadership_is_soon_unknown() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.cut_off(1);
+    cluster.put_within(1, 1, Duration::from_mins(1));
+    cluster.pass(Duration::from_secs(2));
+    assert_eq!(cluster.error(1, 1), Error::LeadershipLost);
+}
+
+/// The write reached another node before the old leader was cut off: the next leader commits it,
+/// and the old one, when it is back, still knows the client and tells it.
+#[test]
+fn a_write_that_the_next_leader_commits_is_answered_by_the_old_one() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.hold_disk(1);
+    cluster.hold_disk(2);
+    cluster.hold_disk(3);
+    cluster.put_within(1, 1, Duration::from_mins(1));
+    cluster.cut_off(1);
+    cluster.release_disk(1);
+    cluster.release_disk(2);
+    cluster.release_disk(3);
+    let leader = cluster.wait_for_other_leader(1);
+    cluster.heal(1);
+    cluster.put(leader, 2, "other", "value");
+    cluster.pass(Duration::from_millis(200));
+    cluster.answer(1, 1).expect("it was committed after all");
+    assert_eq!(cluster.value(leader, "key"), Some(b"value".to_vec()));
+}
+
+#[test]
+fn a_stopping_node_finishes_what_is_under_way_and_takes_nothing_new() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.hold_disk(1);
+    cluster.put_within(1, 1, Duration::from_mins(1));
+    cluster.stop(1);
+    cluster.put_within(1, 2, Duration::from_mins(1));
+    assert_eq!(cluster.error(1, 2), Error::ShuttingDown);
+    cluster.release_disk(1);
+    cluster.answer(1, 1).expect("it was under way");
+    assert!(cluster.has_stopped(1));
+}
+
+#[test]
+fn a_stopping_node_does_not_wait_for_ever() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.cut_off(2);
+    cluster.cut_off(3);
+    cluster.put_within(1, 1, Duration::from_mins(1));
+    cluster.stop(1);
+    assert!(!cluster.has_stopped(1));
+    cluster.pass(Duration::from_secs(3));
+    assert!(cluster.has_stopped(1));
+}
+
+#[test]
+fn status_tells_the_role_and_every_member() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.status(2, 9);
+    let Answer { reply: Reply::Status(status), .. } = cluster.answer(2, 9).unwrap() else {
+        panic!("another kind of reply");
+    };
+    assert_eq!(status.node.leader, Some(1));
+    let ids: Vec<u64> = status.members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(status.node.applied_index, status.node.commit_index);
+}
