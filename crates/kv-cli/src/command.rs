@@ -1,0 +1,158 @@
+//! The commands: one table of their names, words and help. The flags' help, the prompt's help, its
+//! completion and its suggestions are all made from it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::bench::BenchArgs;
+use crate::failure::Failure;
+
+/// What a person can ask for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Print the value at KEY and a newline
+    Get {
+        /// The key
+        key: OsString,
+    },
+    /// Store VALUE at KEY
+    Put {
+        /// The key
+        key: OsString,
+        /// The value; - reads it from standard input, to the last byte
+        #[arg(allow_negative_numbers = true)]
+        value: OsString,
+    },
+    /// Remove KEY and print how many keys that were, 0 or 1
+    Delete {
+        /// The key
+        key: OsString,
+    },
+    /// Print the keys that begin with PREFIX, or all, one on each line
+    List {
+        /// What the keys begin with
+        #[arg(default_value = "", hide_default_value = true)]
+        prefix: OsString,
+    },
+    /// Show how every node is, the dead ones too
+    Status,
+    /// Put load on the cluster and measure it
+    Bench(BenchArgs),
+    /// Leave the prompt
+    #[command(alias = "exit")]
+    Quit,
+}
+
+/// A line of the prompt, or of standard input.
+#[derive(Debug, Parser)]
+#[command(
+    name = "",
+    no_binary_name = true,
+    disable_help_flag = true,
+    help_template = "{subcommands}\n\nhelp COMMAND tells more about one."
+)]
+struct Line {
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// What a line turned out to be.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    /// A command.
+    Action(Action),
+    /// A request for this help.
+    Help(String),
+}
+
+/// Parses the words of one line.
+pub(crate) fn parse(words: Vec<Vec<u8>>) -> Result<Parsed, Failure> {
+    let words = words.into_iter().map(OsString::from_vec);
+    match Line::try_parse_from(words) {
+        Ok(line) => Ok(Parsed::Action(line.action)),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Parsed::Help(error.to_string())),
+        Err(error) => Err(Failure::Usage(explain(&error))),
+    }
+}
+
+/// The names of all commands, for completion.
+pub(crate) fn names() -> Vec<String> {
+    let mut line = Line::command();
+    // Adds the `help` that clap makes by itself.
+    line.build();
+    line.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+/// One sentence for what clap says in a paragraph.
+fn explain(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        let word = text(error.get(ContextKind::InvalidSubcommand));
+        return match text(error.get(ContextKind::SuggestedSubcommand)).as_str() {
+            "" => format!("there is no command {word:?}: help lists them all"),
+            meant => format!("there is no command {word:?}: did you mean {meant}?"),
+        };
+    }
+    let rendered = error.to_string();
+    let first = rendered.split("\n\nFor more").next().unwrap_or(&rendered);
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let sentence = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{sentence} (help tells more)")
+}
+
+fn text(value: Option<&ContextValue>) -> String {
+    match value {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" or "),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &[&str]) -> Vec<Vec<u8>> {
+        line.iter().map(|word| word.as_bytes().to_vec()).collect()
+    }
+
+    fn failure(line: &[&str]) -> String {
+        parse(words(line)).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn every_command_has_a_name_and_help() -> Result<(), Failure> {
+        let Parsed::Help(help) = parse(words(&["help"]))? else { panic!("help is help") };
+        for name in names() {
+            assert!(help.contains(&name), "{name}");
+        }
+        for name in ["get", "put", "delete", "list", "status", "bench", "help", "quit"] {
+            assert!(names().iter().any(|known| known == name), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_command_is_named_and_the_right_one_suggested() {
+        assert_eq!(failure(&["gett", "k"]), "there is no command \"gett\": did you mean get?");
+        assert_eq!(failure(&["xyzzy"]), "there is no command \"xyzzy\": help lists them all");
+    }
+
+    #[test]
+    fn missing_and_surplus_words_are_one_sentence() {
+        for line in [vec!["put", "k"], vec!["get"], vec!["get", "a", "b"], vec!["status", "--x"]] {
+            let sentence = failure(&line);
+            assert!(!sentence.contains('\n') && sentence.len() > 20, "{sentence}");
+        }
+    }
+
+    #[test]
+    fn keys_and_values_need_not_be_text() -> Result<(), Failure> {
+        let line = vec![b"put".to_vec(), b"k\xff".to_vec(), b"\xfe".to_vec()];
+        let Parsed::Action(Action::Put { key, value }) = parse(line)? else { panic!("a put") };
+        assert_eq!((key.into_vec(), value.into_vec()), (b"k\xff".to_vec(), b"\xfe".to_vec()));
+        Ok(())
+    }
+}

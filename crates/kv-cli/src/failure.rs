@@ -1,0 +1,69 @@
+//! Why a command did not succeed, in the words and the exit code that its user gets.
+
+use std::fmt;
+use std::io;
+
+use kv_proto::ExitCode;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// There is no such key.
+    NotFound,
+    /// It was asked for wrongly: what is wrong, and what to do.
+    Usage(String),
+    /// The store could not do it.
+    Client(kv_client::Error),
+    /// Load was put on the cluster, and not all of it was served.
+    Bench(String, ExitCode),
+    /// Standard input could not be read.
+    Input(io::Error),
+    /// Standard output could not be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// Tells it on standard error; returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        match self {
+            // Whoever reads our output has enough of it: `kv-cli list | head`.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Done,
+            Self::NotFound => {
+                eprintln!("{self}");
+                ExitCode::NotFound
+            }
+            _ => {
+                eprintln!("kv-cli: {self}");
+                self.exit_code()
+            }
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NotFound => ExitCode::NotFound,
+            Self::Usage(_) | Self::Input(_) => ExitCode::Usage,
+            Self::Client(error) => error.exit_code(),
+            Self::Bench(_, code) => *code,
+            Self::Output(_) => ExitCode::Unavailable,
+        }
+    }
+}
+
+impl From<kv_client::Error> for Failure {
+    fn from(error: kv_client::Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::Usage(sentence) | Self::Bench(sentence, _) => f.write_str(sentence),
+            Self::Client(error) => error.fmt(f),
+            Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
+            Self::Output(error) => write!(f, "standard output cannot be written: {error}"),
+        }
+    }
+}

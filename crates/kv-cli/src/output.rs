@@ -1,0 +1,140 @@
+//! What results look like: bytes for shells, JSON for programs.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kv_proto::{KeyValue, Revision};
+use serde::Serialize;
+
+/// These bytes as they are, and a newline.
+pub(crate) fn line(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    out.write_all(bytes)?;
+    out.write_all(b"\n")
+}
+
+/// One JSON object on a line of its own.
+pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// What a put or a delete did.
+pub(crate) fn changed(out: &mut impl Write, revision: Revision, deleted: u64) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Changed {
+        revision: u64,
+        deleted: u64,
+    }
+    json(out, &Changed { revision: revision.get(), deleted })
+}
+
+/// `{"revision":..,"count":..,"kvs":[..]}`, written piece by piece.
+pub(crate) struct JsonList<'a, W> {
+    out: &'a mut W,
+    /// What stands before the next pair.
+    before: String,
+}
+
+impl<'a, W: Write> JsonList<'a, W> {
+    /// A list as of `revision`, of `count` pairs in all. Nothing is written yet.
+    pub(crate) fn begin(out: &'a mut W, revision: Revision, count: u64) -> Self {
+        let before = format!("{{\"revision\":{revision},\"count\":{count},\"kvs\":[");
+        Self { out, before }
+    }
+
+    /// Adds pairs to it.
+    pub(crate) fn add(&mut self, pairs: &[KeyValue]) -> io::Result<()> {
+        for pair in pairs {
+            self.out.write_all(self.before.as_bytes())?;
+            serde_json::to_writer(&mut *self.out, &JsonPair::from(pair))?;
+            self.before = ",".into();
+        }
+        Ok(())
+    }
+
+    /// Closes it.
+    pub(crate) fn end(self) -> io::Result<()> {
+        if self.before != "," {
+            self.out.write_all(self.before.as_bytes())?;
+        }
+        line(self.out, b"]}")
+    }
+}
+
+#[derive(Serialize)]
+struct JsonPair {
+    key: String,
+    value: String,
+    create_revision: u64,
+    mod_revision: u64,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+}
+
+impl From<&KeyValue> for JsonPair {
+    /// Both key and value are base64 if one of them is not UTF-8: JSON has no bytes.
+    fn from(pair: &KeyValue) -> Self {
+        let (key, value, encoding) = match (str::from_utf8(&pair.key), str::from_utf8(&pair.value))
+        {
+            (Ok(key), Ok(value)) => (key.to_owned(), value.to_owned(), None),
+            _ => (STANDARD.encode(&pair.key), STANDARD.encode(&pair.value), Some("base64")),
+        };
+        Self {
+            key,
+            value,
+            create_revision: pair.create_revision.get(),
+            mod_revision: pair.mod_revision.get(),
+            version: pair.version,
+            encoding,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &[u8], value: &[u8]) -> KeyValue {
+        KeyValue {
+            key: key.into(),
+            value: value.into(),
+            create_revision: Revision::new(2),
+            mod_revision: Revision::new(3),
+            version: 2,
+            lease: None,
+        }
+    }
+
+    fn list(pages: &[&[KeyValue]]) -> io::Result<String> {
+        let mut out = Vec::new();
+        let mut list = JsonList::begin(&mut out, Revision::new(9), 2);
+        for page in pages {
+            list.add(page)?;
+        }
+        list.end()?;
+        Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    #[test]
+    fn a_list_is_one_object_however_many_pages_it_came_in() -> io::Result<()> {
+        let (a, b) = (pair(b"a", b"1"), pair(b"b", b"\""));
+        let expected = "{\"revision\":9,\"count\":2,\"kvs\":[\
+            {\"key\":\"a\",\"value\":\"1\",\"create_revision\":2,\"mod_revision\":3,\"version\":2},\
+            {\"key\":\"b\",\"value\":\"\\\"\",\"create_revision\":2,\"mod_revision\":3,\"version\":2}\
+            ]}\n";
+        assert_eq!(list(&[&[a.clone(), b.clone()]])?, expected);
+        assert_eq!(list(&[&[a], &[], &[b]])?, expected);
+        assert_eq!(list(&[])?, "{\"revision\":9,\"count\":2,\"kvs\":[]}\n");
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_base64() -> io::Result<()> {
+        let text = list(&[&[pair(b"k", b"\xff\x00")]])?;
+        assert!(text.contains("\"key\":\"aw==\",\"value\":\"/wA=\""), "{text}");
+        assert!(text.contains("\"encoding\":\"base64\""), "{text}");
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The prompt: for a person at a terminal.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use kv_proto::ExitCode;
+use log::warn;
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::{Context, Editor, Helper, Highlighter, Hinter, Validator};
+
+use crate::batch::{self, Next};
+use crate::command;
+use crate::failure::Failure;
+use crate::session::Session;
+
+const PROMPT: &str = "kv> ";
+
+/// Reads and carries out commands until the person leaves, which is never a failure.
+pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
+    let mut editor = editor()?;
+    let history = history_path();
+    if let Some(path) = &history {
+        // There is none the first time.
+        let _ = editor.load_history(path);
+    }
+    println!("Type help for the commands, quit to leave.");
+    loop {
+        match editor.readline(PROMPT) {
+            Ok(line) => {
+                // The line is carried out, whether or not it can be remembered.
+                let _ = editor.add_history_entry(line.as_str());
+                if batch::line(session, line.as_bytes()) == Next::Quit {
+                    break;
+                }
+            }
+            // Ctrl-C takes back the line, Ctrl-D leaves.
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => {
+                warn!("the terminal cannot be read any more: {error}");
+                break;
+            }
+        }
+    }
+    if let Some(path) = &history {
+        save(&mut editor, path);
+    }
+    Ok(ExitCode::Done)
+}
+
+type PromptEditor = Editor<Completion, DefaultHistory>;
+
+fn editor() -> Result<PromptEditor, Failure> {
+    let config = rustyline::Config::builder().auto_add_history(false).build();
+    let unusable =
+        |error: ReadlineError| Failure::Usage(format!("the terminal cannot be used: {error}"));
+    let mut editor = PromptEditor::with_config(config).map_err(unusable)?;
+    editor.set_helper(Some(Completion { names: command::names() }));
+    Ok(editor)
+}
+
+fn save(editor: &mut PromptEditor, path: &PathBuf) {
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+    if let Err(error) = made.map_err(ReadlineError::from).and_then(|()| editor.append_history(path))
+    {
+        warn!("the history cannot be kept in {}: {error}", path.display());
+    }
+}
+
+/// Where state of this kind is kept: `$XDG_STATE_HOME`, or `~/.local/state`.
+fn history_path() -> Option<PathBuf> {
+    let state = match env::var_os("XDG_STATE_HOME") {
+        Some(state) if !state.is_empty() => PathBuf::from(state),
+        _ => env::home_dir()?.join(".local/state"),
+    };
+    Some(state.join("kv-cli/history"))
+}
+
+/// Completes the first word of a line.
+#[derive(Helper, Highlighter, Hinter, Validator)]
+struct Completion {
+    names: Vec<String>,
+}
+
+impl Completer for Completion {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(candidates(&self.names, &line[..position]))
+    }
+}
+
+/// Where the word begins that `typed` ends with, and what it could become. Only the first word is
+/// completed, and the one after `help`.
+fn candidates(names: &[String], typed: &str) -> (usize, Vec<String>) {
+    let start = typed.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+    if !matches!(typed[..start].trim(), "" | "help") {
+        return (start, Vec::new());
+    }
+    let fitting = names.iter().filter(|name| name.starts_with(&typed[start..]));
+    (start, fitting.map(|name| format!("{name} ")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_is_completed_and_keys_are_not() {
+        let names = command::names();
+        assert_eq!(candidates(&names, "ge"), (0, vec!["get ".to_owned()]));
+        assert_eq!(candidates(&names, "  st"), (2, vec!["status ".to_owned()]));
+        assert_eq!(candidates(&names, "help pu"), (5, vec!["put ".to_owned()]));
+        assert_eq!(candidates(&names, "get ge").1, Vec::<String>::new());
+        assert_eq!(candidates(&names, "").1.len(), names.len());
+    }
+}

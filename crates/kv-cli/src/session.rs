@@ -1,0 +1,134 @@
+//! Carries commands out, one after the other, over one client.
+
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use kv_client::{Client, Options};
+use kv_proto::limits::MAX_FRAME_BYTES;
+use kv_proto::{ExitCode, Range};
+
+use crate::args::{Args, Format};
+use crate::bench;
+use crate::command::Action;
+use crate::failure::Failure;
+use crate::output;
+use crate::status;
+
+/// Whether standard input is there for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Nobody reads it yet.
+    Free,
+    /// Commands are being read from it.
+    Taken,
+}
+
+/// A client, and how to show what it says.
+pub(crate) struct Session {
+    client: Client,
+    format: Format,
+}
+
+impl Session {
+    /// Connects nothing yet.
+    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+        let options = Options { timeout: args.timeout };
+        Ok(Self { client: Client::new(args.endpoints()?, options)?, format: args.output })
+    }
+
+    /// Carries out one command and prints what came of it.
+    pub(crate) fn run(&mut self, action: Action, input: Input) -> Result<ExitCode, Failure> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        match action {
+            Action::Get { key } => self.get(key.as_bytes(), &mut out),
+            Action::Put { key, value } if value == "-" => {
+                self.put(key.as_bytes(), &read_value(input)?, &mut out)
+            }
+            Action::Put { key, value } => self.put(key.as_bytes(), value.as_bytes(), &mut out),
+            Action::Delete { key } => self.delete(key.as_bytes(), &mut out),
+            Action::List { prefix } => self.list(prefix.as_bytes(), &mut out),
+            Action::Status => {
+                let cluster = self.client.cluster_status()?;
+                written(status::print(&mut out, self.format, &cluster))
+            }
+            Action::Bench(args) => bench::run(&args, &mut self.client, self.format, &mut out),
+            Action::Quit => Ok(()),
+        }?;
+        written(out.flush())?;
+        Ok(ExitCode::Done)
+    }
+
+    fn get(&mut self, key: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+        let answer = self.client.get(key)?;
+        let found = answer.reply.as_slice();
+        if self.format == Format::Json {
+            let mut list = output::JsonList::begin(out, answer.header.revision, found.len() as u64);
+            written(list.add(found).and_then(|()| list.end()))?;
+            // Before what is said on standard error.
+            written(out.flush())?;
+        }
+        match (found, self.format) {
+            ([], _) => Err(Failure::NotFound),
+            ([pair, ..], Format::Text) => written(output::line(out, &pair.value)),
+            (_, Format::Json) => Ok(()),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+        let answer = self.client.put(key, value)?;
+        written(match self.format {
+            Format::Text => output::line(out, b"ok"),
+            Format::Json => output::changed(out, answer.header.revision, 0),
+        })
+    }
+
+    fn delete(&mut self, key: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+        let answer = self.client.delete(key)?;
+        let deleted = answer.reply.deleted;
+        written(match self.format {
+            Format::Text => output::line(out, deleted.to_string().as_bytes()),
+            Format::Json => output::changed(out, answer.header.revision, deleted),
+        })
+    }
+
+    /// Prints page by page: a long list takes no memory here.
+    fn list(&mut self, prefix: &[u8], out: &mut impl Write) -> Result<(), Failure> {
+        let mut range = Range::prefix(prefix);
+        range.options.keys_only = self.format == Format::Text;
+        let mut pages = self.client.pages(range);
+        if self.format == Format::Text {
+            for page in pages {
+                for pair in page?.reply.kvs {
+                    written(output::line(out, &pair.key))?;
+                }
+            }
+            return Ok(());
+        }
+        let Some(first) = pages.next().transpose()? else { return Ok(()) };
+        let mut list = output::JsonList::begin(out, first.header.revision, first.reply.count);
+        written(list.add(&first.reply.kvs))?;
+        for page in pages {
+            written(list.add(&page?.reply.kvs))?;
+        }
+        written(list.end())
+    }
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(Failure::Output)
+}
+
+/// All of standard input. What is too large for any server is not read to its end.
+fn read_value(input: Input) -> Result<Vec<u8>, Failure> {
+    if input == Input::Taken {
+        return Err(Failure::Usage(
+            "the value - is read from standard input, where the commands come from already: use \
+             it in a command of its own, as in: kv-cli put KEY - < FILE"
+                .into(),
+        ));
+    }
+    let mut value = Vec::new();
+    let most = MAX_FRAME_BYTES as u64 + 1;
+    io::stdin().lock().take(most).read_to_end(&mut value).map_err(Failure::Input)?;
+    Ok(value)
+}

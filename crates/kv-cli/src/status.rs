@@ -1,0 +1,137 @@
+//! How every node is: a table for people, an object for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use kv_client::{ClusterStatus, NodeRow};
+use kv_proto::{NodeStatus, Role};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::output;
+
+/// What is shown where a node that is down has nothing to say.
+const NOTHING: &str = "-";
+
+/// Prints the cluster's status.
+pub(crate) fn print(
+    out: &mut impl Write,
+    format: Format,
+    cluster: &ClusterStatus,
+) -> io::Result<()> {
+    match format {
+        Format::Text => writeln!(out, "{}\n{}", table(cluster), summary(cluster)),
+        Format::Json => output::json(out, &JsonStatus::from(cluster)),
+    }
+}
+
+fn table(cluster: &ClusterStatus) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_BORDERS_ONLY);
+    table.set_header([
+        "node", "role", "term", "leader", "commit", "applied", "last", "raft", "clients",
+    ]);
+    for row in &cluster.nodes {
+        table.add_row(cells(row));
+    }
+    table
+}
+
+fn cells(row: &NodeRow) -> [String; 9] {
+    let status = row.status.as_ref().ok();
+    let number = |of: fn(&NodeStatus) -> u64| {
+        status.map_or_else(|| NOTHING.to_owned(), |status| of(status).to_string())
+    };
+    let leader = status.and_then(|status| status.leader);
+    [
+        row.member.id.to_string(),
+        role(row).into(),
+        number(|status| status.term),
+        leader.map_or_else(|| NOTHING.into(), |leader| leader.to_string()),
+        number(|status| status.commit_index),
+        number(|status| status.applied_index),
+        number(|status| status.last_index),
+        row.member.raft_address.clone(),
+        row.member.client_address.clone().unwrap_or_else(|| NOTHING.into()),
+    ]
+}
+
+fn role(row: &NodeRow) -> &'static str {
+    row.status.as_ref().map_or("down", |status| status.role.name())
+}
+
+/// The one line to read when there is time for one.
+fn summary(cluster: &ClusterStatus) -> String {
+    let up = cluster.nodes.iter().filter(|row| row.status.is_ok()).count();
+    let leads = match leader(cluster) {
+        Some((id, term)) => format!("node {id} leads in term {term}"),
+        None => "no leader: writes wait for an election".into(),
+    };
+    let mut lines = vec![format!("{up} of {} nodes up; {leads}", cluster.nodes.len())];
+    for row in &cluster.nodes {
+        if let Err(reason) = &row.status {
+            lines.push(format!("node {} is down: {reason}", row.member.id));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Who leads: of several that think so, the one in the latest term is right.
+pub(crate) fn leader(cluster: &ClusterStatus) -> Option<(u64, u64)> {
+    let leaders = cluster.nodes.iter().filter_map(|row| {
+        let status = row.status.as_ref().ok()?;
+        (status.role == Role::Leader).then_some((row.member.id, status.term))
+    });
+    leaders.max_by_key(|(_, term)| *term)
+}
+
+#[derive(Serialize)]
+struct JsonStatus {
+    nodes: Vec<JsonNode>,
+}
+
+/// The numbers of a node that is down are null.
+#[derive(Serialize)]
+struct JsonNode {
+    id: u64,
+    address: String,
+    client_address: Option<String>,
+    role: &'static str,
+    term: Option<u64>,
+    leader: Option<u64>,
+    commit_index: Option<u64>,
+    applied_index: Option<u64>,
+    last_index: Option<u64>,
+    version: Option<String>,
+    /// In hexadecimal: many readers of JSON keep only 53 bits of a number.
+    state_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<&ClusterStatus> for JsonStatus {
+    fn from(cluster: &ClusterStatus) -> Self {
+        Self { nodes: cluster.nodes.iter().map(JsonNode::from).collect() }
+    }
+}
+
+impl From<&NodeRow> for JsonNode {
+    fn from(row: &NodeRow) -> Self {
+        let status = row.status.as_ref().ok();
+        Self {
+            id: row.member.id,
+            address: row.member.raft_address.clone(),
+            client_address: row.member.client_address.clone(),
+            role: role(row),
+            term: status.map(|status| status.term),
+            leader: status.and_then(|status| status.leader),
+            commit_index: status.map(|status| status.commit_index),
+            applied_index: status.map(|status| status.applied_index),
+            last_index: status.map(|status| status.last_index),
+            version: status.map(|status| status.version.clone()),
+            state_digest: status.map(|status| format!("{:016x}", status.state_digest)),
+            reason: row.status.as_ref().err().cloned(),
+        }
+    }
+}
