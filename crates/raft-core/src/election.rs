@@ -41,7 +41,7 @@ impl Raft {
             out.push(Action::Trace(Event::QuorumLost { term }));
             return self.become_follower(term, None, out);
         }
-        self.broadcast_heartbeat(out);
+        self.start_round(out);
     }
 
     /// Check-quorum: whether no majority was heard of for a whole election timeout. The others may

@@ -52,7 +52,7 @@ impl Raft {
         }
         leader.reads.push(reader, self.commit, leader.round + 1);
         if leader.proven_round == leader.round {
-            self.start_read_round(out);
+            self.start_round(out);
         }
     }
 
@@ -66,7 +66,9 @@ impl Raft {
         }
     }
 
-    fn start_read_round(&mut self, out: &mut Vec<Action>) {
+    /// Asks everyone whether this node still leads. A leader without followers has its answer at
+    /// once.
+    pub(crate) fn start_round(&mut self, out: &mut Vec<Action>) {
         self.broadcast_heartbeat(out);
         self.prove_reads(out);
     }
@@ -97,7 +99,7 @@ impl Raft {
             self.send(peer, Body::ReadIndexReply { id, index }, out);
         }
         if needs_round {
-            self.start_read_round(out);
+            self.start_round(out);
         }
     }
 

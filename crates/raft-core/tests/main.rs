@@ -4,3 +4,4 @@
 mod cluster;
 mod dice;
 mod regressions;
+mod schedules;

@@ -68,3 +68,14 @@ fn a_removed_proposal_is_not_called_dead_while_another_node_may_bring_it_back() 
     let x = Position::new(Term::new(1), Index::new(2));
     assert_eq!(cluster.outcome(ticket), Some(Outcome::Committed(x)));
 }
+
+/// A read waits for a heartbeat round that starts after it. The rounds that the clock started were
+/// counted as proven only when a follower answered them, so in a cluster of one, where nobody
+/// answers, every read after the first heartbeat waited for ever.
+#[test]
+fn a_single_node_answers_reads_after_its_first_heartbeat() {
+    let mut cluster = Cluster::new(1);
+    cluster.run(Duration::from_millis(500));
+    let ticket = cluster.read(n(1));
+    assert_eq!(cluster.outcome(ticket), Some(Outcome::ReadAt(Index::new(1))));
+}

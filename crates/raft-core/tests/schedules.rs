@@ -19,22 +19,58 @@ use crate::dice::Dice;
 /// something in every state.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
-    Deliver { link: u8, at: u8 },
-    Lose { link: u8, at: u8 },
-    Duplicate { link: u8, at: u8 },
+    Deliver {
+        link: u8,
+        at: u8,
+    },
+    Lose {
+        link: u8,
+        at: u8,
+    },
+    Duplicate {
+        link: u8,
+        at: u8,
+    },
     /// Everything under way arrives, everything written becomes durable.
     Calm,
-    Time { millis: u8 },
-    Persist { node: u8, count: u8 },
-    AnswerLogRead { node: u8, entries: u8 },
-    Propose { node: u8, count: u8, bytes: u8 },
-    Read { node: u8 },
-    Crash { node: u8, kept: u8 },
-    Restart { node: u8 },
-    Cut { from: u8, to: u8 },
-    Isolate { node: u8 },
+    Time {
+        millis: u8,
+    },
+    Persist {
+        node: u8,
+        count: u8,
+    },
+    AnswerLogRead {
+        node: u8,
+        entries: u8,
+    },
+    Propose {
+        node: u8,
+        count: u8,
+        bytes: u8,
+    },
+    Read {
+        node: u8,
+    },
+    Crash {
+        node: u8,
+        kept: u8,
+    },
+    Restart {
+        node: u8,
+    },
+    Cut {
+        from: u8,
+        to: u8,
+    },
+    Isolate {
+        node: u8,
+    },
     Heal,
-    Unreachable { node: u8, peer: u8 },
+    Unreachable {
+        node: u8,
+        peer: u8,
+    },
 }
 
 /// Limits so small that every one of them is met all the time.
@@ -243,7 +279,7 @@ fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
         if !record {
             run_seed(seed, size, steps, true);
         }
-        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 400));
+        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 40000));
         resume_unwind(panic);
     }
     cluster
