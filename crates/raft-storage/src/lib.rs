@@ -1,1 +1,80 @@
-//! A write-ahead log for Raft on files, and its recovery
+//! A write-ahead log for Raft on files, and its recovery.
+//!
+//! One promise: **what the log has acknowledged is there after any crash, and if the medium has
+//! lost it all the same, the log says so.** It never takes damage for a write that a crash cut
+//! short, because the difference is decided sector by sector:
+//!
+//! * Every sector of 512 bytes has a seal of its own. It is good, or unwritten, or bad. A crash
+//!   leaves good and unwritten sectors; a bad one is damage.
+//! * Batches are synced one after the other, and every record names the last one that was durable
+//!   when it was written. A record that is gone although a later one calls it durable is damage.
+//! * A damaged log is never written, truncated or tidied up. [`Recovered::damage`] says in one
+//!   sentence what is wrong and where; what to do about it is for the node to decide, which has
+//!   peers.
+//!
+//! The way through the code, from the bytes up: `sector` (what a disk writes whole), `record` (one
+//! [`Write`](raft_core::Write)), `segment` (one file), `tip` (what the next record has to
+//! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
+//! tidy up), `writer` and `spare` (batches, and files made ahead of use), `index` and `log`
+//! (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
+//! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests. `docs/format.md`
+//! has every byte.
+//!
+//! ```
+//! use raft_core::{Entries, Entry, HardState, Index, NodeId, Payload, PersistId, Position, Term};
+//! use raft_storage::{FileDisk, Log, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! let options = Options::new(NodeId::new(1), 42, "1=10.0.0.1:8080");
+//! let (mut log, recovered) = Log::open(FileDisk::create(directory.path())?, &options)?;
+//! assert_eq!(recovered.last, Position::ORIGIN);
+//!
+//! let at = Position::new(Term::new(1), Index::new(1));
+//! let write = raft_core::Write {
+//!     id: PersistId::new(1),
+//!     hard_state: HardState { term: Term::new(1), vote: Some(NodeId::new(1)), boots: 1 },
+//!     commit: Index::ZERO,
+//!     entries: Entries::from(vec![Entry { at, payload: Payload::Noop }]),
+//! };
+//! log.append(&[write])?; // on return it would survive a loss of power
+//! assert_eq!(log.read(Index::new(1), Index::new(1), usize::MAX)?[0].at, at);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What this crate does not do: it repairs nothing (peers do), it stores no snapshots, it does not
+//! tell a disk that was emptied from a new one, and it knows no state machine.
+
+mod damage;
+mod disk;
+mod error;
+mod fields;
+mod file_disk;
+mod index;
+pub mod inspect;
+mod log;
+mod memory;
+mod meta;
+mod open;
+mod options;
+mod record;
+mod recovery;
+mod sector;
+mod segment;
+mod spare;
+pub mod thread;
+mod tip;
+mod walk;
+mod writer;
+
+pub use crate::damage::{BadSector, Damage, Fault};
+pub use crate::disk::{Access, Disk, DiskFile};
+pub use crate::error::{IoError, OpenError, ReadError, WriteError};
+pub use crate::file_disk::FileDisk;
+pub use crate::log::Log;
+pub use crate::memory::MemoryLog;
+pub use crate::meta::MAX_DESCRIPTION_BYTES;
+pub use crate::options::Options;
+pub use crate::record::MAX_PAYLOAD_BYTES;
+pub use crate::recovery::{Recovered, Torn};

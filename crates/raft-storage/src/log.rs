@@ -1,0 +1,188 @@
+//! [`Log`]: the write-ahead log.
+
+use raft_core::{Entries, Entry, Index, Position, Write};
+
+use crate::damage::{Damage, Fault};
+use crate::disk::{Access, Disk};
+use crate::error::{IoError, OpenError, ReadError, WriteError};
+use crate::index::LogIndex;
+use crate::meta::Meta;
+use crate::open;
+use crate::options::Options;
+use crate::record::{decode_metas, entries_from};
+use crate::recovery::Recovered;
+use crate::sector::{Place, offset_bytes};
+use crate::segment::{Found, SegmentReader, file_name};
+use crate::writer::Writer;
+
+/// A Raft log on a disk.
+///
+/// Guarantees:
+/// 1. When [`Log::append`] returns `Ok`, all its writes survive a loss of power.
+/// 2. A write is there whole or not at all, and never without those before it.
+/// 3. A batch is written only after the one before it was synced.
+/// 4. After any failure nothing more is written, and every call answers with that failure.
+/// 5. What [`Log::read`] returns is what was appended, or an error.
+#[derive(Debug)]
+pub struct Log<D: Disk> {
+    // Fields are dropped in this order: the thread that makes segments ends before the lock is
+    // released.
+    /// What writes; or why nothing does.
+    pub(crate) writer: Result<Writer<D>, WriteError>,
+    pub(crate) disk: D,
+    pub(crate) meta: Meta,
+    pub(crate) index: LogIndex,
+    pub(crate) reader: Option<SegmentReader<D::File>>,
+    pub(crate) _lock: D::Lock,
+}
+
+impl<D: Disk> Log<D> {
+    /// Opens the log in `disk`, or makes one if there is none, and says what it holds.
+    ///
+    /// A damaged log is left exactly as it is; [`Recovered::damage`] says what is wrong, and the
+    /// log can only be read, as far as it is intact.
+    ///
+    /// # Errors
+    ///
+    /// If the directory is in use, belongs to another node, cluster or version, or cannot be read
+    /// or written.
+    pub fn open(disk: D, options: &Options) -> Result<(Self, Recovered), OpenError> {
+        open::open(disk, options)
+    }
+
+    /// Makes all of `writes` durable, in order, with one sync (one more for each segment that
+    /// fills up within).
+    ///
+    /// # Errors
+    ///
+    /// Any error is final: some of the writes may or may not be there after a restart, and the
+    /// log takes no others. The process should end.
+    pub fn append(&mut self, writes: &[Write]) -> Result<(), WriteError> {
+        let end = self.writer.as_mut().map_err(|error| error.clone())?;
+        let appended = end.append(&mut self.index, writes);
+        self.stop_on_error(appended)
+    }
+
+    fn stop_on_error<E: Into<WriteError>>(
+        &mut self,
+        done: Result<(), E>,
+    ) -> Result<(), WriteError> {
+        done.map_err(|error| {
+            let error = error.into();
+            self.writer = Err(error.clone());
+            error
+        })
+    }
+
+    /// Reads entries from `first` to `last`: at least one, and no more than `max_bytes`
+    /// ([`raft_core::Entry::size_bytes`]) unless the first alone is larger. A `last` beyond the
+    /// log means its end.
+    ///
+    /// # Errors
+    ///
+    /// If the log does not hold the entry at `first`, if the operating system refuses, if what is
+    /// read is not what was written, or after a failed write.
+    pub fn read(
+        &mut self,
+        first: Index,
+        last: Index,
+        max_bytes: usize,
+    ) -> Result<Entries, ReadError> {
+        match &self.writer {
+            Ok(_) | Err(WriteError::Damaged(_)) => {}
+            Err(error) => return Err(ReadError::Failed(error.clone())),
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.refresh();
+        }
+        let (start, end) = (self.index.start().index, self.index.last().index);
+        if first <= start || first > end || last < first {
+            return Err(ReadError::NotInLog { first, start, last: end });
+        }
+        let mut entries = Vec::new();
+        let (mut next, mut size_bytes) = (first, 0_usize);
+        while next <= last {
+            let Some((slot, slot_end)) = self.index.locate(next) else { break };
+            for entry in self.record_entries(slot.place, next, slot_end.min(last))? {
+                size_bytes = size_bytes.saturating_add(entry.size_bytes());
+                if size_bytes > max_bytes && !entries.is_empty() {
+                    return Ok(entries.into());
+                }
+                entries.push(entry);
+            }
+            next = slot_end.next();
+        }
+        Ok(entries.into())
+    }
+
+    /// The entries from `first` to `last` of the record at `place`.
+    fn record_entries(
+        &mut self,
+        place: Place,
+        first: Index,
+        last: Index,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let file = self.disk.path(&file_name(place.segment));
+        let failed = |error| IoError::new("read", &file, error);
+        let damaged = |sector: u32, fault| {
+            let offset_bytes = offset_bytes(sector);
+            ReadError::Damaged(Damage { file: file.clone(), offset_bytes, fault })
+        };
+        let mut payload = Vec::new();
+        let reader = self.reader_of(place.segment).map_err(failed)?;
+        let found = reader.record(place.sector, &mut payload).map_err(failed)?;
+        let header = match found {
+            Found::Record { header, .. } => header,
+            Found::Bad(sector, fault) => return Err(damaged(sector, fault)),
+            Found::Nothing | Found::Torn => {
+                let rule = "sectors of it have gone back to unwritten";
+                return Err(damaged(place.sector, Fault::Record { rule }));
+            }
+        };
+        let (metas, commands) = decode_metas(&header, &payload)
+            .map_err(|rule| damaged(place.sector, Fault::Record { rule }))?;
+        let entries = entries_from(&header, &metas, commands, first);
+        Ok(entries.take_while(|entry| entry.at.index <= last).collect())
+    }
+
+    fn reader_of(&mut self, segment: u32) -> std::io::Result<&mut SegmentReader<D::File>> {
+        let held = self.reader.take().filter(|reader| reader.number == segment);
+        let reader = match held {
+            Some(reader) => reader,
+            None => SegmentReader::open(&self.disk, self.meta.identity.log, segment, Access::Read)?,
+        };
+        Ok(self.reader.insert(reader))
+    }
+
+    /// Removes whole segments whose entries all lie at or before `upto`, which must be committed
+    /// and no longer needed.
+    ///
+    /// Safe against a crash at any moment: the `meta` file first says where the log begins, then
+    /// the segments go, and what a crash leaves over is removed when the log is next opened.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Log::append`]; an error is final.
+    pub fn compact(&mut self, upto: Index) -> Result<(), WriteError> {
+        self.writer.as_ref().map_err(Clone::clone)?;
+        let first = self.meta.first_segment;
+        let Some(segment) = self.index.first_needed(upto).filter(|needed| *needed > first) else {
+            return Ok(());
+        };
+        let removed = open::remove_before(&self.disk, &mut self.meta, segment);
+        self.stop_on_error(removed)?;
+        self.reader = None;
+        self.index.forget_before(segment);
+        Ok(())
+    }
+
+    /// The position before the first entry.
+    pub fn start(&self) -> Position {
+        self.index.start()
+    }
+
+    /// The position of the last entry; [`Log::start`] if there is none.
+    pub fn last(&self) -> Position {
+        self.index.last()
+    }
+}

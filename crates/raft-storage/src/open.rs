@@ -1,0 +1,219 @@
+//! Opening a log: whose it is, what it holds, and what a crash left to be tidied up.
+//!
+//! The order is what makes it safe:
+//!
+//! 1. Lock, identity, and a walk over everything, all without changing a byte. Damage ends it here.
+//! 2. What a torn write left is filled with zeros, so that it cannot be taken for a later one.
+//! 3. The last batch is written again, as it was, and synced. A process that was killed may have
+//!    left it in memory only, and after a failed sync the system may hold pages that it believes to
+//!    be on disk; whatever is reported as recovered must survive a loss of power from now on.
+//! 4. The directory is synced, and files that nobody needs are removed.
+
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{IoError, OpenError, WriteError};
+use crate::log::Log;
+use crate::meta::{self, Identity, Meta};
+use crate::options::Options;
+use crate::recovery::{Collector, Recovered};
+use crate::sector::offset_bytes;
+use crate::segment::{file_name, number_of};
+use crate::spare::{self, Ready, Spares};
+use crate::walk::{Walked, walk};
+use crate::writer::Writer;
+
+/// The file that is locked while the log is open.
+const LOCK_FILE: &str = "lock";
+
+/// The first segment of every log.
+const FIRST_SEGMENT: u32 = 1;
+
+/// How much is copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
+pub(crate) fn open<D: Disk>(disk: D, options: &Options) -> Result<(Log<D>, Recovered), OpenError> {
+    options.validate()?;
+    let lock = lock(&disk)?;
+    let meta = match Meta::read(&disk)? {
+        Some(meta) => check_identity(&disk, meta, options)?,
+        None => create(&disk, options)?,
+    };
+    let mut collector = Collector::default();
+    let walked = walk(&disk, &meta, &mut collector)?;
+    let recovered = collector.recovered(&disk, &walked);
+    let writer = match &walked.damage {
+        Some(damage) => Err(WriteError::Damaged(damage.clone())),
+        None => Ok(writer(&disk, &meta, &walked, options)?),
+    };
+    let (index, reader) = (collector.index, None);
+    Ok((Log { writer, disk, meta, index, reader, _lock: lock }, recovered))
+}
+
+/// Makes an undamaged log ready to be written.
+fn writer<D: Disk>(
+    disk: &D,
+    meta: &Meta,
+    walked: &Walked,
+    options: &Options,
+) -> Result<Writer<D>, OpenError> {
+    let name = file_name(walked.end.segment);
+    let segment = open_ready(disk, walked.end.segment)
+        .map_err(|error| OpenError::io("open", &disk.path(&name), error))?;
+    settle(&segment.file, walked)
+        .map_err(|error| OpenError::io("sync", &disk.path(&name), error))?;
+    let spare = tidy(disk, meta, walked)
+        .map_err(|error| OpenError::io("tidy up", &disk.directory(), error))?;
+    let sectors = options.segment_sectors();
+    let spares = Spares::new(disk.clone(), sectors, spare, options.background)
+        .map_err(|error| OpenError::io("start a thread for", &disk.directory(), error))?;
+    Ok(Writer {
+        disk: disk.clone(),
+        identity: meta.identity,
+        tip: walked.tip,
+        durable: walked.tip.sequence,
+        segment,
+        next: walked.end.sector,
+        spares,
+        batch: Vec::new(),
+    })
+}
+
+fn open_ready<D: Disk>(disk: &D, number: u32) -> std::io::Result<Ready<D::File>> {
+    let file = disk.open(&file_name(number), Access::Write)?;
+    let sectors = u32::try_from(file.size_bytes()? / offset_bytes(1)).unwrap_or(u32::MAX);
+    Ok(Ready { number, sectors, file })
+}
+
+fn lock<D: Disk>(disk: &D) -> Result<D::Lock, OpenError> {
+    disk.lock(LOCK_FILE).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => OpenError::Locked { directory: disk.directory() },
+        _ => OpenError::io("lock", &disk.path(LOCK_FILE), error),
+    })
+}
+
+fn check_identity<D: Disk>(disk: &D, meta: Meta, options: &Options) -> Result<Meta, OpenError> {
+    let directory = disk.directory();
+    if meta.identity.cluster != options.cluster_id {
+        let (founded_as, cluster) = (meta.description, options.description.clone());
+        return Err(OpenError::OtherCluster { directory, founded_as, cluster });
+    }
+    if meta.identity.node != options.node_id {
+        let (owner, node) = (meta.identity.node, options.node_id);
+        return Err(OpenError::OtherNode { directory, owner, node });
+    }
+    Ok(meta)
+}
+
+/// Makes a log where there is none. The `meta` file comes last: before it is there, there is no
+/// log, and what an earlier attempt left is made again.
+fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
+    let failed = |error| OpenError::io("make a log in", &disk.directory(), error);
+    let first = file_name(FIRST_SEGMENT);
+    for name in disk.list().map_err(failed)? {
+        let is_log = number_of(&name).is_some();
+        if is_log && (name != first || is_written(disk, &name).map_err(failed)?) {
+            return Err(OpenError::MissingMeta { file: disk.path(meta::FILE) });
+        }
+    }
+    spare::make(disk, FIRST_SEGMENT, options.segment_sectors()).map_err(failed)?;
+    let meta = Meta {
+        identity: Identity {
+            log: disk.unique_number(),
+            cluster: options.cluster_id,
+            node: options.node_id,
+        },
+        first_segment: FIRST_SEGMENT,
+        description: options.description.clone(),
+    };
+    meta.replace(disk)?;
+    Ok(meta)
+}
+
+/// Whether a file holds anything but zeros.
+fn is_written<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
+    let file = disk.open(name, Access::Read)?;
+    let size_bytes = file.size_bytes()?;
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut at = 0;
+    while at < size_bytes {
+        let now = buffer.len().min(usize::try_from(size_bytes - at).unwrap_or(usize::MAX));
+        file.read_at(&mut buffer[..now], at)?;
+        if buffer[..now].iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        at += now as u64;
+    }
+    Ok(false)
+}
+
+/// Removes what a torn write left, then writes the last batch again and syncs both.
+fn settle<F: DiskFile>(file: &F, walked: &Walked) -> std::io::Result<()> {
+    let end = walked.end.sector;
+    if let Some(until) = walked.torn_until {
+        let zeros = |_: &mut [u8], _| Ok(());
+        rewrite(file, end, until, zeros)?;
+        file.sync()?;
+    }
+    if let Some(start) = walked.last_batch {
+        rewrite(file, start, end, |buffer, at| file.read_at(buffer, at))?;
+    }
+    file.sync()
+}
+
+/// Fills the sectors from `start` to `until` with what `source` makes of zeros.
+fn rewrite<F: DiskFile>(
+    file: &F,
+    start: u32,
+    until: u32,
+    source: impl Fn(&mut [u8], u64) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let (mut at, end) = (offset_bytes(start), offset_bytes(until));
+    let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(end - at).unwrap_or(usize::MAX))];
+    while at < end {
+        let now = buffer.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        source(&mut buffer[..now], at)?;
+        file.write_at(&buffer[..now], at)?;
+        at += now as u64;
+    }
+    Ok(())
+}
+
+/// Removes files that a crash left over; returns the one segment made ahead, if it is there.
+fn tidy<D: Disk>(
+    disk: &D,
+    meta: &Meta,
+    walked: &Walked,
+) -> std::io::Result<Option<Ready<D::File>>> {
+    // Names that were given just before a crash: from here on the log relies on them.
+    disk.sync_directory()?;
+    let next = walked.end.segment.checked_add(1);
+    // From the last one down: a crash in between must not leave a gap.
+    for number in walked.unused.iter().rev().filter(|number| Some(**number) != next) {
+        disk.remove(&file_name(*number))?;
+        disk.sync_directory()?;
+    }
+    for name in disk.list()? {
+        let is_left_over = name == meta::NEW_FILE || name == spare::NEW_FILE;
+        let is_compacted = number_of(&name).is_some_and(|number| number < meta.first_segment);
+        if is_left_over || is_compacted {
+            disk.remove(&name)?;
+        }
+    }
+    walked.unused.first().map(|number| open_ready(disk, *number)).transpose()
+}
+
+/// Makes `segment` the first one of the log and removes those before it.
+pub(crate) fn remove_before<D: Disk>(
+    disk: &D,
+    meta: &mut Meta,
+    segment: u32,
+) -> Result<(), IoError> {
+    let first = meta.first_segment;
+    meta.first_segment = segment;
+    meta.replace(disk)?;
+    for number in first..segment {
+        let name = file_name(number);
+        let removed = disk.remove(&name);
+        removed.map_err(|error| IoError::new("remove", &disk.path(&name), error))?;
+    }
+    Ok(())
+}
