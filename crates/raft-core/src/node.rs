@@ -45,7 +45,7 @@ pub struct Raft {
     /// Reads that may be answered once everything up to their index has been handed out.
     pub(crate) ready_reads: VecDeque<(Index, Ticket)>,
     /// How many questions about reads this node has asked since it started.
-    pub(crate) read_attempts: u64,
+    pub(crate) read_questions: u64,
     pub(crate) held: Held,
     pub(crate) writes: Writes,
     /// Entries to be applied are being read back, or are to be asked for again at that time.
@@ -117,7 +117,7 @@ impl Raft {
             log: Log::restore(boot),
             proposals: Proposals::default(),
             ready_reads: VecDeque::new(),
-            read_attempts: 0,
+            read_questions: 0,
             held: Held::default(),
             writes: Writes { is_hard_state_new: true, ..Writes::default() },
             apply_read: ApplyRead::Idle,

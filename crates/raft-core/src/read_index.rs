@@ -10,8 +10,8 @@ use crate::reads::Reader;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Ticket};
 
-/// The low bits of a question's id count the attempts of one run, the bits above the runs.
-const ATTEMPT_BITS: u32 = 44;
+/// The low bits of a question's id count the questions of one run, the bits above the runs.
+const QUESTION_BITS: u32 = 44;
 
 impl Raft {
     pub(crate) fn on_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
@@ -114,15 +114,26 @@ impl Raft {
         }
     }
 
-    pub(crate) fn on_read_index_reply(&mut self, from: NodeId, id: u64, index: Index) {
-        let Role::Follower(follower) = &mut self.role else {
-            return;
-        };
-        if follower.leader != Some(from) {
-            return;
-        }
-        for ticket in follower.reads.answered(id) {
+    pub(crate) fn on_read_index_reply(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        index: Index,
+        out: &mut Vec<Action>,
+    ) {
+        while let Some(ticket) = self.pop_answered_read(from, id) {
             self.answer_when_handed_out(index, ticket);
+        }
+        // The reads that came after the question are next.
+        self.ask_for_read_again(out);
+    }
+
+    fn pop_answered_read(&mut self, from: NodeId, id: u64) -> Option<Ticket> {
+        match &mut self.role {
+            Role::Follower(follower) if follower.leader == Some(from) => {
+                follower.reads.pop_answered(id)
+            }
+            _ => None,
         }
     }
 
@@ -140,8 +151,8 @@ impl Raft {
         let Some(leader) = follower.leader else {
             return;
         };
-        self.read_attempts += 1;
-        let id = (self.hard_state.boots << ATTEMPT_BITS) | self.read_attempts;
+        self.read_questions += 1;
+        let id = (self.hard_state.boots << QUESTION_BITS) | self.read_questions;
         follower.reads.ask(id, self.now);
         self.send(leader, Body::ReadIndex { id }, out);
     }

@@ -11,8 +11,10 @@
 //!
 //! All reads that arrive while a round is under way share the next one.
 //!
-//! A follower asks the leader for C and then does step 4 itself. Each attempt has a fresh id; a
-//! reply to an attempt that was given up is ignored.
+//! A follower asks the leader for C and then does step 4 itself. Each question has a fresh id, and
+//! its answer is good for exactly the reads that came before it was asked. A question that was
+//! asked again may still be answered: a network slower than our patience delays reads, it does not
+//! starve them.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -24,7 +26,7 @@ use crate::types::{Index, NodeId, Ticket, Time};
 pub(crate) enum Reader {
     /// The caller of this node.
     Local(Ticket),
-    /// A follower, by the id of its attempt.
+    /// A follower, by the id of its question.
     Remote(NodeId, u64),
 }
 
@@ -85,60 +87,59 @@ impl LeaderReads {
     }
 }
 
-/// The reads that a follower has yet to ask, or has asked, its leader about.
+/// The reads of a follower's caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FollowerReads {
-    /// They came after the attempt under way was sent, and wait for the next.
+    /// They came after the latest question, and wait for the next.
     waiting: Vec<Ticket>,
-    asked: Option<Attempt>,
+    /// Each with the id of the first question that was asked after it came. Ids grow.
+    asked: VecDeque<(u64, Ticket)>,
+    latest: Question,
 }
 
-/// One question to the leader, on behalf of many reads.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Attempt {
+/// A question to the leader, on behalf of all reads there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Question {
     id: u64,
     sent_at: Time,
-    tickets: Vec<Ticket>,
 }
 
 impl FollowerReads {
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.asked.as_ref().map_or(0, |attempt| attempt.tickets.len())
+        self.waiting.len() + self.asked.len()
     }
 
     pub(crate) fn push(&mut self, ticket: Ticket) {
         self.waiting.push(ticket);
     }
 
-    /// Whether a question should go out: some read waits and none was asked.
+    /// Whether a question should go out: some read waits and no question is open.
     pub(crate) fn should_ask(&self) -> bool {
-        self.asked.is_none() && !self.waiting.is_empty()
+        self.asked.is_empty() && !self.waiting.is_empty()
     }
 
-    /// When the question under way was sent.
+    /// When the latest question was sent, if one is open.
     pub(crate) fn asked_at(&self) -> Option<Time> {
-        self.asked.as_ref().map(|attempt| attempt.sent_at)
+        if self.asked.is_empty() { None } else { Some(self.latest.sent_at) }
     }
 
-    /// Notes that a question with this id goes out now, for all reads there are.
+    /// Notes that a question with this id, above all before it, goes out now.
     pub(crate) fn ask(&mut self, id: u64, now: Time) {
-        let mut tickets = self.asked.take().map(|attempt| attempt.tickets).unwrap_or_default();
-        tickets.append(&mut self.waiting);
-        self.asked = Some(Attempt { id, sent_at: now, tickets });
+        self.asked.extend(self.waiting.drain(..).map(|ticket| (id, ticket)));
+        self.latest = Question { id, sent_at: now };
     }
 
-    /// The reads that the answer to question `id` is for; none if it is not the one under way.
-    pub(crate) fn answered(&mut self, id: u64) -> Vec<Ticket> {
-        match self.asked.take_if(|attempt| attempt.id == id) {
-            Some(attempt) => attempt.tickets,
-            None => Vec::new(),
+    /// The next read that the answer to question `id` is good for: one that came before that
+    /// question was asked, even if it was asked again since. None if `id` was never asked.
+    pub(crate) fn pop_answered(&mut self, id: u64) -> Option<Ticket> {
+        if id > self.latest.id {
+            return None;
         }
+        self.asked.pop_front_if(|(first, _)| *first <= id).map(|(_, ticket)| ticket)
     }
 
-    /// Every read that is still unanswered; none of them is, from now on.
-    pub(crate) fn take_all(&mut self) -> Vec<Ticket> {
-        let mut tickets = self.asked.take().map(|attempt| attempt.tickets).unwrap_or_default();
-        tickets.append(&mut self.waiting);
-        tickets
+    /// Every read that is still unanswered.
+    pub(crate) fn into_tickets(self) -> impl Iterator<Item = Ticket> {
+        self.asked.into_iter().map(|(_, ticket)| ticket).chain(self.waiting)
     }
 }

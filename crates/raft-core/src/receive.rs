@@ -87,7 +87,9 @@ impl Raft {
             Body::Heartbeat { commit, round } => self.on_heartbeat(from, commit, round, out),
             Body::HeartbeatReply { round } => self.on_heartbeat_reply(from, round, out),
             Body::ReadIndex { id } => self.on_read_index(from, id, out),
-            Body::ReadIndexReply { id, index } => self.on_read_index_reply(from, id, index),
+            Body::ReadIndexReply { id, index } => {
+                self.on_read_index_reply(from, id, index, out);
+            }
         }
     }
 

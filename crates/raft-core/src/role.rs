@@ -102,7 +102,7 @@ impl Role {
     /// The unanswered reads of this node's caller that end with the role.
     pub(crate) fn into_local_reads(self) -> Vec<Ticket> {
         match self {
-            Self::Follower(mut follower) => follower.reads.take_all(),
+            Self::Follower(follower) => follower.reads.into_tickets().collect(),
             Self::PreCandidate(_) | Self::Candidate(_) => Vec::new(),
             Self::Leader(leader) => leader.reads.into_local_tickets().collect(),
         }

@@ -79,3 +79,41 @@ fn a_single_node_answers_reads_after_its_first_heartbeat() {
     let ticket = cluster.read(n(1));
     assert_eq!(cluster.outcome(ticket), Some(Outcome::ReadAt(Index::new(1))));
 }
+
+/// Reads on a follower that came while a question to the leader was open waited for the next
+/// question, but nothing asked it: the answer to the open one did not, and the deadline did not
+/// say that anything was due. They waited until somebody else read.
+#[test]
+fn a_read_that_comes_while_a_question_is_open_is_asked_about_next() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    let first = cluster.read(n(2));
+    let second = cluster.read(n(2));
+    cluster.settle();
+    assert_eq!(cluster.outcome(first), Some(Outcome::ReadAt(Index::new(1))));
+    assert_eq!(cluster.outcome(second), Some(Outcome::ReadAt(Index::new(1))));
+}
+
+/// A follower that had waited two heartbeat intervals asked again, and from then on ignored the
+/// answer to its first question. Where a round trip took longer than that, it asked for ever and
+/// never listened.
+#[test]
+fn a_follower_reads_through_a_network_slower_than_its_patience() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.run(Duration::from_millis(50));
+    let ticket = cluster.read(n(2));
+    let late = cluster.network.take((n(2), n(1)), 0).expect("its first question");
+    let mut times_asked_again = 0;
+    for _ in 0..3 {
+        cluster.advance(Duration::from_millis(60));
+        cluster.deliver_kind("Heartbeat");
+        cluster.deliver_kind("HeartbeatReply");
+        times_asked_again += cluster.network.queued((n(2), n(1))).count();
+        cluster.network.lose_all_to(n(1));
+    }
+    assert_eq!(times_asked_again, 1);
+    cluster.receive(late);
+    cluster.settle();
+    assert_eq!(cluster.outcome(ticket), Some(Outcome::ReadAt(Index::new(1))));
+}
