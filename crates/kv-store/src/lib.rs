@@ -36,8 +36,8 @@
 //! # What it does not do
 //!
 //! It does not know that Raft exists, opens no file and no socket, and does not time anything. It
-//! keeps everything in memory for now. Transactions, watches, leases and sessions are still to come;
-//! until there are leases, every lease named by a put is unknown.
+//! keeps everything in memory for now. Transactions, watches, leases and sessions are still to
+//! come; until there are leases, every lease named by a put is unknown.
 
 mod digest;
 mod history;
