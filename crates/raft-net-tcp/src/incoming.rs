@@ -23,9 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until the network stops, then waits for their threads to end.
 pub(crate) fn run(shared: &Arc<Shared>, listener: &TcpListener) {
-    // Connections that were shut still need a moment to notice; beyond this many, new ones wait
-    // outside.
-    let most_readers = 2 * MAX_GREETING + 2 * shared.links.len();
+    // The threads of connections that were shut need a moment to end. Should they pile up, new
+    // connections are closed until they have.
+    let most_readers = 4 * MAX_GREETING + 4 * shared.links.len();
     let mut readers: Vec<JoinHandle<()>> = Vec::new();
     while !shared.is_stopped() {
         let accepted = listener.accept();
@@ -208,13 +208,7 @@ fn read_messages(
     frames.set_max_body_bytes(shared.limits.max_frame_bytes);
     let mut pong = Vec::new();
     loop {
-        match frames.fill(&mut stream) {
-            Ok(0) => return End::Closed,
-            Ok(count) => link.counters.received_bytes.add(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if handshake::is_interruption(&error) => return End::Silent(silence),
-            Err(error) => return End::Io(error),
-        }
+        // What came together with the greeting is there already.
         let answered = hand_out(shared, link, frames).and_then(|pinged| {
             if pinged {
                 pong.clear();
@@ -225,6 +219,13 @@ fn read_messages(
         });
         if let Err(end) = answered {
             return end;
+        }
+        match frames.fill(&mut stream) {
+            Ok(0) => return End::Closed,
+            Ok(count) => link.counters.received_bytes.add(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if handshake::is_interruption(&error) => return End::Silent(silence),
+            Err(error) => return End::Io(error),
         }
     }
 }

@@ -298,12 +298,6 @@ impl<'a> Writer<'a> {
     fn read_answers(&mut self) -> Result<bool, Break> {
         let mut answered = false;
         for _ in 0..MAX_READS {
-            match self.frames.fill(&mut self.stream) {
-                Ok(0) => return Err(Break::Closed),
-                Ok(_) => {}
-                Err(error) if handshake::is_interruption(&error) => break,
-                Err(error) => return Err(error.into()),
-            }
             while let Some(body) = self.frames.next_frame()? {
                 match format::decode(body)? {
                     Packet::Pong => answered = true,
@@ -311,6 +305,12 @@ impl<'a> Writer<'a> {
                         return Err(Break::Garbage("something else than an answer".into()));
                     }
                 }
+            }
+            match self.frames.fill(&mut self.stream) {
+                Ok(0) => return Err(Break::Closed),
+                Ok(_) => {}
+                Err(error) if handshake::is_interruption(&error) => break,
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(answered)
