@@ -5,7 +5,8 @@
 //! 1. No message leaves before the term it speaks in is durable.
 //! 2. No message leaves before the vote or the entries it vouches for are durable.
 //!
-//! A message that is still held when its term ends is dropped: it would arrive in the past.
+//! A message that is still held when its term ends is dropped: it would arrive in the past. So is
+//! a request for votes when the campaign ends.
 
 use alloc::collections::VecDeque;
 
@@ -34,6 +35,14 @@ impl Held {
     /// either the new one, and no longer in question, or still further off.
     pub(crate) fn forget_ended_term(&mut self) {
         self.messages.clear();
+    }
+
+    /// Drops the requests for votes and pre-votes: the campaign is over, and the end of the log
+    /// that they speak of may soon be replaced.
+    pub(crate) fn forget_campaign(&mut self) {
+        self.messages.retain(|(_, message)| {
+            !matches!(message.body, Body::PreVote { .. } | Body::Vote { .. })
+        });
     }
 
     /// Whether everything held was said in `term`, or is a pre-vote for a later one.

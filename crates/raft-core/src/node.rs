@@ -262,13 +262,14 @@ impl Raft {
         }
     }
 
-    /// Takes on `role`; reads that relied on the old one are rejected.
+    /// Takes on `role`; reads and campaigns that relied on the old one end.
     pub(crate) fn change_role(
         &mut self,
         role: Role,
         leader: Option<NodeId>,
         out: &mut Vec<Action>,
     ) {
+        self.held.forget_campaign();
         let why = Rejection::NotLeader { leader };
         for ticket in core::mem::replace(&mut self.role, role).into_local_reads() {
             out.push(Action::Resolved(ticket, Outcome::Rejected(why)));

@@ -117,3 +117,31 @@ fn a_follower_reads_through_a_network_slower_than_its_patience() {
     cluster.settle();
     assert_eq!(cluster.outcome(ticket), Some(Outcome::ReadAt(Index::new(1))));
 }
+
+/// A candidate whose disk was slow held its requests for votes. Meanwhile another won the term and
+/// replaced the end of its log; when the disk was done, the requests left and told of entries that
+/// were no longer there.
+#[test]
+fn requests_for_votes_end_with_the_campaign() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    // n3 and n1 campaign for term 2 together. n3's disk is slow, n1's is not.
+    cluster.now = cluster.now + Duration::from_millis(300);
+    cluster.crash(n(1), 0);
+    cluster.restart(n(1));
+    cluster.persist(n(1), 1);
+    for id in [3, 1] {
+        cluster.time_out(n(id));
+        cluster.deliver_kind("PreVote");
+    }
+    cluster.deliver_kind("PreVoteReply");
+    assert_eq!(cluster.status(n(3)).role, RoleKind::Candidate);
+    cluster.settle_among(&[n(1), n(2)]);
+    assert_eq!(cluster.leader(), Some(n(1)));
+    cluster.deliver_kind("Append");
+    assert_eq!(cluster.status(n(3)).leader, Some(n(1)));
+
+    cluster.persist(n(3), usize::MAX);
+    let is_vote = |message: &Message| show::kind(&message.body) == "Vote";
+    assert!(!cluster.network.queued((n(3), n(2))).any(is_vote));
+}
