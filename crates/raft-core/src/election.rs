@@ -168,12 +168,21 @@ impl Raft {
         out.push(Action::Trace(Event::VoteAsked { candidate: from, term, pre: false, answer }));
         let granted = answer == VoteAnswer::Granted;
         if granted {
-            if self.hard_state.vote.is_none() {
-                self.set_hard_state(term, Some(from));
-            }
-            self.reset_election_timer();
+            self.vote_for(from, out);
         }
         self.send(from, Body::VoteReply { granted }, out);
+    }
+
+    /// Votes, and gives the candidate time to win: an own pre-vote under way is given up.
+    fn vote_for(&mut self, candidate: NodeId, out: &mut Vec<Action>) {
+        let term = self.term();
+        if self.hard_state.vote.is_none() {
+            self.set_hard_state(term, Some(candidate));
+        }
+        if matches!(self.role, Role::PreCandidate(_)) {
+            self.become_follower(term, None, out);
+        }
+        self.reset_election_timer();
     }
 
     pub(crate) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {

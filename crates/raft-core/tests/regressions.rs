@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raft_core::{Index, Message, Outcome, Position, RoleKind, Term};
+use raft_core::{Body, Index, Message, Outcome, Position, Rejection, RoleKind, Term};
 
 use crate::cluster::{Cluster, n, show};
 
@@ -144,4 +144,37 @@ fn requests_for_votes_end_with_the_campaign() {
     cluster.persist(n(3), usize::MAX);
     let is_vote = |message: &Message| show::kind(&message.body) == "Vote";
     assert!(!cluster.network.queued((n(3), n(2))).any(is_vote));
+}
+
+/// A node that asked round for pre-votes and then voted for another in its own term kept counting
+/// the answers to its own question. When they were enough it campaigned for the next term, against
+/// the leader that it had just helped into office.
+#[test]
+fn a_node_that_votes_for_another_gives_up_its_own_pre_vote() {
+    let mut cluster = Cluster::new(3);
+    cluster.settle();
+    // n1 campaigns for term 1. Its requests are delayed, but n2 hears of the term from a refusal.
+    cluster.time_out(n(1));
+    cluster.deliver_kind("PreVote");
+    cluster.deliver((n(3), n(1)), 0);
+    cluster.network.lose_all_to(n(1));
+    cluster.persist_everywhere();
+    cluster.time_out(n(2));
+    cluster.deliver((n(2), n(1)), 0);
+    cluster.deliver((n(1), n(2)), 1);
+    assert_eq!(cluster.status(n(2)).term, Term::new(1));
+    cluster.persist_everywhere();
+    cluster.network.lose_all_to(n(3));
+
+    // n2 asks whether it could win term 2, votes for n1 in term 1, and then hears that it could.
+    cluster.time_out(n(2));
+    assert_eq!(cluster.status(n(2)).role, RoleKind::PreCandidate);
+    cluster.deliver((n(1), n(2)), 0);
+    assert_eq!(cluster.status(n(2)).vote, Some(n(1)));
+    cluster.deliver((n(2), n(3)), 0);
+    cluster.deliver((n(3), n(2)), 0);
+    assert_eq!(cluster.status(n(2)).role, RoleKind::Follower);
+    cluster.settle();
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Leader);
+    assert_eq!(cluster.status(n(1)).term, Term::new(1));
 }
