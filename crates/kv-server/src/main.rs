@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let outcome = match options.command {
         Some(Command::Log { command: LogCommand::Inspect { dir } }) => inspect(&dir),
         None => match Settings::try_from(options.node) {
-            Ok(settings) => serve(settings),
+            Ok(settings) => serve(&settings),
             Err(error) => {
                 complain(&error);
                 return ExitCode::from(USAGE);
@@ -52,10 +52,10 @@ fn start_logger(is_verbose: bool) {
 }
 
 /// Serves until a signal asks to stop.
-fn serve(settings: Settings) -> Outcome {
+fn serve(settings: &Settings) -> Outcome {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let node = settings.node_id;
-    let server = Server::start(settings)?;
+    let server = Server::start(&settings)?;
     let clients = Address::from(server.client_address());
     let mut out = std::io::stdout().lock();
     // Nobody may be reading: that is no reason not to serve.

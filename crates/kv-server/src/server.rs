@@ -89,9 +89,9 @@ impl Server {
     /// # Errors
     ///
     /// If the directory cannot be used, a port is taken, or the system refuses a thread.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    pub fn start(settings: &Settings) -> Result<Self, StartError> {
         let listener = listen(settings.client_bind)?;
-        let (log, replica, clock) = recover(&settings)?;
+        let (log, replica, clock) = recover(settings)?;
         let (doors, inbox) = event_loop::queues(&settings.timing);
         let limits = Limits::default();
         let welcome = Welcome {
@@ -117,7 +117,7 @@ impl Server {
         let applier = Applier::start(store, identity, clients.replies(), move |read| {
             request(&log_requests, LogRequest::Read(read));
         })?;
-        let network = start_network(&settings, doors.clone())?;
+        let network = start_network(settings, doors.clone())?;
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
