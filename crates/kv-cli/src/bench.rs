@@ -30,7 +30,7 @@ use crate::status;
 /// The flags of `bench`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to do
+    /// Write values, or read them linearizably
     #[arg(long, value_enum, default_value = "put")]
     workload: Workload,
     /// How many connections
@@ -51,24 +51,20 @@ pub(crate) struct BenchArgs {
     /// How many different keys; they begin with "bench/". For gets they are written first
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
-    /// Which nodes to ask; puts always go to the leader
+    /// Which nodes to read from: the leader alone, or all that are up. Puts go to the leader
     #[arg(long, value_enum, default_value = "leader")]
     target: Target,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Workload {
-    /// Write values
     Put,
-    /// Read values, linearizably
     Get,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// The leader alone
     Leader,
-    /// Every node that is up, in turn
     All,
 }
 

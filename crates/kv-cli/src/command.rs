@@ -96,10 +96,14 @@ fn explain(error: &clap::Error) -> String {
         };
     }
     let rendered = error.to_string();
-    let first = rendered.split("\n\nFor more").next().unwrap_or(&rendered);
-    let first = first.strip_prefix("error: ").unwrap_or(first);
-    let sentence = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{sentence} (help tells more)")
+    let mut parts = rendered.split("\n\n");
+    let one_line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let what = one_line(parts.next().unwrap_or_default());
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    match parts.find(|part| part.starts_with("Usage:")) {
+        Some(usage) => format!("{what}; {}", one_line(usage).replacen("Usage", "usage", 1)),
+        None => format!("{what}; help tells more"),
+    }
 }
 
 fn text(value: Option<&ContextValue>) -> String {
@@ -138,6 +142,15 @@ mod tests {
     fn a_wrong_command_is_named_and_the_right_one_suggested() {
         assert_eq!(failure(&["gett", "k"]), "there is no command \"gett\": did you mean get?");
         assert_eq!(failure(&["xyzzy"]), "there is no command \"xyzzy\": help lists them all");
+    }
+
+    #[test]
+    fn a_missing_word_is_named() {
+        assert_eq!(
+            failure(&["put", "k"]),
+            "the following required arguments were not provided: <VALUE>; \
+             usage: put <KEY> <VALUE>"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use kv_proto::{
@@ -55,8 +55,7 @@ pub enum Greeting {
 }
 
 impl Fake {
-    /// A server that does what `script` says with every request. Requests for its status get the
-    /// status of a leader of one, unless the script says otherwise than `Play::Hang`.
+    /// A server that does what `script` says with every request.
     pub fn start(script: impl Fn(&Call<'_>) -> Play + Send + Sync + 'static) -> Self {
         Self::start_with(1, Greeting::Welcome { cluster_id: 7 }, script)
     }
@@ -95,7 +94,20 @@ impl Fake {
     /// A server that keeps keys in memory, with a cluster of itself alone.
     pub fn store() -> Self {
         let store = Mutex::new(Store::default());
-        Self::start(move |call| store.lock().expect("no panic").call(call))
+        Self::single(move |call| store.lock().expect("no panic").call(call))
+    }
+
+    /// A server that tells the status of the only node of its cluster, and does what `script` says
+    /// with everything else.
+    pub fn single(script: impl Fn(&Call<'_>) -> Play + Send + Sync + 'static) -> Self {
+        let address = Arc::new(OnceLock::new());
+        let own = Arc::clone(&address);
+        let server = Self::start(move |call| match call {
+            Call::Status => Play::Reply(status(1, Role::Leader, &[(1, own.get().cloned())])),
+            _ => script(call),
+        });
+        address.set(server.address.clone()).expect("it is set once");
+        server
     }
 
     /// Closes every connection, as a restart would, and goes on accepting.
@@ -187,7 +199,7 @@ impl Shared {
             Greeting::Welcome { cluster_id } => cluster_id,
             _ => 0,
         };
-        Header { cluster_id, node_id: self.node_id, revision: Revision::new(42), term: 3 }
+        Header { cluster_id, node_id: self.node_id, revision: Revision::new(REVISION), term: 3 }
     }
 }
 
@@ -218,11 +230,19 @@ pub fn status(id: u64, role: Role, members: &[(u64, Option<String>)]) -> Reply {
     })
 }
 
-/// Keys in memory, with just enough history to be believed.
-#[derive(Default)]
+/// The revision in every header of a fake.
+pub const REVISION: u64 = 42;
+
+/// Keys in memory, with just enough history to be believed: they are put after [`REVISION`].
 pub struct Store {
     keys: BTreeMap<Vec<u8>, KeyValue>,
     revision: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { keys: BTreeMap::new(), revision: REVISION }
+    }
 }
 
 impl Store {
@@ -239,7 +259,7 @@ impl Store {
 
     fn write(&mut self, command: Command<'_>) -> Reply {
         self.revision += 1;
-        let revision = Revision::new(self.revision + 1);
+        let revision = Revision::new(self.revision);
         match command {
             Command::Put(put) => {
                 let prev = self.keys.remove(put.key);

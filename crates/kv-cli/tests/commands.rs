@@ -1,0 +1,255 @@
+//! What every command prints and how it ends, against a server that speaks the real protocol.
+
+#[path = "../../kv-client/tests/fake/mod.rs"]
+mod fake;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use fake::{Fake, Greeting, Play, status};
+use kv_proto::{Call, PutReply, RangeReply, Reply, Role};
+use serde_json::{Value, json};
+
+/// What a run of the program left behind.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn kv_cli(arguments: &[&str], input: &[u8]) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kv-cli"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // The program may end without having read everything.
+    let _ = child.stdin.take().expect("it is piped").write_all(input);
+    let output = child.wait_with_output().expect("the program ends");
+    Run {
+        code: output.status.code().expect("it was not killed"),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs one command against `server`.
+fn at(server: &Fake, arguments: &[&str]) -> Run {
+    let endpoints = ["--endpoints", &server.address, "--timeout", "20s"];
+    kv_cli(&[&endpoints, arguments].concat(), b"")
+}
+
+/// Runs a script of commands against `server`.
+fn script(server: &Fake, lines: &str) -> Run {
+    kv_cli(&["--endpoints", &server.address, "--timeout", "20s"], lines.as_bytes())
+}
+
+#[track_caller]
+fn expect(run: &Run, code: i32, out: &str, err: &str) {
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (code, out, err));
+}
+
+fn parsed(run: &Run) -> Value {
+    serde_json::from_str(&run.out).unwrap_or_else(|error| panic!("{error}: {run:?}"))
+}
+
+#[test]
+fn put_get_delete_and_list_print_what_a_shell_can_use() {
+    let server = Fake::store();
+    expect(&at(&server, &["put", "colour", "green"]), 0, "ok\n", "");
+    expect(&at(&server, &["get", "colour"]), 0, "green\n", "");
+    at(&server, &["put", "colder", "-5"]);
+    at(&server, &["put", "zebra", ""]);
+    expect(&at(&server, &["list", "col"]), 0, "colder\ncolour\n", "");
+    expect(&at(&server, &["list"]), 0, "colder\ncolour\nzebra\n", "");
+    expect(&at(&server, &["delete", "colour"]), 0, "1\n", "");
+    expect(&at(&server, &["delete", "colour"]), 0, "0\n", "");
+}
+
+#[test]
+fn a_missing_key_is_not_found() {
+    let server = Fake::store();
+    expect(&at(&server, &["get", "nothing"]), 1, "", "not found\n");
+    let run = at(&server, &["-o", "json", "get", "nothing"]);
+    expect(&run, 1, "{\"revision\":42,\"count\":0,\"kvs\":[]}\n", "not found\n");
+}
+
+#[test]
+fn json_has_everything_a_program_needs() {
+    let server = Fake::store();
+    let put = at(&server, &["put", "a", "1", "-o", "json"]);
+    assert_eq!(parsed(&put), json!({"revision": 42, "deleted": 0}));
+    at(&server, &["put", "a", "2"]);
+    let pair = json!({
+        "key": "a", "value": "2", "create_revision": 43, "mod_revision": 44, "version": 2,
+    });
+    let expected = json!({"revision": 42, "count": 1, "kvs": [pair]});
+    assert_eq!(parsed(&at(&server, &["-o", "json", "get", "a"])), expected);
+    assert_eq!(parsed(&at(&server, &["-o", "json", "list"])), expected);
+    let delete = at(&server, &["-o", "json", "delete", "a"]);
+    assert_eq!(parsed(&delete), json!({"revision": 42, "deleted": 1}));
+}
+
+#[test]
+fn a_long_list_is_whole_in_both_formats() {
+    let server = Fake::store();
+    let puts = (100..125).map(|number| format!("put k{number} v\n")).collect::<Vec<_>>().concat();
+    assert_eq!(script(&server, &puts).out, "ok\n".repeat(25));
+    assert_eq!(at(&server, &["list", "k"]).out.lines().count(), 25);
+    let list = parsed(&at(&server, &["-o", "json", "list", "k"]));
+    assert_eq!(list["kvs"].as_array().map(Vec::len), Some(25));
+    assert_eq!(list["count"], 25);
+}
+
+#[test]
+fn a_value_from_standard_input_is_kept_byte_for_byte() {
+    let server = Fake::store();
+    let arguments = ["--endpoints", &server.address, "put", "k", "-"];
+    expect(&kv_cli(&arguments, b"\xff\x00\n"), 0, "ok\n", "");
+    let list = parsed(&at(&server, &["-o", "json", "get", "k"]));
+    let pair = &list["kvs"][0];
+    assert_eq!((&pair["value"], &pair["encoding"]), (&json!("/wAK"), &json!("base64")));
+}
+
+#[test]
+fn lines_are_carried_out_in_order_and_a_failing_one_does_not_stop_the_rest() {
+    let server = Fake::store();
+    let lines = "put 'two words' \"and\\n\\x41\"\n\n# a remark\nget 'two words'\nget gone\nlist";
+    expect(&script(&server, lines), 1, "ok\nand\nA\ntwo words\n", "not found\n");
+    let run = script(&server, "get gone\nnonsense\nput k v\n");
+    assert_eq!((run.code, run.out.as_str()), (2, "ok\n"));
+    expect(&script(&server, "quit\nget gone\n"), 0, "", "");
+    expect(&script(&server, ""), 0, "", "");
+}
+
+#[test]
+fn values_of_a_script_cannot_come_from_the_script() {
+    let run = script(&Fake::store(), "put k -\n");
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("put KEY - < FILE"), "{}", run.err);
+}
+
+#[test]
+fn an_empty_key_and_a_large_value_are_refused_in_a_sentence() {
+    let server = Fake::store();
+    expect(
+        &at(&server, &["put", "", "v"]),
+        2,
+        "",
+        "kv-cli: the key is empty: give it at least one byte\n",
+    );
+    let arguments = ["--endpoints", &server.address, "put", "k", "-"];
+    let run = kv_cli(&arguments, &vec![b'v'; (1 << 20) + 1]);
+    expect(
+        &run,
+        2,
+        "",
+        "kv-cli: a value of 1048577 bytes is above the limit of 1048576: store it in several \
+         parts\n",
+    );
+}
+
+#[test]
+fn a_write_without_an_answer_ends_with_its_own_code() {
+    let server = Fake::start(|call| match call {
+        Call::Write(_) => Play::Drop,
+        _ => Play::Hang,
+    });
+    let run = at(&server, &["put", "k", "v"]);
+    assert_eq!(run.code, 5, "{run:?}");
+    assert!(run.err.contains("may or may not have been applied"), "{}", run.err);
+}
+
+#[test]
+fn a_cluster_that_is_down_is_unavailable() {
+    let flags = ["--endpoints", "127.0.0.1:1", "--timeout", "100ms"];
+    for command in [["put", "k", "v"].as_slice(), &["get", "k"], &["status"]] {
+        let run = kv_cli(&[&flags, command].concat(), b"");
+        assert_eq!((run.code, run.out.as_str()), (4, ""), "{run:?}");
+    }
+}
+
+#[test]
+fn a_cluster_is_reached_at_its_raft_ports_plus_the_offset() {
+    let server = Fake::store();
+    let (_, port) = server.address.rsplit_once(':').expect("a port");
+    let raft_port = port.parse::<u16>().expect("a number") - 7;
+    let cluster = format!("1=127.0.0.1:{raft_port}");
+    let flags = ["--cluster", &cluster, "--client-port-offset", "7", "put", "k", "v"];
+    expect(&kv_cli(&flags, b""), 0, "ok\n", "");
+}
+
+#[test]
+fn status_has_a_row_for_every_node_the_dead_ones_too() {
+    let greeting = Greeting::Welcome { cluster_id: 7 };
+    let server = Fake::start_with(1, greeting, |_| {
+        let members = [(1, Some("127.0.0.1:9080".into())), (2, Some("127.0.0.1:1".into()))];
+        Play::Reply(status(1, Role::Leader, &members))
+    });
+    let run = at(&server, &["status"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("1 of 2 nodes up; node 1 leads in term 3"), "{}", run.out);
+    assert!(run.out.contains("node 2 is down: connection refused"), "{}", run.out);
+    let nodes = &parsed(&at(&server, &["-o", "json", "status"]))["nodes"];
+    assert_eq!(nodes[0]["role"], "leader");
+    assert_eq!(nodes[0]["address"], "127.0.0.1:8080");
+    assert_eq!(nodes[0]["last_index"], 12);
+    assert_eq!((&nodes[1]["id"], &nodes[1]["role"]), (&json!(2), &json!("down")));
+    assert_eq!(nodes[1]["term"], Value::Null);
+}
+
+const SMALL_BENCH: [&str; 7] =
+    ["bench", "--connections=3", "--in-flight=4", "--total=500", "--keys=50", "-o", "json"];
+
+#[test]
+fn a_bench_counts_everything_and_reads_its_writes_back() {
+    let server = Fake::store();
+    for workload in ["put", "get"] {
+        let run = at(&server, &[&SMALL_BENCH[..], &["--workload", workload]].concat());
+        assert_eq!(run.code, 0, "{run:?}");
+        let report = parsed(&run);
+        assert_eq!((&report["done"], &report["errors"]), (&json!(500), &json!(0)));
+        assert_eq!(report["missing"], 0);
+        assert_eq!(report["verified"].as_u64() > Some(0), workload == "put");
+        for figure in ["ops_per_s", "p50_us", "p90_us", "p99_us", "p999_us", "max_us"] {
+            assert!(report[figure].as_f64() > Some(0.0), "{figure} of {report}");
+        }
+    }
+}
+
+#[test]
+fn a_bench_finds_out_that_acknowledged_writes_are_missing() {
+    let forgetful = Fake::single(|call| match call {
+        Call::Write(_) => Play::Reply(Reply::Put(PutReply::default())),
+        _ => Play::Reply(Reply::Range(RangeReply::default())),
+    });
+    let run = at(&forgetful, &SMALL_BENCH);
+    assert_eq!(run.code, 1, "{run:?}");
+    let report = parsed(&run);
+    assert!(report["missing"].as_u64() > Some(0), "{report}");
+    assert_eq!(report["verified"], 0);
+    assert!(run.err.contains("data was lost"), "{}", run.err);
+}
+
+#[test]
+fn a_bench_counts_what_was_refused_as_errors() {
+    let busy = Fake::single(|call| match call {
+        Call::Write(_) => Play::Fail(kv_proto::Error::Busy),
+        _ => Play::Hang,
+    });
+    let run = at(&busy, &SMALL_BENCH);
+    assert_eq!(run.code, 4, "{run:?}");
+    assert_eq!(parsed(&run)["errors"], 500);
+}
+
+#[test]
+fn a_bench_that_cannot_connect_says_so() {
+    let elsewhere =
+        Fake::start(|_| Play::Reply(status(1, Role::Leader, &[(1, Some("127.0.0.1:1".into()))])));
+    let run = at(&elsewhere, &SMALL_BENCH);
+    assert_eq!(run.code, 4, "{run:?}");
+    assert!(run.err.contains("connection 0, to 127.0.0.1:1, failed"), "{}", run.err);
+}
