@@ -108,6 +108,7 @@ fn specs<'a>(
         members: members.clone(),
         data_dir: options.data_dir.join(format!("n{}", member.id)),
         flags: flags.clone(),
+        log_filter: None,
         is_shielded: true,
     })
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own commands. All of their work is in the library beside this.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,11 +19,17 @@ enum Task {
     /// Start a cluster of real processes on this machine
     Cluster(cluster::Options),
     /// Kill nodes under writers, and see that nothing acknowledged is lost
-    Torture(torture::Options),
+    Torture {
+        /// Torture this kv-server instead of building one
+        #[arg(long, value_name = "PROGRAM")]
+        server: Option<PathBuf>,
+        #[command(flatten)]
+        options: torture::Options,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(&Task::parse()) {
+    match run(Task::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("xtask: {failure}");
@@ -31,14 +38,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: &Task) -> Result<(), Failure> {
+fn run(task: Task) -> Result<(), Failure> {
     match task {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
-        Task::Cluster(options) => cluster::run(options),
-        Task::Torture(options) => {
-            let programs = workspace::build_programs(Profile::Release)?;
-            torture::run(&programs.server, *options)
+        Task::Cluster(options) => cluster::run(&options),
+        Task::Torture { server: Some(server), options } => torture::run(&server, options),
+        Task::Torture { server: None, options } => {
+            torture::run(&workspace::build_programs(Profile::Release)?.server, options)
         }
     }
 }

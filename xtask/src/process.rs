@@ -2,6 +2,7 @@
 //!
 //! A [`Node`] never outlives its owner by accident: dropped, it is killed.
 
+use std::env;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
@@ -36,6 +37,8 @@ pub struct NodeSpec {
     pub data_dir: PathBuf,
     /// Further flags, such as `--timing-mode demo`.
     pub flags: Vec<String>,
+    /// What `RUST_LOG` tells it, unless this process has that variable itself.
+    pub log_filter: Option<&'static str>,
     /// Whether Ctrl-C at the terminal passes the node by, so that its owner decides when it
     /// stops. An owner that does not listen for Ctrl-C had better share it.
     pub is_shielded: bool,
@@ -114,6 +117,9 @@ impl Node {
         fs::create_dir_all(data_dir).context(|| format!("cannot make {}", data_dir.display()))?;
         let mut command = Command::new(&spec.program);
         command.args(spec.arguments()).stdin(Stdio::null());
+        if let (Some(filter), None) = (spec.log_filter, env::var_os("RUST_LOG")) {
+            command.env("RUST_LOG", filter);
+        }
         if spec.is_shielded {
             command.process_group(0);
         }
@@ -280,6 +286,7 @@ mod tests {
             members,
             data_dir: folder.join("n1"),
             flags: vec!["-v".into()],
+            log_filter: None,
             is_shielded: true,
         }
     }

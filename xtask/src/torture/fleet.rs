@@ -85,6 +85,8 @@ impl Fleet {
             members: self.members.clone(),
             data_dir: self.folder.join(format!("n{}", member.id)),
             flags: Vec::new(),
+            // Elections and connections: little to write, and all that is asked for afterwards.
+            log_filter: Some("info"),
             is_shielded: false,
         };
         let node = Node::start(&spec, &Output::File(self.log(member.id)))?;
@@ -186,6 +188,12 @@ impl Fleet {
     fn statuses(&mut self) -> Vec<NodeStatus> {
         let rows = self.client.cluster_status().map(|status| status.nodes).unwrap_or_default();
         rows.into_iter().filter_map(|row| row.status.ok()).collect()
+    }
+
+    /// Adds to a failure that a node ended by itself, if one did: then that is the cause.
+    pub(super) fn explain(&mut self, failure: &Failure) -> Failure {
+        let cause = self.check_all_alive().err().filter(|cause| cause != failure);
+        cause.map_or(failure.clone(), |cause| Failure::new(format!("{failure}; {cause}")))
     }
 
     /// A node that should be running and is not has failed.

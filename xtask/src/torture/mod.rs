@@ -90,7 +90,8 @@ fn run_in(folder: &Path, server: &Path, options: Options) -> Result<(), Failure>
     };
     let mut failovers = Vec::new();
     for number in 1..=options.rounds {
-        let round = torture.round().context(|| format!("round {number}"))?;
+        let round = torture.round().map_err(|failure| torture.fleet.explain(&failure));
+        let round = round.context(|| format!("round {number}"))?;
         println!("round {number:>3}: {round}");
         failovers.push(round.failover);
     }
@@ -128,6 +129,7 @@ impl Torture {
     }
 
     fn lose_the_leader(&mut self) -> Result<(u16, Duration, Duration), Failure> {
+        self.fleet.leader()?;
         let writers = self.write()?;
         writers.wait_for_more(WRITES_BETWEEN_EVENTS, PATIENCE)?;
         let leader = self.fleet.leader()?;
