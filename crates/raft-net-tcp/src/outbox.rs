@@ -22,13 +22,14 @@ use std::time::{Duration, Instant};
 use raft_core::{Body, Message};
 
 use crate::config::Limits;
+use crate::format::FRAME_OVERHEAD_BYTES;
 use crate::link::lock;
 
 /// How many small messages are taken beyond the bound.
 const CONTROL_RESERVE_MESSAGES: usize = 1024;
 
-/// What is written at once, in bytes, unless one message alone is larger. The metadata of so much
-/// fits the codec's limit by far.
+/// What is written at once, in bytes, unless one message alone is larger. So much in one write
+/// leaves nothing to be gained, and its metadata fits the codec's limit by far.
 const MAX_BATCH_BYTES: usize = 512 << 10;
 
 /// The most messages in one batch: each has 24 bytes and more, so that they fit a frame.
@@ -147,7 +148,7 @@ impl Outbox {
                 None => until,
             };
             if wake_at <= now || state.lost_entries {
-                state.move_batch(now, batch);
+                state.move_batch(now, self.max_batch_bytes(), batch);
                 let lost_entries = std::mem::take(&mut state.lost_entries);
                 return Woken::ToWrite { lost_entries };
             }
@@ -155,6 +156,12 @@ impl Outbox {
             state = self.wait(state, wake_at - now);
             state.is_writer_asleep = false;
         }
+    }
+
+    /// A batch becomes one frame, and must fit it.
+    fn max_batch_bytes(&self) -> usize {
+        let of_frame = self.limits.max_frame_bytes.saturating_sub(FRAME_OVERHEAD_BYTES);
+        MAX_BATCH_BYTES.min(of_frame)
     }
 
     /// Waits for `longest`; a [`kick`](Self::kick) cuts it down to `shortest`,
@@ -222,11 +229,11 @@ impl State {
         }
     }
 
-    fn move_batch(&mut self, now: Instant, batch: &mut Vec<Message>) {
+    fn move_batch(&mut self, now: Instant, max_bytes: usize, batch: &mut Vec<Message>) {
         let mut batch_bytes = 0;
         while let Some(first) = self.queue.front() {
             let is_due = first.due.is_none_or(|due| due <= now);
-            let fits = batch.is_empty() || batch_bytes + first.bytes <= MAX_BATCH_BYTES;
+            let fits = batch.is_empty() || batch_bytes + first.bytes <= max_bytes;
             if !is_due || !fits || batch.len() >= MAX_BATCH_MESSAGES {
                 return;
             }

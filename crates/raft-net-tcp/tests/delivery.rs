@@ -47,6 +47,20 @@ fn commands_of_every_size_arrive_as_they_were() {
 }
 
 #[test]
+fn many_messages_at_once_keep_to_a_small_frame_limit() {
+    let (one, two) = pair(|config| config.limits.max_frame_bytes = 1024);
+    for index in 1..=500 {
+        one.network.send(append(1, 2, index, vec![7; 400]));
+    }
+    for index in 1..=500 {
+        assert_eq!(two.wait_message(), append(1, 2, index, vec![7; 400]));
+    }
+    one.network.send(append(1, 2, 501, vec![7; 1000]));
+    let stats = one.network.stats().peers[&id(2)];
+    assert_eq!((stats.dropped_unsendable, stats.connects), (1, 1));
+}
+
+#[test]
 fn three_nodes_talk_all_to_all() {
     let listeners = [listener(), listener(), listener()];
     let addresses: Vec<_> = listeners.iter().map(|(_, at)| *at).collect();

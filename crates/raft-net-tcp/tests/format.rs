@@ -104,6 +104,31 @@ fn golden_append_with_every_kind_of_entry() {
 }
 
 #[test]
+fn golden_whole_frame_as_in_the_document() {
+    let entry = Entry { at: at(3, 10), payload: Payload::Command(Arc::from(&b"put"[..])) };
+    let append = message(Body::Append {
+        prev: at(2, 9),
+        entries: Entries::from(vec![entry]),
+        commit: Index::new(8),
+    });
+    let mut frame = Vec::new();
+    format::encode_messages(&mut frame, &[append]).expect("a message that can be written");
+    let expected = unhex(
+        "5b000000 c24fc39e ccd9686c
+         00000000 0100000000000000
+         0100000000000000 0200000000000000
+         0300000000000000
+         04000000
+         0200000000000000 0900000000000000
+         0800000000000000
+         0100000000000000
+         0300000000000000 01000000 03000000
+         707574",
+    );
+    assert_eq!(frame, expected, "{frame:02x?}");
+}
+
+#[test]
 fn golden_append_without_entries() {
     check_golden(
         Body::Append { prev: at(0, 0), entries: Entries::empty(), commit: Index::ZERO },
