@@ -124,12 +124,15 @@ impl Progress {
         is_news
     }
 
-    /// Whether a rejection of an append after `prev` says something new; a late one does not.
+    /// Whether a rejection of an append after `prev` says something new. A late one does not; nor
+    /// does one of what has matched, which only a follower sends that lost its disk: to probe there
+    /// again would go round in circles.
     pub(crate) fn is_rejection_current(&self, prev: Index) -> bool {
-        match self.mode {
+        let is_current = match self.mode {
             Mode::Probe { .. } => prev == self.next.prev(),
-            Mode::Replicate(_) => prev > self.matched && prev < self.next,
-        }
+            Mode::Replicate(_) => prev < self.next,
+        };
+        is_current && prev > self.matched
     }
 
     /// Goes back to probing, with `next` as the guess; what was in flight counts as lost.
@@ -214,10 +217,12 @@ mod tests {
         progress.sent(index(12), 1, 0);
         assert!(!progress.is_rejection_current(index(10)), "already matched");
         assert!(progress.is_rejection_current(index(11)));
+        progress.probe_at(index(12));
+        assert!(!progress.is_rejection_current(index(12)), "another probe than the one under way");
+        assert!(progress.is_rejection_current(index(11)));
         progress.probe_at(index(3));
         assert_eq!(progress.next, index(11), "never at or below what matched");
-        assert!(!progress.is_rejection_current(index(11)), "another probe than the one under way");
-        assert!(progress.is_rejection_current(index(10)));
+        assert!(!progress.is_rejection_current(index(10)), "it would go round in circles");
         progress.check().unwrap();
     }
 

@@ -178,3 +178,21 @@ fn a_node_that_votes_for_another_gives_up_its_own_pre_vote() {
     assert_eq!(cluster.status(n(1)).role, RoleKind::Leader);
     assert_eq!(cluster.status(n(1)).term, Term::new(1));
 }
+
+/// A follower that has lost what it had acknowledged (somebody emptied its disk) rejects a probe
+/// right after what it had matched. The leader probed at the same place again at once, and the two
+/// kept each other busy as fast as the network could carry it.
+#[test]
+fn a_follower_that_forgot_what_it_acknowledged_is_not_probed_in_a_loop() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.unreachable(n(1), n(3));
+    cluster.propose(n(1), &["x"]);
+    assert!(cluster.network.take((n(1), n(3)), 0).is_some(), "the probe");
+    for _ in 0..3 {
+        let hint = Position::ORIGIN;
+        let body = Body::AppendRejected { prev: Index::new(1), hint };
+        cluster.receive(Message { from: n(3), to: n(1), term: Term::new(1), body });
+    }
+    assert_eq!(cluster.network.queued((n(1), n(3))).count(), 0);
+}
