@@ -127,12 +127,15 @@ impl Raft {
         };
         let peer = &mut leader.peers[at];
         peer.is_reading = false;
-        let is_wanted = peer.next == first && peer.may_send(&self.config.limits);
-        if entries.first().is_some_and(|entry| entry.at.index == first) && is_wanted {
+        let Some(entry) = entries.first() else {
+            // To ask again at once could go round in circles: the next heartbeat reply does.
+            return;
+        };
+        let is_wanted = entry.at.index == first && peer.next == first;
+        if is_wanted && peer.may_send(&self.config.limits) {
             self.send_append(at, entries, out);
-            self.replicate_to(at, out);
         }
-        // Otherwise the peer's next heartbeat reply asks again.
+        self.replicate_to(at, out);
     }
 
     fn peer_number(&self, id: NodeId) -> Option<usize> {

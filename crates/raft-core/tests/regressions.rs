@@ -196,3 +196,33 @@ fn a_follower_that_forgot_what_it_acknowledged_is_not_probed_in_a_loop() {
     }
     assert_eq!(cluster.network.queued((n(1), n(3))).count(), 0);
 }
+
+/// Entries for a far-behind follower were read back while an acknowledgement moved it on. What was
+/// read was of no use then, and nothing more was sent until the next heartbeat was answered.
+#[test]
+fn entries_read_back_in_vain_do_not_stop_replication() {
+    let mut cluster = Cluster::configured(3, |config| {
+        config.limits.max_cached_bytes = 0;
+        config.limits.max_append_bytes = 120;
+    });
+    cluster.elect(n(1));
+    cluster.isolate(n(3));
+    cluster.propose(n(1), &["a", "b", "c", "d", "e", "f"]);
+    cluster.settle();
+    cluster.heal();
+    cluster.run(Duration::from_millis(60));
+    assert_eq!(cluster.status(n(3)).last, cluster.status(n(1)).last);
+
+    // The connection breaks, with the acknowledgement of more still under way.
+    cluster.propose(n(1), &["g", "h"]);
+    cluster.deliver((n(1), n(3)), 0);
+    cluster.settle_among(&[n(1), n(2)]);
+    cluster.persist(n(3), usize::MAX);
+    cluster.unreachable(n(1), n(3));
+    cluster.propose(n(1), &["i"]);
+    assert!(!cluster.nodes[&n(1)].log_reads.is_empty(), "g is read back");
+    cluster.deliver((n(3), n(1)), 0);
+    cluster.answer_log_read(n(1), usize::MAX);
+    cluster.settle();
+    assert_eq!(cluster.status(n(3)).last, cluster.status(n(1)).last);
+}
