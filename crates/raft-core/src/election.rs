@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use crate::api::{Action, Event, VoteAnswer};
+use crate::api::{Action, DropReason, Event, VoteAnswer};
 use crate::entry::{Entry, Payload};
 use crate::message::Body;
 use crate::node::Raft;
@@ -114,6 +114,9 @@ impl Raft {
     }
 
     fn record_pre_vote(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {
+        if !self.log.cluster().is_member(from) {
+            return self.drop_message(from, DropReason::UnknownSender, out);
+        }
         if let Role::PreCandidate(votes) = &mut self.role {
             votes.insert(from, granted);
             self.count_pre_votes(out);
@@ -186,6 +189,9 @@ impl Raft {
     }
 
     pub(crate) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {
+        if !self.log.cluster().is_member(from) {
+            return self.drop_message(from, DropReason::UnknownSender, out);
+        }
         let Role::Candidate(candidate) = &mut self.role else {
             return;
         };

@@ -226,3 +226,21 @@ fn entries_read_back_in_vain_do_not_stop_replication() {
     cluster.settle();
     assert_eq!(cluster.status(n(3)).last, cluster.status(n(1)).last);
 }
+
+/// The votes of an election were kept for whoever sent one, so a stranger that made up senders
+/// could fill the memory of a candidate.
+#[test]
+fn only_members_are_counted_in_an_election() {
+    let mut cluster = Cluster::new(3);
+    cluster.settle();
+    cluster.time_out(n(1));
+    let stranger = |body, term| Message { from: n(9), to: n(1), term: Term::new(term), body };
+    cluster.receive(stranger(Body::PreVoteReply { granted: true }, 1));
+    cluster.receive(stranger(Body::PreVoteReply { granted: false }, 0));
+    assert_eq!(cluster.status(n(1)).dropped_messages, 2);
+    cluster.deliver_kind("PreVote");
+    cluster.deliver_kind("PreVoteReply");
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Candidate);
+    cluster.receive(stranger(Body::VoteReply { granted: true }, 1));
+    assert_eq!(cluster.status(n(1)).dropped_messages, 3);
+}
