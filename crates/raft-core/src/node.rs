@@ -170,10 +170,9 @@ impl Raft {
 
     /// What this node knows of itself.
     pub fn status(&self) -> Status {
-        let (peers, leader_reads) = match &self.role {
-            Role::Leader(leader) => (&leader.peers[..], leader.reads.len()),
-            Role::Follower(follower) => (&[][..], follower.reads.len()),
-            Role::PreCandidate(_) | Role::Candidate(_) => (&[][..], 0),
+        let peers = match &self.role {
+            Role::Leader(leader) => &leader.peers[..],
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => &[],
         };
         let peer = |progress: &crate::progress::Progress| PeerStatus {
             id: progress.id,
@@ -194,7 +193,7 @@ impl Raft {
             handed_out: self.handed_out,
             cached_bytes: self.log.cached_bytes(),
             pending_proposals: self.proposals.len(),
-            pending_reads: leader_reads + self.ready_reads.len(),
+            pending_reads: self.pending_reads(),
             dropped_messages: self.dropped_messages,
             peers: peers.iter().map(peer).collect(),
         }

@@ -15,18 +15,23 @@ const QUESTION_BITS: u32 = 44;
 
 impl Raft {
     pub(crate) fn on_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
-        let max_pending = self.config.limits.max_pending_reads;
-        let (has_room, leader) = match &self.role {
-            Role::Leader(leader) => (leader.reads.len() < max_pending, Some(self.config.id)),
-            Role::Follower(follower) => (follower.reads.len() < max_pending, follower.leader),
-            Role::PreCandidate(_) | Role::Candidate(_) => (true, None),
-        };
-        let why = match leader {
+        let has_room = self.pending_reads() < self.config.limits.max_pending_reads;
+        let why = match self.role.leader(self.config.id) {
             None => Rejection::NotLeader { leader: None },
             Some(_) if !has_room => Rejection::Busy,
             Some(_) => return self.admit_read(ticket, out),
         };
         out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
+    }
+
+    /// How many reads wait here, for whatever it is.
+    pub(crate) fn pending_reads(&self) -> usize {
+        let asking = match &self.role {
+            Role::Leader(leader) => leader.reads.len(),
+            Role::Follower(follower) => follower.reads.len(),
+            Role::PreCandidate(_) | Role::Candidate(_) => 0,
+        };
+        asking + self.ready_reads.len()
     }
 
     fn admit_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
@@ -106,10 +111,8 @@ impl Raft {
     /// A follower wants to read. When too many wait, it is not answered, and asks again.
     pub(crate) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Vec<Action>) {
         let is_member = self.log.cluster().is_member(from);
-        let Role::Leader(leader) = &self.role else {
-            return;
-        };
-        if is_member && leader.reads.len() < self.config.limits.max_pending_reads {
+        let has_room = self.pending_reads() < self.config.limits.max_pending_reads;
+        if is_member && has_room {
             self.read_as_leader(Reader::Remote(from, id), out);
         }
     }

@@ -244,3 +244,26 @@ fn only_members_are_counted_in_an_election() {
     cluster.receive(stranger(Body::VoteReply { granted: true }, 1));
     assert_eq!(cluster.status(n(1)).dropped_messages, 3);
 }
+
+/// Reads whose index was known, but not yet applied, did not count as pending: while a log was
+/// being read back, any number of them piled up.
+#[test]
+fn reads_that_wait_to_be_applied_count_as_pending() {
+    let mut cluster = Cluster::configured(1, |config| {
+        config.limits.max_pending_reads = 2;
+        config.limits.max_cached_bytes = 0;
+    });
+    cluster.run(Duration::from_millis(10));
+    cluster.propose(n(1), &["a"]);
+    cluster.settle();
+    cluster.crash(n(1), 0);
+    cluster.restart(n(1));
+    while !cluster.nodes[&n(1)].disk.pending.is_empty() {
+        cluster.persist(n(1), 1);
+    }
+    let reads: Vec<_> = (0..3).map(|_| cluster.read(n(1))).collect();
+    assert_eq!(cluster.status(n(1)).pending_reads, 2);
+    assert_eq!(cluster.outcome(reads[2]), Some(Outcome::Rejected(Rejection::Busy)));
+    cluster.settle();
+    assert_eq!(cluster.outcome(reads[0]), Some(Outcome::ReadAt(Index::new(3))));
+}
