@@ -13,6 +13,10 @@ use alloc::collections::VecDeque;
 use crate::message::{Body, Message};
 use crate::types::{PersistId, Term};
 
+/// How many messages are held at most: more than a leader has in flight to one follower, or a
+/// cluster has members.
+const MAX_HELD: usize = 1024;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     /// In the order of the writes they wait for.
@@ -20,10 +24,21 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Keeps `message` until the write `until` is durable.
+    /// Keeps `message` until the write `until` is durable. When as many are held as may be, it
+    /// counts as lost on the network, which every peer can cope with.
     pub(crate) fn hold(&mut self, until: PersistId, message: Message) {
+        if self.messages.len() >= MAX_HELD || self.is_said_already(until, &message) {
+            return;
+        }
         let at = self.messages.iter().rposition(|(id, _)| *id <= until).map_or(0, |at| at + 1);
         self.messages.insert(at, (until, message));
+    }
+
+    /// Whether the last message that waits for `until` acknowledges as much as `message`.
+    fn is_said_already(&self, until: PersistId, message: &Message) -> bool {
+        let held = self.messages.iter().rfind(|(id, _)| *id == until);
+        let is_acknowledgement = matches!(message.body, Body::Appended { .. });
+        is_acknowledgement && held.is_some_and(|(_, held)| held == message)
     }
 
     /// The next message that waits for no write after `durable`.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use raft_core::{Body, Index, Message, Outcome, Position, Rejection, RoleKind, Term};
+use raft_core::{
+    Action, Body, Index, Input, Message, Outcome, PersistId, Position, Rejection, RoleKind, Term,
+};
 
 use crate::cluster::{Cluster, n, show};
 
@@ -266,4 +268,38 @@ fn reads_that_wait_to_be_applied_count_as_pending() {
     assert_eq!(cluster.outcome(reads[2]), Some(Outcome::Rejected(Rejection::Busy)));
     cluster.settle();
     assert_eq!(cluster.outcome(reads[0]), Some(Outcome::ReadAt(Index::new(3))));
+}
+
+/// While a disk stands still, what must wait for it waits in memory. A peer that kept asking made
+/// that grow for as long as the disk stood still.
+#[test]
+fn what_waits_for_a_disk_is_bounded() {
+    let mut cluster = Cluster::new(3);
+    for _ in 0..5000 {
+        let body = Body::PreVote { last: Position::ORIGIN };
+        cluster.receive(Message { from: n(2), to: n(1), term: Term::new(1), body });
+    }
+    let mut raft = cluster.nodes[&n(1)].raft.clone().expect("it is up");
+    let mut actions = Vec::new();
+    raft.step(cluster.now, Input::Persisted(PersistId::new(1)), &mut actions);
+    let is_send = |action: &&Action| matches!(action, Action::Send(_));
+    assert_eq!(actions.iter().filter(is_send).count(), 1024);
+}
+
+/// A leader asks a follower whose disk is slow, at every heartbeat, whether its appends arrived.
+/// Each question left an acknowledgement waiting for the disk, all of them with the same words.
+#[test]
+fn acknowledgements_that_wait_for_one_write_are_one() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.propose(n(1), &["x"]);
+    cluster.deliver_kind("Append");
+    for _ in 0..5 {
+        cluster.advance(Duration::from_millis(50));
+        cluster.deliver_kind("Heartbeat");
+        cluster.deliver_kind("HeartbeatReply");
+        assert_eq!(cluster.deliver_kind("Append"), 2, "asked again");
+    }
+    cluster.persist(n(3), usize::MAX);
+    assert_eq!(cluster.network.queued((n(3), n(1))).count(), 1);
 }
