@@ -21,7 +21,7 @@ const PROMPT: &str = "kv> ";
 /// Reads and carries out commands until the person leaves, which is never a failure.
 pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
     let mut editor = editor()?;
-    let history = history_path();
+    let mut history = history_path();
     if let Some(path) = &history {
         // There is none the first time.
         let _ = editor.load_history(path);
@@ -30,9 +30,11 @@ pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
     loop {
         match editor.readline(PROMPT) {
             Ok(line) => {
-                // The line is carried out, whether or not it can be remembered.
-                let _ = editor.add_history_entry(line.as_str());
-                if batch::line(session, line.as_bytes()) == Next::Quit {
+                // Before it is carried out: a terminal that is closed meanwhile loses nothing.
+                remember(&mut editor, &line, &mut history);
+                // What was pasted may be several lines.
+                let mut lines = line.lines();
+                if lines.any(|line| batch::line(session, line.as_bytes()) == Next::Quit) {
                     break;
                 }
             }
@@ -44,9 +46,6 @@ pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
                 break;
             }
         }
-    }
-    if let Some(path) = &history {
-        save(&mut editor, path);
     }
     Ok(ExitCode::Done)
 }
@@ -62,11 +61,15 @@ fn editor() -> Result<PromptEditor, Failure> {
     Ok(editor)
 }
 
-fn save(editor: &mut PromptEditor, path: &PathBuf) {
-    let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-    if let Err(error) = made.map_err(ReadlineError::from).and_then(|()| editor.append_history(path))
-    {
+/// Adds a line to the history, here and in its file. A file that cannot be written is complained
+/// of once.
+fn remember(editor: &mut PromptEditor, line: &str, history: &mut Option<PathBuf>) {
+    let added = editor.add_history_entry(line);
+    let Some(path) = history else { return };
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all).map_err(ReadlineError::from);
+    if let Err(error) = added.and(made).and_then(|()| editor.append_history(path)) {
         warn!("the history cannot be kept in {}: {error}", path.display());
+        *history = None;
     }
 }
 

@@ -68,8 +68,8 @@ impl fmt::Display for Error {
             Self::Unavailable { waited, address, reason } => write!(
                 f,
                 "no server could do it within {waited:?}, and nothing was changed; the last \
-                 attempt, at {address}, ended with: {reason}. Check that a majority of the servers \
-                 is running, and that this is the client address of one"
+                 attempt, at {address}, ended with: {reason}. Check that the servers are running, \
+                 and that this is a client address of one"
             ),
             Self::NoAnswer { address, reason } => write!(
                 f,
