@@ -84,6 +84,13 @@ pub struct HardState {
     pub boots: u64,
 }
 
+impl HardState {
+    /// The same, after one more start. (The number may stop growing, 2^64 starts do not happen.)
+    pub(crate) fn started_again(self) -> Self {
+        Self { boots: self.boots.saturating_add(1), ..self }
+    }
+}
+
 /// A request for entries that are no longer in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReadLog {

@@ -102,7 +102,7 @@ impl Raft {
     pub fn restore(config: Config, boot: Boot, now: Time) -> Result<Self, BootError> {
         config.validate()?;
         check_boot(&config, &boot)?;
-        let hard_state = HardState { boots: boot.hard_state.boots + 1, ..boot.hard_state };
+        let hard_state = boot.hard_state.started_again();
         let role = Role::Follower(Follower::default());
         let announced =
             RoleChange { role: role.kind(), term: hard_state.term, leader: role.leader(config.id) };
@@ -440,15 +440,23 @@ fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
             first.term > boot.start.term && first.index > boot.start.index
                 || first.term == boot.start.term && first.index == boot.start.index.next()
         });
+    let first_term_begins = boot.term_starts.first().unwrap_or(&boot.last).index;
+    let all_have_terms = boot.start.term > Term::ZERO
+        || first_term_begins <= boot.start.index.next() && boot.last.term > Term::ZERO
+        || boot.last == boot.start;
+    let configs_fit = boot.configs.is_sorted_by(|a, b| a.0 < b.0)
+        && boot.configs.iter().all(|(at, _)| boot.start.index < *at && *at <= boot.last.index);
     let rules = [
         (terms_grow, "terms grow along the log"),
+        (all_have_terms, "every entry has a term"),
         (boot.last.term == log_end.term, "the last entry is of the last term"),
         (boot.last.index >= log_end.index, "the log ends after its last term began"),
         (boot.hard_state.term >= boot.last.term, "no entry is of a later term than the node"),
         (boot.start.index <= boot.applied, "the state covers what the log no longer holds"),
         (boot.applied <= boot.last.index, "nothing beyond the log was applied"),
         (boot.commit <= boot.last.index, "nothing beyond the log is committed"),
-        (boot.configs.is_sorted_by(|a, b| a.0 < b.0), "configurations are in order"),
+        (configs_fit, "configurations are in order, within the log"),
+        (boot.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
     ];
     match rules.iter().find(|(holds, _)| !holds) {
         Some((_, rule)) => Err(BootError::Inconsistent { rule }),

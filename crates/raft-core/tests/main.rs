@@ -4,4 +4,5 @@
 mod cluster;
 mod dice;
 mod regressions;
+mod restore;
 mod schedules;

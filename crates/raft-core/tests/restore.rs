@@ -1,0 +1,118 @@
+//! What a node may be started with. The disk is checked by whoever reads it; what contradicts
+//! itself even so is refused with the rule that it breaks, and never panics.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft_core::{
+    Action, Boot, BootError, ClusterConfig, Config, ConfigError, HardState, Index, Input,
+    PersistId, Position, Raft, Term, Time,
+};
+
+use crate::cluster::n;
+
+fn at(term: u64, index: u64) -> Position {
+    Position::new(Term::new(term), Index::new(index))
+}
+
+/// A log of ten entries of terms 1 and 3, of which four are applied.
+fn boot() -> Boot {
+    Boot {
+        hard_state: HardState { term: Term::new(4), vote: None, boots: 2 },
+        term_starts: vec![at(1, 1), at(3, 6)],
+        last: at(3, 10),
+        commit: Index::new(5),
+        applied: Index::new(4),
+        ..Boot::new(ClusterConfig::of_voters([n(1), n(2), n(3)]))
+    }
+}
+
+fn restore(change: impl Fn(&mut Boot)) -> Result<Raft, BootError> {
+    let mut boot = boot();
+    change(&mut boot);
+    Raft::restore(Config::new(n(1)), boot, Time::ZERO)
+}
+
+#[test]
+fn a_node_goes_on_where_its_disk_stopped() {
+    let raft = restore(|_| {}).expect("it holds together");
+    let status = raft.status();
+    assert_eq!(status.last, at(3, 10));
+    assert_eq!((status.durable, status.commit, status.handed_out).0, Index::new(10));
+    assert_eq!((status.commit, status.handed_out), (Index::new(5), Index::new(4)));
+    assert_eq!((status.term, status.vote), (Term::new(4), None));
+}
+
+#[test]
+fn a_disk_that_contradicts_itself_is_refused() {
+    let refused = |rule: &str, change: fn(&mut Boot)| match restore(change) {
+        Err(BootError::Inconsistent { rule: broken }) => assert_eq!(broken, rule),
+        other => panic!("expected {rule:?} to be broken: {other:?}"),
+    };
+    refused("terms grow along the log", |boot| boot.term_starts.swap(0, 1));
+    refused("terms grow along the log", |boot| boot.term_starts[1] = at(3, 1));
+    refused("every entry has a term", |boot| boot.term_starts[0] = at(1, 2));
+    refused("every entry has a term", |boot| {
+        boot.term_starts.clear();
+        boot.last = at(0, 10);
+    });
+    refused("the last entry is of the last term", |boot| boot.last = at(4, 10));
+    refused("the log ends after its last term began", |boot| boot.last = at(3, 5));
+    refused("no entry is of a later term than the node", |boot| {
+        boot.hard_state.term = Term::new(2);
+    });
+    refused("the state covers what the log no longer holds", |boot| {
+        boot.start = at(1, 5);
+        boot.term_starts.remove(0);
+    });
+    refused("nothing beyond the log was applied", |boot| boot.applied = Index::new(11));
+    refused("nothing beyond the log is committed", |boot| boot.commit = Index::new(11));
+    refused("configurations are in order, within the log", |boot| {
+        boot.configs.push((Index::new(11), Arc::new(boot.cluster.clone())));
+    });
+    refused("the log has room for more entries", |boot| boot.last = at(3, u64::MAX));
+}
+
+#[test]
+fn a_node_outside_its_cluster_is_refused() {
+    let outside = restore(|boot| boot.cluster = ClusterConfig::of_voters([n(2)]));
+    assert_eq!(outside, Err(BootError::NotAMember { id: n(1) }));
+    let nobody = restore(|boot| {
+        boot.cluster.voters.clear();
+        boot.cluster.learners = BTreeSet::from([n(1)]);
+    });
+    assert_eq!(nobody, Err(BootError::NoVoters));
+}
+
+#[test]
+fn timings_that_do_not_fit_are_refused_with_the_bound_they_break() {
+    let error = |change: fn(&mut Config)| {
+        let mut config = Config::new(n(1));
+        change(&mut config);
+        config.validate().expect_err("it does not fit").to_string()
+    };
+    let slow = error(|config| config.heartbeat_interval = Duration::from_millis(80));
+    assert!(slow.contains("80ms") && slow.contains("150ms"), "{slow}");
+    let empty = error(|config| config.election_timeout_max = config.election_timeout_min);
+    assert!(empty.contains("150ms"), "{empty}");
+    assert!(error(|config| config.limits.max_append_bytes = 0).contains("max_append_bytes"));
+    let zero = Config { heartbeat_interval: Duration::ZERO, ..Config::new(n(1)) };
+    assert_eq!(zero.validate(), Err(ConfigError::ZeroHeartbeat));
+    let refused = Raft::restore(zero, boot(), Time::ZERO);
+    assert_eq!(refused, Err(BootError::Config(ConfigError::ZeroHeartbeat)));
+}
+
+/// The number of starts was read from the disk and increased with no look at its size: the last
+/// number there is stopped the node for ever.
+#[test]
+fn the_number_of_starts_has_no_end_that_hurts() {
+    let mut raft = restore(|boot| boot.hard_state.boots = u64::MAX).expect("it starts");
+    let mut actions = Vec::new();
+    raft.step(Time::ZERO, Input::Wake, &mut actions);
+    let wrote = |action: &Action| match action {
+        Action::Persist(write) => Some((write.id, write.hard_state.boots)),
+        _ => None,
+    };
+    assert_eq!(actions.iter().find_map(wrote), Some((PersistId::new(1), u64::MAX)));
+}
