@@ -55,7 +55,7 @@ fn start_logger(is_verbose: bool) {
 fn serve(settings: &Settings) -> Outcome {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let node = settings.node_id;
-    let server = Server::start(&settings)?;
+    let server = Server::start(settings)?;
     let clients = Address::from(server.client_address());
     let mut out = std::io::stdout().lock();
     // Nobody may be reading: that is no reason not to serve.

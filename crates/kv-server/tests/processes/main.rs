@@ -1,0 +1,6 @@
+//! The server as a process: what only the operating system can break.
+
+mod crashes;
+mod hostile;
+mod node;
+mod refusals;

@@ -1,0 +1,184 @@
+//! One server process, on free ports, with a folder of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use kv_client::{Client, Options};
+use kv_proto::Role;
+use tempfile::TempDir;
+
+/// How long anything may take that should take a moment.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster of processes. They are killed when it is dropped.
+pub(crate) struct Cluster {
+    folder: TempDir,
+    raft_ports: Vec<u16>,
+    client_ports: Vec<u16>,
+    nodes: Vec<Option<Child>>,
+}
+
+impl Cluster {
+    /// Starts so many nodes.
+    pub(crate) fn start(size: usize) -> Self {
+        let ports = free_ports(2 * size);
+        let mut cluster = Self {
+            folder: TempDir::new().unwrap(),
+            raft_ports: ports[..size].to_vec(),
+            client_ports: ports[size..].to_vec(),
+            nodes: (0..size).map(|_| None).collect(),
+        };
+        for id in 1..=size {
+            cluster.restart(id);
+        }
+        cluster
+    }
+
+    /// Starts node `id` again on the data it has.
+    pub(crate) fn restart(&mut self, id: usize) {
+        let mut command = self.command(id);
+        let (child, _) = ready(command.stdout(Stdio::piped()));
+        self.nodes[id - 1] = Some(child);
+    }
+
+    fn command(&self, id: usize) -> Command {
+        let mut command = server();
+        let cluster: Vec<String> =
+            self.raft_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        command
+            .args(["--node-id", &id.to_string(), "--cluster", &cluster.join(",")])
+            .args(["--client-bind", &self.client_address(id)])
+            .arg("--data-dir")
+            .arg(self.folder.path().join(id.to_string()))
+            .stderr(Stdio::null());
+        command
+    }
+
+    pub(crate) fn client_address(&self, id: usize) -> String {
+        format!("127.0.0.1:{}", self.client_ports[id - 1])
+    }
+
+    pub(crate) fn raft_address(&self, id: usize) -> String {
+        format!("127.0.0.1:{}", self.raft_ports[id - 1])
+    }
+
+    /// A client that knows every node.
+    pub(crate) fn client(&self) -> Client {
+        self.impatient_client(PATIENCE)
+    }
+
+    /// A client that gives up after `timeout`.
+    pub(crate) fn impatient_client(&self, timeout: Duration) -> Client {
+        let addresses = (1..=self.nodes.len()).map(|id| self.client_address(id));
+        let options = Options { timeout };
+        Client::new(addresses, options).unwrap()
+    }
+
+    /// Kills node `id` without a warning.
+    pub(crate) fn kill(&mut self, id: usize) {
+        let mut child = self.nodes[id - 1].take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn kill_all(&mut self) {
+        for id in 1..=self.nodes.len() {
+            if self.nodes[id - 1].is_some() {
+                self.kill(id);
+            }
+        }
+    }
+
+    /// Waits until some node leads, and returns which.
+    pub(crate) fn leader(&self) -> usize {
+        let client = self.client();
+        wait_for("a leader", || {
+            (1..=self.nodes.len()).find(|id| {
+                let status = client.status(&self.client_address(*id));
+                status.is_ok_and(|answer| answer.reply.node.role == Role::Leader)
+            })
+        })
+    }
+
+    /// The last index that node `id` has applied, and the digest of its state there.
+    pub(crate) fn applied(&self, id: usize) -> Option<(u64, u64)> {
+        let answer = self.client().status(&self.client_address(id)).ok()?;
+        Some((answer.reply.node.applied_index, answer.reply.node.state_digest))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+/// The program under test.
+pub(crate) fn server() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kv-server"));
+    command.stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+/// Starts a server and waits for the line that says it serves; returns that line.
+pub(crate) fn ready(command: &mut Command) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.contains("ready"), "the server did not become ready: {line:?}");
+    // Read on, so that the pipe never breaks under the server.
+    std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+    (child, line)
+}
+
+/// Runs a server that should refuse to start; returns how it ended and what it said.
+pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = wait_for("the server to end", || child.try_wait().unwrap());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    (status.code(), said)
+}
+
+/// Asks a process to stop, and waits until it has.
+pub(crate) fn terminate(child: &mut Child, signal: &str) -> ExitStatus {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    wait_for("the server to stop", || child.try_wait().unwrap())
+}
+
+/// Polls until there is something, or fails.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ports that nobody listens on. All are held until all are found, so that they differ.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// A server alone in its cluster, in this folder.
+pub(crate) fn single(folder: &Path) -> (Command, u16) {
+    let ports = free_ports(2);
+    let mut command = server();
+    command
+        .args(["--bind", &format!("127.0.0.1:{}", ports[0])])
+        .args(["--client-bind", &format!("127.0.0.1:{}", ports[1])])
+        .arg("--data-dir")
+        .arg(folder)
+        .stderr(Stdio::null());
+    (command, ports[1])
+}
