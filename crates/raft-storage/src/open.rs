@@ -16,7 +16,7 @@ use crate::meta::{self, Identity, Meta};
 use crate::options::Options;
 use crate::recovery::{Collector, Recovered};
 use crate::sector::offset_bytes;
-use crate::segment::{file_name, number_of};
+use crate::segment::{file_name, is_unfinished, number_of};
 use crate::spare::{self, Ready, Spares};
 use crate::walk::{Walked, walk};
 use crate::writer::Writer;
@@ -192,7 +192,7 @@ fn tidy<D: Disk>(
         disk.sync_directory()?;
     }
     for name in disk.list()? {
-        let is_left_over = name == meta::NEW_FILE || name == spare::NEW_FILE;
+        let is_left_over = name == meta::NEW_FILE || is_unfinished(&name);
         let is_compacted = number_of(&name).is_some_and(|number| number < meta.first_segment);
         if is_left_over || is_compacted {
             disk.remove(&name)?;

@@ -67,6 +67,17 @@ pub(crate) fn number_of(name: &str) -> Option<u32> {
     (file_name(number) == name && number > 0).then_some(number)
 }
 
+/// The file of a segment until it is ready.
+pub(crate) fn new_file_name(number: u32) -> String {
+    format!("{number:08}.tmp")
+}
+
+/// Whether a file of this name is a segment that was not ready when the power went.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    let number = name.strip_suffix(".tmp").and_then(|number| number.parse().ok());
+    number.is_some_and(|number| new_file_name(number) == name)
+}
+
 /// What sector 0 of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -277,5 +288,7 @@ mod tests {
         for name in ["12.log", "00000000.log", "+0000012.log", "00000012.log.tmp", "meta"] {
             assert_eq!(number_of(name), None, "{name}");
         }
+        assert!(is_unfinished("00000012.tmp"));
+        assert!(!is_unfinished("meta.tmp") && !is_unfinished("00000012.log"));
     }
 }

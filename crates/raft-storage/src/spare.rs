@@ -12,10 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::disk::{Disk, DiskFile};
 use crate::sector::{SECTOR_BYTES, offset_bytes};
-use crate::segment::file_name;
-
-/// The name of a segment until it is ready.
-pub(crate) const NEW_FILE: &str = "spare.tmp";
+use crate::segment::{file_name, new_file_name};
 
 /// How much is written at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -30,7 +27,8 @@ pub(crate) struct Ready<F> {
 
 /// Makes segment `number`, durable and full of zeros, in place of one that was never used.
 pub(crate) fn make<D: Disk>(disk: &D, number: u32, sectors: u32) -> io::Result<Ready<D::File>> {
-    let file = disk.create(NEW_FILE)?;
+    let new_name = new_file_name(number);
+    let file = disk.create(&new_name)?;
     let zeros = vec![0; CHUNK_BYTES.min(sectors as usize * SECTOR_BYTES)];
     let size_bytes = offset_bytes(sectors);
     let mut written = 0;
@@ -40,7 +38,7 @@ pub(crate) fn make<D: Disk>(disk: &D, number: u32, sectors: u32) -> io::Result<R
         written += now as u64;
     }
     file.sync()?;
-    disk.rename(NEW_FILE, &file_name(number))?;
+    disk.rename(&new_name, &file_name(number))?;
     disk.sync_directory()?;
     Ok(Ready { number, sectors, file })
 }
@@ -95,26 +93,23 @@ impl<D: Disk> Spares<D> {
 
     /// Segment `number` with at least `min_sectors`. Waits for it only if it was not ready.
     pub(crate) fn take(&mut self, number: u32, min_sectors: u32) -> io::Result<Ready<D::File>> {
-        match (std::mem::replace(&mut self.state, State::None), &self.worker) {
-            (State::Ready(ready), _) if ready.fits(number, min_sectors) => return Ok(ready),
-            (State::Asked, Some(worker)) => match worker.ready.recv() {
-                Ok(Ok(ready)) if ready.fits(number, min_sectors) => return Ok(ready),
-                Ok(Err(error)) => {
-                    log::warn!(
-                        "could not make a log segment ahead of use, will try again: {error}"
-                    );
-                }
-                Ok(Ok(_)) | Err(_) => {}
-            },
-            _ => {}
+        let ready = match (std::mem::replace(&mut self.state, State::None), &self.worker) {
+            (State::Asked, Some(worker)) => worker.ready.recv().ok(),
+            (State::Ready(ready), _) => Some(Ok(ready)),
+            (State::Asked | State::None, _) => None,
+        };
+        match ready {
+            Some(Ok(ready)) if ready.number == number && ready.sectors >= min_sectors => {
+                return Ok(ready);
+            }
+            // One for later: what is wanted takes the place of a segment that was never begun.
+            Some(Ok(ready)) if ready.number > number => self.state = State::Ready(ready),
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => {
+                log::warn!("could not make a log segment ahead of use, will try again: {error}");
+            }
         }
         make(&self.disk, number, self.sectors.max(min_sectors))
-    }
-}
-
-impl<F> Ready<F> {
-    fn fits(&self, number: u32, min_sectors: u32) -> bool {
-        self.number == number && self.sectors >= min_sectors
     }
 }
 

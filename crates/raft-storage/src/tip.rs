@@ -42,8 +42,8 @@ impl Tip {
             (header.prev.index >= self.commit, "it replaces committed entries"),
             (header.entries > 0 || header.prev == self.last, "it names another last entry"),
             (header.last().term >= header.prev.term, "its terms go down"),
-            (header.last().term <= header.hard_state.term, "its entries are of a later term"),
             (vote_continues(self.hard_state, header.hard_state), "it takes back a term or a vote"),
+            (header.last().term <= header.hard_state.term, "its entries are of a later term"),
             (header.hard_state.boots >= self.hard_state.boots, "it takes back a start of the node"),
             (header.commit <= header.last().index, "it commits entries that do not exist"),
         ];

@@ -59,10 +59,7 @@ impl<D: Disk> Writer<D> {
         let prev = position_before(index, write)?;
         let mut draft = Draft::new(write, prev)?;
         let sectors = u32::try_from(draft.header.sectors()).unwrap_or(u32::MAX);
-        if self.batch_end().saturating_add(sectors) > self.segment.sectors {
-            self.flush()?;
-            self.roll(sectors)?;
-        }
+        self.make_room(sectors)?;
         if self.batch_end() == 0 {
             self.begin_segment(index);
         }
@@ -115,12 +112,21 @@ impl<D: Disk> Writer<D> {
         IoError::new(action, &self.disk.path(&file_name(self.segment.number)), error).into()
     }
 
-    /// Goes on to the next segment, which has room for a record of this many sectors.
-    fn roll(&mut self, record_sectors: u32) -> Result<(), WriteError> {
+    /// Makes sure that a record of this many sectors fits behind the batch: if it does not, the
+    /// batch is flushed, and the next segment has room for it.
+    fn make_room(&mut self, record_sectors: u32) -> Result<(), WriteError> {
+        let end = self.batch_end();
+        let header_sectors = u32::from(end == 0);
+        let needed = record_sectors.saturating_add(header_sectors);
+        if end.saturating_add(needed) <= self.segment.sectors {
+            return Ok(());
+        }
+        self.flush()?;
+        // A segment that was not begun is not left behind as a gap: a larger one takes its place.
+        let step = u32::from(self.next > 0);
         let rule = "the log has as many segments as can be numbered";
-        let number = self.segment.number.checked_add(1).ok_or(WriteError::Malformed { rule })?;
-        let min_sectors = record_sectors.saturating_add(1);
-        let taken = self.spares.take(number, min_sectors);
+        let number = self.segment.number.checked_add(step).ok_or(WriteError::Malformed { rule })?;
+        let taken = self.spares.take(number, record_sectors.saturating_add(1));
         let path = || self.disk.path(&file_name(number));
         self.segment = taken.map_err(|error| IoError::new("make", &path(), error))?;
         self.next = 0;
