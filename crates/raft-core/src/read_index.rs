@@ -56,9 +56,7 @@ impl Raft {
             return leader.reads.push_early(reader);
         }
         leader.reads.push(reader, self.commit, leader.round + 1);
-        if leader.proven_round == leader.round {
-            self.start_round(out);
-        }
+        self.start_round_unless_one_is_open(out);
     }
 
     /// The first commit of the term lets in the reads that came before it.
@@ -67,7 +65,17 @@ impl Raft {
             return;
         };
         for reader in leader.reads.take_early() {
-            self.read_as_leader(reader, out);
+            leader.reads.push(reader, self.commit, leader.round + 1);
+        }
+        self.start_round_unless_one_is_open(out);
+    }
+
+    fn start_round_unless_one_is_open(&mut self, out: &mut Vec<Action>) {
+        if let Role::Leader(leader) = &self.role
+            && leader.proven_round == leader.round
+            && leader.reads.needs_round_after(leader.round)
+        {
+            self.start_round(out);
         }
     }
 

@@ -309,32 +309,32 @@ impl Raft {
         if !entries.follows(prev) || end.term > self.term() || end.index == end.index.next() {
             return self.drop_message(from, DropReason::MalformedEntries, out);
         }
-        if prev.index < self.commit {
-            return self.on_append_before_commit(from, entries, out);
-        }
+        let Some((prev, entries)) = self.skip_committed(prev, entries) else {
+            return self.drop_message(from, DropReason::ConflictsWithCommitted, out);
+        };
         if !self.log.holds(prev) {
             let hint = self.log.last_at_or_before(prev);
             return self.send(from, Body::AppendRejected { prev: prev.index, hint }, out);
         }
-        self.store(entries, out);
+        let end = entries.last_position().unwrap_or(prev);
+        self.store(&entries, out);
         // Only what this message proved equal may be committed, not what may lie behind it.
         self.advance_commit(commit.min(end.index), out);
         self.acknowledge(from, end.index, out);
     }
 
-    /// An append that begins within what is committed here: a repeated one, or the first probe of
-    /// a leader that does not know how far this node is. What is committed is equal in every
-    /// leader's log (Leader Completeness), so the leader can go on from there.
-    fn on_append_before_commit(&mut self, from: NodeId, entries: &Entries, out: &mut Vec<Action>) {
-        let mut committed = entries.iter().take_while(|entry| entry.at.index <= self.commit);
-        let conflicts = committed.any(|entry| {
-            self.log.term_at(entry.at.index).is_some_and(|term| term != entry.at.term)
-        });
-        if conflicts {
-            self.drop_message(from, DropReason::ConflictsWithCommitted, out);
-        } else {
-            self.acknowledge(from, self.commit, out);
+    /// The part of an append that lies behind what is committed here. An append that begins before
+    /// that is a repeated one, or the first probe of a leader that does not know how far this node
+    /// is. What is committed is equal in every leader's log (Leader Completeness), so the two
+    /// agree there, wherever the append began; `None` if they do not.
+    fn skip_committed(&self, prev: Position, entries: &Entries) -> Option<(Position, Entries)> {
+        if prev.index >= self.commit {
+            return Some((prev, entries.clone()));
         }
+        let mut committed = entries.iter().take_while(|entry| entry.at.index <= self.commit);
+        let agree = committed
+            .all(|entry| self.log.term_at(entry.at.index).is_none_or(|term| term == entry.at.term));
+        agree.then(|| (self.committed(), entries.starting_at(self.commit.next())))
     }
 
     /// Stores entries whose predecessor matched. Entries that are here already stay, and so does

@@ -303,3 +303,50 @@ fn acknowledgements_that_wait_for_one_write_are_one() {
     cluster.persist(n(3), usize::MAX);
     assert_eq!(cluster.network.queued((n(3), n(1))).count(), 1);
 }
+
+/// Reads that came before the first commit of the term went on one by one: the first started a
+/// round, and all others had to wait for another one after it, though all had come before it.
+#[test]
+fn reads_before_the_first_commit_share_one_round() {
+    let mut cluster = Cluster::new(3);
+    cluster.settle();
+    cluster.time_out(n(1));
+    while cluster.status(n(1)).role != RoleKind::Leader {
+        let link = cluster.network.busy_links().first().copied();
+        link.map(|link| cluster.deliver(link, 0));
+        cluster.persist_everywhere();
+    }
+    let reads = [cluster.read(n(1)), cluster.read(n(1)), cluster.read(n(1))];
+    cluster.deliver_kind("Append");
+    cluster.persist_everywhere();
+    cluster.deliver_kind("Appended");
+    cluster.deliver_kind("Heartbeat");
+    cluster.deliver_kind("HeartbeatReply");
+    for read in reads {
+        assert_eq!(cluster.outcome(read), Some(Outcome::ReadAt(Index::new(1))));
+    }
+}
+
+/// A probe that began within what was committed at the follower was answered with its commit index
+/// and thrown away, although the entries at its end were news.
+#[test]
+fn an_append_that_begins_within_the_committed_is_used_from_there_on() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.propose(n(1), &["a"]);
+    cluster.settle();
+    cluster.run(Duration::from_millis(60));
+    // n1 hears none of n3's answers, so it goes on from where it last did.
+    cluster.cut((n(3), n(1)));
+    cluster.propose(n(1), &["b"]);
+    cluster.settle();
+    cluster.run(Duration::from_millis(60));
+    assert_eq!(cluster.status(n(3)).commit, Index::new(2), "as far as n1 knows that it has it");
+    cluster.propose(n(1), &["c"]);
+    cluster.settle();
+    assert_eq!(cluster.status(n(3)).commit, Index::new(3));
+    cluster.unreachable(n(1), n(3));
+    cluster.propose(n(1), &["d"]);
+    cluster.settle();
+    assert_eq!(cluster.status(n(3)).last.index, Index::new(5));
+}
