@@ -13,8 +13,8 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:9080";
 
 /// Paragraphs on one line each: clap breaks them where the terminal ends.
 const AFTER_HELP: &str = concat!(
-    "Without a COMMAND, a terminal gets a prompt; otherwise commands are read from standard input, ",
-    "one on each line. Words are separated by spaces and may be quoted: 'as it is', or ",
+    "Without a COMMAND, a terminal gets a prompt; otherwise commands are read from standard ",
+    "input, one on each line. Words are separated by spaces and may be quoted: 'as it is', or ",
     r#""with \" \\ \n \t \x00". "#,
     "Empty lines, and those that begin with #, are skipped. A command that fails does not stop ",
     "those after it; the exit code is that of the last one that failed.\n\n",
@@ -32,7 +32,8 @@ const COMMON: &str = "Options of every command";
 pub(crate) struct Args {
     /// The servers' Raft addresses, as given to the servers: HOST:PORT or ID=HOST:PORT, separated
     /// by commas. Clients are served at each port plus the offset
-    #[arg(long, value_name = "RAFT_ADDRESSES", conflicts_with = "endpoints", global = true, help_heading = COMMON)]
+    #[arg(long, value_name = "RAFT_ADDRESSES", conflicts_with = "endpoints")]
+    #[arg(global = true, help_heading = COMMON)]
     cluster: Option<String>,
 
     /// The servers' client addresses: HOST:PORT, separated by commas. They are used exactly as
@@ -46,11 +47,13 @@ pub(crate) struct Args {
 
     /// The longest that one request takes, with everything that is tried: 5s, 500ms, 1m; a bare
     /// number is milliseconds
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration, global = true, help_heading = COMMON)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    #[arg(global = true, help_heading = COMMON)]
     pub(crate) timeout: Duration,
 
     /// How to print results
-    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text", global = true, help_heading = COMMON)]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
+    #[arg(global = true, help_heading = COMMON)]
     pub(crate) output: Format,
 
     #[command(subcommand)]

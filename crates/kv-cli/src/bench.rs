@@ -152,7 +152,8 @@ impl BenchArgs {
         let least = KEY_PREFIX.len() + digits;
         if self.key_size < least {
             return Err(Failure::Usage(format!(
-                "{} keys need {least} bytes each: give a larger --key-size than {}, or fewer --keys",
+                "{} keys need {least} bytes each: give a larger --key-size than {}, or fewer \
+                 --keys",
                 self.keys, self.key_size
             )));
         }

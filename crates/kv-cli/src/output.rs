@@ -120,10 +120,12 @@ mod tests {
     #[test]
     fn a_list_is_one_object_however_many_pages_it_came_in() -> io::Result<()> {
         let (a, b) = (pair(b"a", b"1"), pair(b"b", b"\""));
-        let expected = "{\"revision\":9,\"count\":2,\"kvs\":[\
-            {\"key\":\"a\",\"value\":\"1\",\"create_revision\":2,\"mod_revision\":3,\"version\":2},\
-            {\"key\":\"b\",\"value\":\"\\\"\",\"create_revision\":2,\"mod_revision\":3,\"version\":2}\
-            ]}\n";
+        let expected = concat!(
+            r#"{"revision":9,"count":2,"kvs":["#,
+            r#"{"key":"a","value":"1","create_revision":2,"mod_revision":3,"version":2},"#,
+            r#"{"key":"b","value":"\"","create_revision":2,"mod_revision":3,"version":2}"#,
+            "]}\n",
+        );
         assert_eq!(list(&[&[a.clone(), b.clone()]])?, expected);
         assert_eq!(list(&[&[a], &[], &[b]])?, expected);
         assert_eq!(list(&[])?, "{\"revision\":9,\"count\":2,\"kvs\":[]}\n");
