@@ -123,6 +123,7 @@ fn a_frame_that_is_no_request_is_answered_and_closed() {
 #[test]
 fn a_command_beyond_a_limit_is_refused_and_the_connection_goes_on() {
     let cluster = Cluster::start(1);
+    cluster.leader();
     let mut stranger = Stranger::greeted(&cluster.client_address(1));
     let limits = Limits::default();
     let value = vec![b'v'; limits.max_value_bytes as usize + 1];
@@ -140,7 +141,7 @@ fn a_command_beyond_a_limit_is_refused_and_the_connection_goes_on() {
     let largest = vec![b'v'; limits.max_value_bytes as usize];
     let longest = vec![b'k'; limits.max_key_bytes as usize];
     let answer = stranger.put(9, &longest, &largest);
-    assert!(matches!(answer, Response::Done { id: 9, .. }), "the largest pair is in the limits");
+    assert!(matches!(answer, Response::Done { id: 9, .. }), "{answer:?}");
 }
 
 fn too_large(part: Part, size: usize, limit: u32) -> Error {
