@@ -1,7 +1,7 @@
 //! `kv-cli`: the command line and the prompt of the key-value store.
 //!
 //! With a command it runs that one; without, it reads commands: from a person through a
-//! [prompt](prompt), or from standard input line by line ([batch]). All three end up in
+//! [prompt], or from standard input line by line ([batch]). All three end up in
 //! [`session::Session::run`].
 //!
 //! Reading order: [`args`] and [`addresses`] are the flags, [`command`] is the one table of
