@@ -5,7 +5,7 @@
 //! ([`Raft::finish_step`]): what became ready is handed out, and everything that must become
 //! durable leaves in one write.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -50,6 +50,9 @@ pub struct Raft {
     pub(crate) writes: Writes,
     /// Entries to be applied are being read back, or are to be asked for again at that time.
     apply_read: ApplyRead,
+    /// The followers for which entries are being read back. It outlives the role, because a read
+    /// does.
+    pub(crate) reading_for: BTreeSet<NodeId>,
     announced: RoleChange,
     dropped_messages: u64,
 }
@@ -121,6 +124,7 @@ impl Raft {
             held: Held::default(),
             writes: Writes { is_hard_state_new: true, ..Writes::default() },
             apply_read: ApplyRead::Idle,
+            reading_for: BTreeSet::new(),
             announced,
             dropped_messages: 0,
             config,
@@ -344,6 +348,7 @@ impl Raft {
                 }
             }
             ReadPurpose::Replicate(peer) => {
+                self.reading_for.remove(&peer);
                 let entries = if is_usable { read.entries } else { Entries::default() };
                 self.on_read_for_peer(peer, read.first, entries, out);
             }

@@ -25,8 +25,6 @@ pub(crate) struct Progress {
     pub(crate) round: u64,
     /// The round that was current when the latest append left.
     pub(crate) sent_in_round: u64,
-    /// Entries for it are being read back from the log.
-    pub(crate) is_reading: bool,
 }
 
 /// How entries are sent.
@@ -82,7 +80,6 @@ impl Progress {
             heard_at: now,
             round: 0,
             sent_in_round: 0,
-            is_reading: false,
         }
     }
 

@@ -80,11 +80,12 @@ impl Raft {
             };
             let peer = &mut leader.peers[at];
             let first = peer.next;
-            if !peer.may_send(limits) || first > self.log.last().index || peer.is_reading {
+            let is_reading = !self.reading_for.is_empty() && self.reading_for.contains(&peer.id);
+            if !peer.may_send(limits) || first > self.log.last().index || is_reading {
                 return;
             }
             let Some(entries) = self.log.cached(first, limits.max_append_bytes) else {
-                peer.is_reading = true;
+                self.reading_for.insert(peer.id);
                 let last = self.log.first_cached().prev();
                 let purpose = ReadPurpose::Replicate(peer.id);
                 let max_bytes = limits.max_append_bytes;
@@ -126,7 +127,6 @@ impl Raft {
             return;
         };
         let peer = &mut leader.peers[at];
-        peer.is_reading = false;
         let Some(entry) = entries.first() else {
             // To ask again at once could go round in circles: the next heartbeat reply does.
             return;

@@ -350,3 +350,37 @@ fn an_append_that_begins_within_the_committed_is_used_from_there_on() {
     cluster.settle();
     assert_eq!(cluster.status(n(3)).last.index, Index::new(5));
 }
+
+/// A leader that lost its office while entries were being read back for a follower, and regained
+/// it, asked for them a second time, though one read of each purpose at a time was the promise.
+#[test]
+fn a_leader_that_returns_waits_for_the_log_read_of_its_last_term() {
+    let mut cluster = Cluster::configured(3, |config| config.limits.max_cached_bytes = 0);
+    cluster.elect(n(1));
+    cluster.isolate(n(3));
+    cluster.propose(n(1), &["a"]);
+    cluster.settle();
+    cluster.heal();
+    cluster.advance(Duration::from_millis(50));
+    while cluster.nodes[&n(1)].log_reads.is_empty() {
+        let link = cluster.network.busy_links()[0];
+        cluster.deliver(link, 0);
+    }
+    // n1 steps down and leads again with the question still open.
+    let body = Body::HeartbeatReply { round: 0 };
+    cluster.receive(Message { from: n(2), to: n(1), term: Term::new(5), body });
+    cluster.network.lose_all_to(n(3));
+    cluster.now = cluster.now + Duration::from_millis(300);
+    cluster.persist_everywhere();
+    cluster.time_out(n(1));
+    for _ in 0..20 {
+        if let Some(link) = cluster.network.busy_links().first().copied() {
+            cluster.deliver(link, 0);
+        }
+        cluster.persist_everywhere();
+    }
+    assert_eq!(cluster.status(n(1)).term, Term::new(6));
+    assert_eq!(cluster.nodes[&n(1)].log_reads.len(), 1);
+    cluster.settle();
+    assert_eq!(cluster.status(n(3)).last, cluster.status(n(1)).last);
+}
