@@ -123,7 +123,7 @@ fn watch(nodes: &mut Vec<Running>, interrupted: &Interrupt) -> Result<(), Failur
                 Some(status) => {
                     let id = running.spec.member.id;
                     say(&format!(
-                        "node {id} ended by itself: {status}. To start it again:\n  {}",
+                        "node {id} ended unexpectedly: {status}. To start it again:\n  {}",
                         running.spec
                     ));
                 }

@@ -195,7 +195,7 @@ impl fmt::Display for Round {
         write!(
             f,
             "leader n{killed} killed, next write after {failover:.0?}, caught up in \
-             {caught_up:.1?}; all killed, back in {returned:.1?}; {tally}: all there"
+             {caught_up:.0?}; all killed, back in {returned:.0?}; {tally}: all there"
         )
     }
 }
