@@ -99,6 +99,7 @@ impl Arrivals {
 mod tests {
     use std::io::Read;
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use super::*;
 
@@ -108,12 +109,14 @@ mod tests {
         let address = listener.local_addr().expect("it is bound");
         let connect = |_| {
             let theirs = TcpStream::connect(address).expect("it listens");
+            let patience = Some(Duration::from_secs(30));
+            theirs.set_read_timeout(patience).expect("a socket");
             (theirs, Arc::new(listener.accept().expect("it connected").0))
         };
         (0..count).map(connect).collect()
     }
 
-    /// Blocks until the other side ended the connection.
+    /// Waits until the other side has ended the connection; false if it does not.
     fn is_shut(mut theirs: &TcpStream) -> bool {
         matches!(theirs.read(&mut [0]), Ok(0))
     }
