@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, Read};
 
-use kv_proto::ExitCode;
-use kv_proto::limits::MAX_FRAME_BYTES;
+use kv_client::kv_proto::ExitCode;
+use kv_client::kv_proto::limits::MAX_FRAME_BYTES;
 
 use crate::command::{self, Action, Parsed};
 use crate::failure::Failure;

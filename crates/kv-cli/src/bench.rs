@@ -18,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use kv_client::kv_proto::ExitCode;
 use kv_client::{Client, ClusterStatus, Connection, Deadline};
-use kv_proto::ExitCode;
 
 use crate::args::Format;
 use crate::bench::report::Report;

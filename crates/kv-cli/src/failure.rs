@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use kv_proto::ExitCode;
+use kv_client::kv_proto::ExitCode;
 
 /// Why a command did not succeed.
 #[derive(Debug)]

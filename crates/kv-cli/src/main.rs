@@ -43,7 +43,7 @@ fn main() -> process::ExitCode {
     })
 }
 
-fn run(args: Args) -> Result<kv_proto::ExitCode, Failure> {
+fn run(args: Args) -> Result<kv_client::kv_proto::ExitCode, Failure> {
     let mut session = Session::new(&args)?;
     match args.action {
         Some(action) => session.run(action, Input::Free),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kv_proto::{KeyValue, Revision};
+use kv_client::kv_proto::{KeyValue, Revision};
 use serde::Serialize;
 
 /// These bytes as they are, and a newline.

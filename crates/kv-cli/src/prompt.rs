@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 
-use kv_proto::ExitCode;
+use kv_client::kv_proto::ExitCode;
 use log::warn;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;

@@ -3,9 +3,9 @@
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
+use kv_client::kv_proto::limits::MAX_FRAME_BYTES;
+use kv_client::kv_proto::{ExitCode, Range};
 use kv_client::{Client, Options};
-use kv_proto::limits::MAX_FRAME_BYTES;
-use kv_proto::{ExitCode, Range};
 
 use crate::args::{Args, Format};
 use crate::bench;

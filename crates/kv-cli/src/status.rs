@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
+use kv_client::kv_proto::{NodeStatus, Role};
 use kv_client::{ClusterStatus, NodeRow};
-use kv_proto::{NodeStatus, Role};
 use serde::Serialize;
 
 use crate::args::Format;

@@ -9,8 +9,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use kv_proto::{Call, ClientHello, MAX_HELLO_BYTES, Part, Request, Response, ServerHello, Welcome};
-use wire::frame::{FrameReader, HEADER_BYTES};
+use kv_proto::{
+    Call, ClientHello, FrameReader, HEADER_BYTES, MAX_HELLO_BYTES, Part, Request, Response,
+    ServerHello, Welcome,
+};
 
 use crate::deadline::Deadline;
 use crate::resolve;

@@ -41,3 +41,5 @@ pub use reply::{
 pub use request::{Call, Request};
 pub use response::Response;
 pub use span::{Span, prefix_end};
+/// What takes this protocol's frames off a stream.
+pub use wire::frame::{FrameError, FrameReader, HEADER_BYTES};

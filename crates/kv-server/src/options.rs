@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, value_parser};
 
 use crate::members::{Address, Members};
 use crate::timing::{Span, TimingMode};
@@ -50,7 +50,7 @@ pub enum LogCommand {
 #[derive(Clone, Debug, Args)]
 pub struct NodeOptions {
     /// Which member of the cluster this node is
-    #[arg(long, value_name = "ID", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "ID", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
     pub node_id: u64,
 
     /// Where to listen for the other nodes [default: this node's address in --cluster, or
@@ -73,7 +73,8 @@ pub struct NodeOptions {
     pub client_bind: Option<Address>,
 
     /// How far the port for clients is from the Raft port
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u16).range(1..))]
     pub client_port_offset: u16,
 
     /// How the node's clock ticks.
@@ -94,7 +95,8 @@ pub struct TimingOptions {
     pub timing_mode: TimingMode,
 
     /// Short for --timing-mode fast
-    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["timing_mode", "debug_mode", "demo_mode"])]
+    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(conflicts_with_all = ["timing_mode", "debug_mode", "demo_mode"])]
     pub fast_mode: bool,
 
     /// Short for --timing-mode debug

@@ -13,12 +13,12 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("raft-net-tcp", &["raft-core", "wire"]),
     ("kv-proto", &["wire"]),
     ("kv-store", &["kv-proto"]),
-    ("kv-client", &["kv-proto", "wire"]),
+    ("kv-client", &["kv-proto"]),
     (
         "kv-server",
         &["wire", "raft-core", "raft-storage", "raft-net-tcp", "kv-proto", "kv-store", "kv-client"],
     ),
-    ("kv-cli", &["kv-client", "kv-proto"]),
+    ("kv-cli", &["kv-client"]),
     ("raft-sim", &["raft-core", "raft-storage", "kv-store", "kv-server"]),
     ("xtask", &["kv-client", "raft-sim"]),
 ];

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use kv_proto::ExitCode;
+use kv_client::kv_proto::ExitCode;
 use serde::Serialize;
 
 use crate::args::Format;

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use kv_client::kv_proto::{Call, Command, ExitCode, Put, Range, Reply, Response, Revision};
 use kv_client::{Connection, ConnectionError, Deadline};
-use kv_proto::{Call, Command, ExitCode, Put, Range, Reply, Response, Revision};
 
 use crate::bench::{Keys, Plan, Workload};
 use crate::failure::Failure;
