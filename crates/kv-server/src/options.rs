@@ -50,7 +50,8 @@ pub enum LogCommand {
 #[derive(Clone, Debug, Args)]
 pub struct NodeOptions {
     /// Which member of the cluster this node is
-    #[arg(long, value_name = "ID", default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "ID", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
     pub node_id: u64,
 
     /// Where to listen for the other nodes [default: this node's address in --cluster, or

@@ -149,8 +149,8 @@ pub enum Rejection {
         /// Who leads, as far as this node knows.
         leader: Option<NodeId>,
     },
-    /// As much is pending as may be ([`Limits::max_uncommitted_bytes`](crate::Limits::max_uncommitted_bytes),
-    /// [`Limits::max_pending_reads`](crate::Limits::max_pending_reads)). Try later.
+    /// As much is pending as [`Limits`](crate::Limits) allow: uncommitted bytes, or reads. Try
+    /// later.
     Busy,
     /// The proposal alone is larger than what one message may carry.
     TooLarge {
