@@ -248,7 +248,7 @@ pub enum VoteAnswer {
 pub enum DropReason {
     /// It is addressed to another node, or claims to come from this one.
     WrongAddress,
-    /// It answers a question, but its sender is not a member of the cluster.
+    /// It votes, confirms or asks to read, but its sender is not a member of the cluster.
     UnknownSender,
     /// Its entries do not follow each other, or `prev`, or are of a term above its own.
     MalformedEntries,
@@ -256,7 +256,7 @@ pub enum DropReason {
     ConflictsWithCommitted,
     /// Another node already leads its term.
     SecondLeader,
-    /// It confirms entries that were never sent.
+    /// It confirms entries or heartbeats that were never sent.
     ImpossibleMatch,
     /// Its term is the last one that can be written, which no election reaches.
     ImpossibleTerm,

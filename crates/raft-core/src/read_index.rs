@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::api::{Action, Outcome, Rejection};
+use crate::api::{Action, DropReason, Outcome, Rejection};
 use crate::message::Body;
 use crate::node::Raft;
 use crate::quorum;
@@ -119,8 +119,10 @@ impl Raft {
     /// A follower wants to read. When too many wait, it is not answered, and asks again.
     pub(crate) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Vec<Action>) {
         let is_member = self.log.cluster().is_member(from);
-        let has_room = self.pending_reads() < self.config.limits.max_pending_reads;
-        if is_member && has_room {
+        if !is_member {
+            return self.drop_message(from, DropReason::UnknownSender, out);
+        }
+        if self.pending_reads() < self.config.limits.max_pending_reads {
             self.read_as_leader(Reader::Remote(from, id), out);
         }
     }

@@ -6,3 +6,4 @@ mod dice;
 mod regressions;
 mod restore;
 mod schedules;
+mod scripts;

@@ -312,8 +312,9 @@ fn reads_before_the_first_commit_share_one_round() {
     cluster.settle();
     cluster.time_out(n(1));
     while cluster.status(n(1)).role != RoleKind::Leader {
-        let link = cluster.network.busy_links().first().copied();
-        link.map(|link| cluster.deliver(link, 0));
+        if let Some(link) = cluster.network.busy_links().first().copied() {
+            cluster.deliver(link, 0);
+        }
         cluster.persist_everywhere();
     }
     let reads = [cluster.read(n(1)), cluster.read(n(1)), cluster.read(n(1))];

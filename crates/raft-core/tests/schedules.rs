@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use proptest::prelude::*;
 use raft_core::{Config, NodeId, Outcome, Rejection, RoleKind};
 
 use crate::cluster::{Cluster, n};
@@ -279,7 +278,7 @@ fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
         if !record {
             run_seed(seed, size, steps, true);
         }
-        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 40000));
+        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 400));
         resume_unwind(panic);
     }
     cluster

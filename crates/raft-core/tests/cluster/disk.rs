@@ -138,11 +138,8 @@ impl Disk {
 pub(crate) fn log_of_terms(terms: &[u64]) -> Vec<Entry> {
     let entry = |(at, term): (usize, &u64)| {
         let index = Index::new(at as u64 + 1);
-        let command = format!("{term}/{index}");
-        Entry {
-            at: Position::new(Term::new(*term), index),
-            payload: raft_core::Payload::Command(command.into_bytes().into()),
-        }
+        let payload = raft_core::Payload::Command(b"old".as_slice().into());
+        Entry { at: Position::new(Term::new(*term), index), payload }
     };
     terms.iter().enumerate().map(entry).collect()
 }

@@ -97,6 +97,12 @@ impl Cluster {
         cluster
     }
 
+    /// Gives a node that was not started the disk of earlier runs.
+    pub(crate) fn set_disk(&mut self, id: NodeId, disk: Disk) {
+        let config = self.nodes[&id].config.clone();
+        self.add(Node::stopped(id, config, disk));
+    }
+
     fn add(&mut self, node: Node) {
         self.witness.writes(raft_core::Position::ORIGIN, node.disk.newest.entries());
         self.nodes.insert(node.id, node);
@@ -109,6 +115,13 @@ impl Cluster {
 
     pub(crate) fn take_transcript(&mut self) -> String {
         self.transcript.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Notes what a test does with messages by itself.
+    pub(crate) fn note_all(&mut self, what: &str, messages: &[Message]) {
+        for message in messages {
+            self.note(|| format!("{what} {}", show::message(message)));
+        }
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
@@ -286,7 +299,7 @@ impl Cluster {
             proposals.push((ticket, command));
         }
         let tickets: Vec<_> = proposals.iter().map(|(ticket, _)| *ticket).collect();
-        self.note(|| format!("propose {id} {}", commands.join(" ")));
+        self.note(|| format!("propose {id} '{}'", commands.join("' '")));
         self.step(id, Input::Propose(proposals));
         tickets
     }

@@ -40,6 +40,11 @@ impl Network {
         self.queues.get(&link).into_iter().flatten()
     }
 
+    /// The place of the first message on the link that fits.
+    pub(crate) fn find(&self, link: Link, fits: impl Fn(&Message) -> bool) -> Option<usize> {
+        self.queued(link).position(fits)
+    }
+
     /// Takes the message at this place off the link, leaving those before it: reordering.
     pub(crate) fn take(&mut self, link: Link, at: usize) -> Option<Message> {
         self.queues.get_mut(&link)?.remove(at)
@@ -48,7 +53,9 @@ impl Network {
     /// Puts a second copy of the message at this place at the end of the link.
     pub(crate) fn duplicate(&mut self, link: Link, at: usize) {
         let message = self.queued(link).nth(at).cloned();
-        message.into_iter().for_each(|message| self.send(message));
+        if let Some(message) = message {
+            self.send(message);
+        }
     }
 
     /// Loses what is under way on this link, and everything sent from now on.

@@ -1,8 +1,10 @@
 //! Inputs and actions as one compact line each, for transcripts.
 
+use std::fmt::Write as _;
+
 use raft_core::{
-    Action, Body, Entry, Event, Message, Outcome, Payload, Position, ReadLog, ReadPurpose,
-    Rejection, RoleChange, RoleKind, VoteAnswer, Write,
+    Action, Body, Entry, Event, Message, NodeId, Outcome, Payload, PeerStatus, Position, ReadLog,
+    ReadPurpose, Rejection, RoleChange, RoleKind, Status, VoteAnswer, Write,
 };
 
 pub(crate) fn message(message: &Message) -> String {
@@ -151,4 +153,25 @@ pub(crate) fn log(entries: &[Entry]) -> String {
     let terms: Vec<_> = entries.iter().map(|entry| entry.at.term.to_string()).collect();
     let last = entries.last().map_or(Position::ORIGIN, |entry| entry.at);
     format!("{last} [{}]", terms.join(" "))
+}
+
+/// What a node says of itself, in one line.
+pub(crate) fn status(status: &Status) -> String {
+    let Status { role, term, vote, leader, last, durable, commit, handed_out, .. } = status;
+    let name = |id: &Option<NodeId>| id.map_or("nobody".to_owned(), |id| id.to_string());
+    let mut text = format!(
+        "{role:?} t{term} vote={} leader={} last={last} durable={durable} commit={commit} \
+         applied={handed_out}",
+        name(vote),
+        name(leader)
+    );
+    for peer in &status.peers {
+        let mode = if peer.probing { "probing" } else { "replicating" };
+        let PeerStatus { id, matched, next, inflight_messages, .. } = peer;
+        let _ = write!(
+            text,
+            "\n  {id} {mode} matched={matched} next={next} inflight={inflight_messages}"
+        );
+    }
+    text
 }
