@@ -198,6 +198,8 @@ impl Stranger {
 
     /// Takes the next call at `listener`; returns it with what the greeting says, unanswered.
     pub(crate) fn answer(listener: &TcpListener) -> (Self, Vec<u8>) {
+        let patient = socket2::SockRef::from(listener).set_read_timeout(Some(PATIENCE));
+        patient.expect("a socket");
         let (stream, _) = listener.accept().expect("a connection");
         let mut other = Self::new(stream);
         let hello = other.read_frame().expect("a greeting");
