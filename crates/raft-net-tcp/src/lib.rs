@@ -2,9 +2,9 @@
 //! queues.
 //!
 //! ```text
-//! Network::send --> Outbox (one a peer, bounded) --> writer thread --TCP--> reader thread --> event
-//!                                                    dials, greets,         answers the
-//!                                                    writes, pings          greeting and pings
+//! Network::send --> Outbox (one a peer, bounded) -> writer thread --TCP--> reader thread -> event
+//!                                                   dials, greets,         answers the
+//!                                                   writes, pings          greeting and pings
 //! ```
 //!
 //! Two connections join a pair of nodes, one each way: whoever has something to say dials. So a
