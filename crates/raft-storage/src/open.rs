@@ -145,13 +145,13 @@ fn is_written<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// Removes what a torn write left, then writes the last batch again and syncs both.
+/// Removes what a torn write left, writes the last batch again, and syncs both. If the power goes
+/// in between, any part of the torn write is still one, and the last batch is what it was.
 fn settle<F: DiskFile>(file: &F, walked: &Walked) -> std::io::Result<()> {
     let end = walked.end.sector;
     if let Some(until) = walked.torn_until {
         let zeros = |_: &mut [u8], _| Ok(());
         rewrite(file, end, until, zeros)?;
-        file.sync()?;
     }
     if let Some(start) = walked.last_batch {
         rewrite(file, start, end, |buffer, at| file.read_at(buffer, at))?;

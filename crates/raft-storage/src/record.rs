@@ -12,7 +12,7 @@
 //!     16     8  durable: the last record known to be durable when this one was written
 //!     24     4  seal of the first sector of the record before; 0 for the first
 //!     28     4  length of the payload in bytes
-//!     32     4  CRC-32C of the payload
+//!     32     4  CRC-32C of the seals of all its sectors but the first, in order; 0 without any
 //!     36     4  number of entries
 //!     40     8  index of the position before the first entry (of the last entry, if there is none)
 //!     48     8  its term
@@ -32,7 +32,7 @@ use wire::codec;
 
 use crate::error::WriteError;
 use crate::fields::{put_u32, put_u64, u32_at, u64_at};
-use crate::sector::{self, Place};
+use crate::sector::{self, Place, SECTOR_BYTES};
 
 /// The size of a record's header.
 pub(crate) const HEADER_BYTES: usize = 96;
@@ -51,7 +51,8 @@ pub(crate) struct Header {
     pub(crate) durable: u64,
     pub(crate) previous: u32,
     pub(crate) payload_bytes: u32,
-    pub(crate) payload_checksum: u32,
+    /// CRC-32C of the seals of all sectors but the first.
+    pub(crate) rest: u32,
     pub(crate) entries: u32,
     pub(crate) prev: Position,
     pub(crate) last_term: Term,
@@ -78,7 +79,7 @@ impl Header {
             durable: u64_at(content, 16),
             previous: u32_at(content, 24),
             payload_bytes: u32_at(content, 28),
-            payload_checksum: u32_at(content, 32),
+            rest: u32_at(content, 32),
             entries: u32_at(content, 36),
             prev: position_at(content, 40),
             last_term: Term::new(u64_at(content, 56)),
@@ -107,7 +108,7 @@ impl Header {
         put_u64(&mut out, 16, self.durable);
         put_u32(&mut out, 24, self.previous);
         put_u32(&mut out, 28, self.payload_bytes);
-        put_u32(&mut out, 32, self.payload_checksum);
+        put_u32(&mut out, 32, self.rest);
         put_u32(&mut out, 36, self.entries);
         put_position(&mut out, 40, self.prev);
         put_u64(&mut out, 56, self.last_term.get());
@@ -240,7 +241,7 @@ impl<'w> Draft<'w> {
             durable: 0,
             previous: 0,
             payload_bytes: fitting_u32(metas.len() + commands_bytes)?,
-            payload_checksum: commands(write).fold(wire::checksum(&metas), wire::checksum_append),
+            rest: 0,
             entries: fitting_u32(write.entries.len())?,
             prev,
             last_term: write.entries.last_position().unwrap_or(prev).term,
@@ -251,15 +252,21 @@ impl<'w> Draft<'w> {
     }
 
     /// Appends the sealed sectors to `out`; returns the seal of the first.
-    pub(crate) fn encode(&self, log_id: u64, place: Place, out: &mut Vec<u8>) -> u32 {
+    ///
+    /// The first sector is sealed last: it names the seals of the others, so that a sector which
+    /// was written at the same place for another record is not taken for one of this.
+    pub(crate) fn encode(&mut self, log_id: u64, place: Place, out: &mut Vec<u8>) -> u32 {
         let start = out.len();
-        sector::push_content(out, &self.header.encode());
+        sector::push_content(out, &[0; HEADER_BYTES]);
         sector::push_content(out, &self.metas);
         for command in commands(self.write) {
             sector::push_content(out, command);
         }
         sector::pad(out);
-        sector::seal_record(log_id, place, &mut out[start..])
+        let (first, others) = out[start..].split_at_mut(SECTOR_BYTES);
+        self.header.rest = sector::seal_rest(log_id, place, others);
+        first[..HEADER_BYTES].copy_from_slice(&self.header.encode());
+        sector::seal(log_id, place, 0, first)
     }
 }
 
@@ -270,7 +277,7 @@ fn commands(write: &Write) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Takes the metadata off the front of a payload whose checksum matched; returns it with the
+/// Takes the metadata off the front of the payload of a whole record; returns it with the
 /// bytes of the commands.
 ///
 /// The list grows with what is decoded, never with what is announced.

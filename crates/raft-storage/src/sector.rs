@@ -104,15 +104,14 @@ impl fmt::Display for BadSector {
 
 /// Judges the bytes that were read at `place` of the log `log_id`.
 pub(crate) fn judge(log_id: u64, place: Place, bytes: &SectorBytes) -> Sector<'_> {
+    if *bytes == [0; SECTOR_BYTES] {
+        return Sector::Unwritten;
+    }
     let seal = u32_at(bytes, SEAL_AT);
     if seal != seal_of(log_id, bytes) {
-        let is_unwritten = bytes.iter().all(|byte| *byte == 0);
-        return if is_unwritten { Sector::Unwritten } else { Sector::Bad(BadSector::Checksum) };
+        return Sector::Bad(BadSector::Checksum);
     }
     let (segment, sector) = (u32_at(bytes, SEGMENT_AT), u32_at(bytes, SECTOR_AT));
-    if segment == 0 {
-        return Sector::Unwritten; // A seal that happens to be zero; no segment has number 0.
-    }
     if Place::new(segment, sector) != place {
         return Sector::Bad(BadSector::Misplaced { segment, sector });
     }
@@ -158,17 +157,20 @@ pub(crate) fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(SECTOR_BYTES), 0);
 }
 
-/// Seals all sectors of one record, the first of which lies at `first`; returns that one's seal.
-pub(crate) fn seal_record(log_id: u64, first: Place, record: &mut [u8]) -> u32 {
-    let mut first_seal = 0;
-    for (ordinal, bytes) in (0..).zip(record.chunks_exact_mut(SECTOR_BYTES)) {
+/// Seals all sectors of a record but the first, which lies at `first`; returns the CRC-32C of
+/// their seals.
+pub(crate) fn seal_rest(log_id: u64, first: Place, others: &mut [u8]) -> u32 {
+    let mut seals = 0;
+    for (ordinal, bytes) in (1..).zip(others.chunks_exact_mut(SECTOR_BYTES)) {
         let place = Place::new(first.segment, first.sector + ordinal);
-        let seal = seal(log_id, place, ordinal, bytes);
-        if ordinal == 0 {
-            first_seal = seal;
-        }
+        seals = add_seal(seals, seal(log_id, place, ordinal, bytes));
     }
-    first_seal
+    seals
+}
+
+/// The CRC-32C of the seals so far and one more.
+pub(crate) fn add_seal(seals: u32, seal: u32) -> u32 {
+    wire::checksum_append(seals, &seal.to_le_bytes())
 }
 
 #[cfg(test)]
@@ -182,7 +184,7 @@ mod tests {
         let mut out = Vec::new();
         push_content(&mut out, content);
         pad(&mut out);
-        seal_record(LOG, HERE, &mut out);
+        seal(LOG, HERE, 0, &mut out);
         out.try_into().expect("one sector")
     }
 

@@ -40,8 +40,8 @@ use crate::record::{
     HAS_VOTE, Header, flags, hard_state_at, position_at, put_hard_state, put_position,
 };
 use crate::sector::{
-    CONTENT_BYTES, Good, Place, SECTOR_BYTES, Sector, SectorBytes, judge, offset_bytes,
-    push_content, seal_record,
+    CONTENT_BYTES, Good, Place, SECTOR_BYTES, Sector, SectorBytes, add_seal, judge, offset_bytes,
+    push_content, seal,
 };
 use crate::tip::Tip;
 
@@ -106,7 +106,7 @@ impl SegmentHeader {
         put_u64(&mut content, 104, self.tip.commit.get());
         let start = out.len();
         push_content(out, &content);
-        seal_record(identity.log, Place::new(self.number, 0), &mut out[start..]);
+        seal(identity.log, Place::new(self.number, 0), 0, &mut out[start..]);
     }
 
     /// Takes the header from the contents of a good sector 0.
@@ -207,8 +207,8 @@ impl<F: DiskFile> SegmentReader<F> {
 
     /// Looks for a record at sector `at`, below `sectors`; its payload goes to `payload`.
     ///
-    /// 1. A record is there only if all its sectors are good, belong together, and hold a payload
-    ///    that matches its checksum.
+    /// 1. A record is there only if all its sectors are good, and have the seals that its first
+    ///    sector says.
     /// 2. It may have been cut short only if all its sectors are good or unwritten.
     pub(crate) fn record(&mut self, at: u32, payload: &mut Vec<u8>) -> io::Result<Found> {
         payload.clear();
@@ -224,12 +224,13 @@ impl<F: DiskFile> SegmentReader<F> {
         if count > self.sectors - at {
             return Ok(Found::Bad(at, Fault::Record { rule: "it is longer than its segment" }));
         }
-        let mut is_torn = false;
+        let (mut is_torn, mut seals) = (false, 0);
         for ordinal in 1..count {
             match self.sector(at + ordinal)? {
                 Sector::Unwritten => is_torn = true,
                 Sector::Bad(bad) => return Ok(Found::Bad(at + ordinal, Fault::Sector(bad))),
                 Sector::Good(good) if good.ordinal == ordinal => {
+                    seals = add_seal(seals, good.seal);
                     payload.extend_from_slice(good.content);
                 }
                 Sector::Good(_) => {
@@ -241,11 +242,11 @@ impl<F: DiskFile> SegmentReader<F> {
         if is_torn {
             return Ok(Found::Torn);
         }
-        payload.truncate(header.payload_bytes as usize);
-        if wire::checksum(payload) != header.payload_checksum {
-            let rule = "the checksum of its payload does not match";
+        if seals != header.rest {
+            let rule = "its sectors do not belong together";
             return Ok(Found::Bad(at, Fault::Record { rule }));
         }
+        payload.truncate(header.payload_bytes as usize);
         Ok(Found::Record { header, seal, sectors: count })
     }
 }

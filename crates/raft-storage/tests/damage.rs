@@ -185,13 +185,35 @@ fn a_lost_write_that_leaves_a_stale_record_breaks_the_chain() {
     assert_eq!((damage.offset_bytes, damage.fault), (3 * 512, Fault::Record { rule }));
 }
 
+#[test]
+fn a_stale_sector_within_a_record_does_not_belong_to_it() {
+    // As before, but of two sectors only the second is the stale one: both are intact and in their
+    // places, and do not belong together.
+    let options = options(16);
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk, &options);
+    disk.fail_next_sync();
+    log.append(&[write(1, 0, vec![filler(1, 1, 700)])]).expect_err("the sync fails");
+    drop(log);
+    let stale = disk.bytes(FIRST);
+    let disk = disk.crash(|_| false, 0);
+    let (mut log, _) = open(&disk, &options);
+    log.append(&[write(2, 0, vec![filler(2, 1, 700)])]).expect("written");
+    drop(log);
+    disk.tamper(FIRST, |bytes| bytes[2 * SECTOR..3 * SECTOR].copy_from_slice(&stale[1024..1536]));
+    let damage = damage_of(&disk, &options, &[]);
+    let rule = "its sectors do not belong together";
+    assert_eq!((damage.offset_bytes, damage.fault), (512, Fault::Record { rule }));
+}
+
 /// Writes enough to fill three small segments and begin a fourth.
 fn four_segments() -> (SimDisk, Options, Vec<Write>) {
     let options = options(5);
     let batches: Vec<Vec<Write>> =
         (1..=14).map(|n| vec![write(1, n - 1, vec![filler(1, n, 200)])]).collect();
     let disk = written(&options, &batches);
-    assert_eq!(disk.snapshot().keys().filter(|name| name.ends_with(".log")).count(), 4);
+    let segments = disk.snapshot().into_keys().filter(|name| name.starts_with("0000"));
+    assert_eq!(segments.count(), 4);
     (disk, options, batches.concat())
 }
 
@@ -224,6 +246,20 @@ fn a_whole_segment_gone_back_to_unwritten_is_damage() {
         disk.tamper(name, |bytes| bytes.fill(0));
         damage_of(&disk, &options, &writes);
     }
+}
+
+#[test]
+fn anything_written_behind_a_torn_batch_in_a_later_segment_is_damage() {
+    // Of a record at the end of the first segment one sector is gone. All that is left of the
+    // second segment is the last sector of its only record: it says nothing of earlier ones, but a
+    // segment is never begun before the one in front of it is synced.
+    let options = options(4);
+    let batches = [1, 2].map(|n| vec![write(1, 0, vec![filler(1, n, 700)])]);
+    let disk = written(&options, &batches);
+    disk.tamper(FIRST, |bytes| bytes[2 * SECTOR..3 * SECTOR].fill(0));
+    disk.tamper(SECOND, |bytes| bytes[..2 * SECTOR].fill(0));
+    let damage = damage_of(&disk, &options, &batches.concat());
+    assert_eq!((damage.file.as_str(), damage.fault), ("data/00000002.log", Fault::BehindTheEnd));
 }
 
 #[test]
