@@ -3,6 +3,7 @@
 
 mod cluster;
 mod dice;
+mod paper;
 mod regressions;
 mod restore;
 mod schedules;
