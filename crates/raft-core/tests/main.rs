@@ -2,7 +2,9 @@
 #![allow(dead_code)]
 
 mod cluster;
+mod connectivity;
 mod dice;
+mod faults;
 mod paper;
 mod regressions;
 mod restore;
