@@ -230,7 +230,7 @@ impl Client {
         deadline: &Deadline,
     ) -> Result<Answer<T>, Failure> {
         let mut connection = self.connected(deadline)?;
-        let patience = match call {
+        let mut patience = match call {
             // Once sent, a write cannot be repeated: there is nothing better to do than to wait.
             Call::Write(_) => *deadline,
             Call::Range(_) | Call::Status => deadline.part(ATTEMPT_PARTS),
@@ -253,7 +253,12 @@ impl Client {
                     return Err(Failure::Refused(error));
                 }
                 Response::Closing { error } => return Err(Failure::NoAnswer(error.to_string())),
-                Response::Done { reply: Reply::Status(status), .. } => self.learn(&status),
+                Response::Done { reply: Reply::Status(status), .. } => {
+                    self.learn(&status);
+                    // The node is alive. If it is slow, as in a demonstration, another would be
+                    // too; if it is cut off, it will say so.
+                    patience = *deadline;
+                }
                 // To something this client has given up on.
                 Response::Done { .. } | Response::Failed { .. } => {}
             }

@@ -1,9 +1,12 @@
 //! The loop: events in, effects out, on one thread that never waits for a disk or a socket.
 //!
-//! Two queues lead in. What comes from this process's own threads (the log above all) has a queue
-//! without a bound, because it answers what the loop asked for: those threads never wait for the
-//! loop, so the two cannot wait for each other. What comes from outside, peers and clients, has a
-//! bounded one: when the loop falls behind, their threads wait, and TCP makes the senders wait.
+//! Three queues lead in. What comes from this process's own threads (the log above all) has a
+//! queue without a bound, because it answers what the loop asked for: those threads never wait for
+//! the loop, so the two cannot wait for each other. What comes from outside, from clients and from
+//! peers, has bounded ones: when the loop falls behind, their threads wait, and TCP makes the
+//! senders wait.
+//!
+//! The presets for people pace the loop: messages of peers wait for the next of its slow turns.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +19,8 @@ use crate::narrate;
 use crate::replica::{ApplyWork, Effect, Event, Replica};
 use crate::timing::Timing;
 
-/// The most events that wait from outside; a batch of requests counts as one.
-const MAX_WAITING_OUTSIDE: usize = 1024;
+/// The most events that wait from clients or from peers; a batch of requests counts as one.
+const MAX_WAITING: usize = 1024;
 
 /// The most events of each queue that are handled in one turn.
 const EVENTS_PER_TURN: usize = 256;
@@ -27,34 +30,39 @@ const EVENTS_PER_TURN: usize = 256;
 pub struct Doors {
     /// For the threads of this process; never blocks.
     pub inside: Sender<Event>,
-    /// For what peers and clients send; blocks while the loop is behind.
-    pub outside: Sender<Event>,
+    /// For what clients ask; blocks while the loop is behind.
+    pub clients: Sender<Event>,
+    /// For what peers send; blocks while the loop is behind.
+    pub peers: Sender<Event>,
 }
 
 /// The receiving ends.
 #[derive(Debug)]
 pub struct Inbox {
     inside: Receiver<Event>,
-    outside: Receiver<Event>,
+    clients: Receiver<Event>,
+    peers: Receiver<Event>,
     /// The longest wait without an event.
     idle_wait: Duration,
-    /// In presets made for people: how long what comes from outside is left to wait each turn.
+    /// In presets made for people: how far apart the turns are in which peers are listened to.
     pace: Option<Duration>,
-    next_outside: Instant,
+    next_peers: Instant,
 }
 
 /// Makes the loop's queues.
 pub fn queues(timing: &Timing) -> (Doors, Inbox) {
     let (inside_in, inside) = unbounded();
-    let (outside_in, outside) = bounded(MAX_WAITING_OUTSIDE);
+    let (clients_in, clients) = bounded(MAX_WAITING);
+    let (peers_in, peers) = bounded(MAX_WAITING);
     let inbox = Inbox {
         inside,
-        outside,
+        clients,
+        peers,
         idle_wait: timing.event_loop_delay,
         pace: timing.is_paced.then_some(timing.event_loop_delay),
-        next_outside: Instant::now(),
+        next_peers: Instant::now(),
     };
-    (Doors { inside: inside_in, outside: outside_in }, inbox)
+    (Doors { inside: inside_in, clients: clients_in, peers: peers_in }, inbox)
 }
 
 impl Inbox {
@@ -62,27 +70,29 @@ impl Inbox {
     fn next_turn(&mut self, deadline: Instant, events: &mut Vec<Event>) {
         let now = Instant::now();
         let deadline = deadline.min(now + self.idle_wait);
-        let is_open = self.pace.is_none() || now >= self.next_outside;
-        self.wait(is_open, if is_open { deadline } else { deadline.min(self.next_outside) });
+        let is_open = self.pace.is_none() || now >= self.next_peers;
+        self.wait(is_open, if is_open { deadline } else { deadline.min(self.next_peers) });
         events.extend(self.inside.try_iter().take(EVENTS_PER_TURN));
+        events.extend(self.clients.try_iter().take(EVENTS_PER_TURN));
         if is_open {
-            let inside = events.len();
-            events.extend(self.outside.try_iter().take(EVENTS_PER_TURN));
-            if let (Some(pace), true) = (self.pace, events.len() > inside) {
-                self.next_outside = Instant::now() + pace;
+            let others = events.len();
+            events.extend(self.peers.try_iter().take(EVENTS_PER_TURN));
+            if let (Some(pace), true) = (self.pace, events.len() > others) {
+                self.next_peers = Instant::now() + pace;
             }
         }
     }
 
+    /// Waits until a queue that is listened to has something.
     fn wait(&self, is_open: bool, deadline: Instant) {
-        let is_ready = !self.inside.is_empty() || (is_open && !self.outside.is_empty());
-        if is_ready {
+        let others = [&self.inside, &self.clients];
+        let queues = others.into_iter().chain(is_open.then_some(&self.peers));
+        if queues.clone().any(|queue| !queue.is_empty()) {
             return;
         }
         let mut select = Select::new();
-        select.recv(&self.inside);
-        if is_open {
-            select.recv(&self.outside);
+        for queue in queues {
+            select.recv(queue);
         }
         // What became ready, or that nothing did, is found out by looking.
         let _ = select.ready_deadline(deadline);

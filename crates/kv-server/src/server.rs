@@ -107,7 +107,7 @@ impl Server {
             ..Header::default()
         };
         let log = start_log(log, doors.inside.clone())?;
-        let submit = doors.outside.clone();
+        let submit = doors.clients.clone();
         let clients =
             Clients::start(listener, welcome, settings.timing.client_delay, move |batch| {
                 submit.send(Event::Requests(batch)).is_ok()
@@ -239,7 +239,7 @@ fn start_network(settings: &Settings, doors: Doors) -> Result<Network, StartErro
     let on_event = move |event| {
         // As above: if nobody takes it, nobody needs it.
         let _ = match event {
-            NetEvent::Message(message) => doors.outside.send(Event::Message(message)),
+            NetEvent::Message(message) => doors.peers.send(Event::Message(message)),
             NetEvent::Unreachable(peer) => doors.inside.send(Event::Unreachable(peer)),
             NetEvent::Connected { peer, client_address: Some(address) } => {
                 doors.inside.send(Event::ClientAddress(peer, address))
