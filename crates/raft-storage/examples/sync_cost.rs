@@ -1,6 +1,7 @@
 //! What the log costs beyond the disk itself: appends of 1, 16 and 256 entries of 256 bytes,
 //! against a plain write and `fdatasync` of as many bytes in a file that was made the same way.
-//! Also, how long a log of a million entries takes to open, and how a segment should be made: at the end of a growing file, reserved, or full of zeros.
+//! Also, how long a log of a million entries takes to open, and how a segment should be made: at
+//! the end of a growing file, reserved, or full of zeros.
 //!
 //! ```text
 //! cargo run --release -p raft-storage --example sync_cost [DIRECTORY]

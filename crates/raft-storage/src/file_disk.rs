@@ -61,8 +61,11 @@ fn create_durably(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     create_durably(parent)?;
-    DirBuilder::new().mode(DIRECTORY_MODE).create(path)?;
-    File::open(parent)?.sync_all()
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
+        // Another node of the same cluster may be making the directory above its own, too.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => File::open(parent)?.sync_all(),
+    }
 }
 
 impl Disk for FileDisk {

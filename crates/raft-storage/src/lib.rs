@@ -17,8 +17,8 @@
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
 //! tidy up), `writer` and `spare` (batches, and files made ahead of use), `index` and `log`
 //! (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
-//! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests. `docs/format.md`
-//! has every byte.
+//! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
+//! `docs/format.md` has every byte.
 //!
 //! ```
 //! use raft_core::{Entries, Entry, HardState, Index, NodeId, Payload, PersistId, Position, Term};

@@ -101,7 +101,7 @@ impl<D: Disk> Log<D> {
         }
         let mut entries = Vec::new();
         let (mut next, mut size_bytes) = (first, 0_usize);
-        while next <= last {
+        while next <= last && (size_bytes < max_bytes || entries.is_empty()) {
             let Some((slot, slot_end)) = self.index.locate(next) else { break };
             for entry in self.record_entries(slot.place, next, slot_end.min(last))? {
                 size_bytes = size_bytes.saturating_add(entry.size_bytes());

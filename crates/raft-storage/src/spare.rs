@@ -104,10 +104,8 @@ impl<D: Disk> Spares<D> {
             }
             // One for later: what is wanted takes the place of a segment that was never begun.
             Some(Ok(ready)) if ready.number > number => self.state = State::Ready(ready),
-            Some(Ok(_)) | None => {}
-            Some(Err(error)) => {
-                log::warn!("could not make a log segment ahead of use, will try again: {error}");
-            }
+            // Not what is wanted, or not made: it is made here and now.
+            Some(_) | None => {}
         }
         make(&self.disk, number, self.sectors.max(min_sectors))
     }
@@ -118,7 +116,12 @@ fn start_worker<D: Disk>(disk: D, sectors: u32) -> io::Result<Worker<D::File>> {
     let (done, ready) = bounded(1);
     let work = move || {
         for number in asked {
-            if done.send(make(&disk, number, sectors)).is_err() {
+            let made = make(&disk, number, sectors);
+            if let Err(error) = &made {
+                let path = disk.path(&file_name(number));
+                log::warn!("cannot make {path} ahead of use: {error}; will try when it is needed");
+            }
+            if done.send(made).is_err() {
                 break;
             }
         }

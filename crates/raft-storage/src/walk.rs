@@ -1,5 +1,5 @@
-//! [`walk`]: reads a log from end to end and decides where it ends, and whether anything acknowledged
-//! is missing. The one place where a torn write is told from damage.
+//! [`walk`]: reads a log from end to end and decides where it ends, and whether anything that was
+//! acknowledged is missing. The one place where a torn write is told from damage.
 //!
 //! What is assumed: a sector is old or new, never half; and a batch is written only after the
 //! batch before it was synced. From these follow the rules:

@@ -46,6 +46,20 @@ fn a_log_on_real_files_comes_back_whole() {
 }
 
 #[test]
+fn many_nodes_may_make_their_directories_below_the_same_new_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for round in 0..20 {
+        let above = directory.path().join(round.to_string()).join("cluster");
+        std::thread::scope(|scope| {
+            for node in 0..4 {
+                let path = above.join(node.to_string());
+                scope.spawn(move || FileDisk::create(path).expect("made"));
+            }
+        });
+    }
+}
+
+#[test]
 fn only_its_user_can_read_what_a_log_makes() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("data");

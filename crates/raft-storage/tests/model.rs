@@ -141,8 +141,12 @@ impl World {
     }
 }
 
+fn histories(count: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(count) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(histories(400))]
 
     #[test]
     fn nothing_acknowledged_is_lost_and_nothing_else_appears(
