@@ -5,6 +5,7 @@ mod cluster;
 mod connectivity;
 mod dice;
 mod faults;
+mod hostile;
 mod paper;
 mod regressions;
 mod restore;
