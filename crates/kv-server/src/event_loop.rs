@@ -125,9 +125,9 @@ impl Clock {
 pub trait Outside {
     /// Hands a message to the network. Never blocks.
     fn send(&self, message: Message);
-    /// Hands a write to the log. Never blocks.
+    /// Hands a write to the log. Blocks only if the log is hopelessly behind.
     fn persist(&self, write: Write);
-    /// Has entries read from the log. Never blocks.
+    /// Has entries read from the log. Blocks as a write does.
     fn read_log(&self, read: ReadLog);
     /// Hands work to the apply thread. Never blocks.
     fn apply(&self, work: ApplyWork);

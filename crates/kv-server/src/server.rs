@@ -24,7 +24,8 @@ use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
 
-/// The most requests that wait for the log.
+/// The most requests that wait for the log. What a leader takes in and what a follower is sent are
+/// bounded well below it; if it is reached all the same, the loop waits for the disk.
 const LOG_QUEUE: usize = 1 << 14;
 
 /// The most one message to a follower carries: the largest request of a client fits.
