@@ -1,8 +1,8 @@
 //! Segments made ahead of use, so that no sync pays for allocation.
 //!
 //! A segment is written full of zeros, synced, given its name, and only then used. Writing zeros
-//! is what makes later syncs cheap: on ext4, `fdatasync` of 4 KiB in such a file takes two thirds of
-//! the time that it takes at the end of a growing one. Space that was only reserved
+//! is what makes later syncs cheap: on ext4, `fdatasync` of 4 KiB in such a file takes two thirds
+//! of the time that it takes at the end of a growing one. Space that was only reserved
 //! (`posix_fallocate`) is hardly better than the latter, because its blocks have to be marked as
 //! written at their first sync. `examples/sync_cost.rs` measures it.
 
