@@ -142,7 +142,9 @@ fn a_leader(size: u64) -> (Raft, u64) {
         Input::Propose(vec![(Ticket::new(1), b"x".as_slice().into())]),
     ];
     let mut actions = Vec::new();
-    inputs.into_iter().for_each(|input| raft.step(now, input, &mut actions));
+    for input in inputs {
+        raft.step(now, input, &mut actions);
+    }
     assert_eq!(raft.status().role, RoleKind::Leader);
     let writes = actions.iter().filter(|action| matches!(action, Action::Persist(_))).count();
     (raft, writes as u64)

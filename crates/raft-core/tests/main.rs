@@ -1,5 +1,4 @@
 //! The tests of the crate, all through its public API, as one program.
-#![allow(dead_code)]
 
 mod cluster;
 mod connectivity;

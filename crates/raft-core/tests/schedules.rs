@@ -5,11 +5,14 @@
 //! is run again with a transcript. The property tests look at fewer schedules, but find the
 //! shortest one that fails.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-use raft_core::{Config, NodeId, Outcome, Rejection, RoleKind};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use raft_core::{Config, NodeId, Outcome, RoleKind};
 
 use crate::cluster::{Cluster, n};
 use crate::dice::Dice;
@@ -230,33 +233,6 @@ fn is_recovered(cluster: &Cluster) -> bool {
     !is_open && cluster.nodes.values().all(|node| node.applied == committed)
 }
 
-/// What the schedules reached, so that a test that no longer tests anything is noticed.
-#[derive(Debug, Default)]
-struct Reached {
-    elections: usize,
-    commits: usize,
-    overwritten: usize,
-    reads: usize,
-    busy: usize,
-    too_large: usize,
-}
-
-impl Reached {
-    fn add(&mut self, cluster: &Cluster) {
-        self.elections += cluster.witness.leaders().len();
-        for outcome in cluster.witness.outcomes() {
-            match outcome {
-                Outcome::Committed(_) => self.commits += 1,
-                Outcome::Overwritten => self.overwritten += 1,
-                Outcome::ReadAt(_) => self.reads += 1,
-                Outcome::Rejected(Rejection::Busy) => self.busy += 1,
-                Outcome::Rejected(Rejection::TooLarge { .. }) => self.too_large += 1,
-                Outcome::Rejected(Rejection::NotLeader { .. }) => {}
-            }
-        }
-    }
-}
-
 fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
     let mut dice = Dice::new(seed);
     let is_cramped = dice.below(4) > 0;
@@ -292,30 +268,82 @@ fn tail(text: &str, lines: usize) -> String {
     })
 }
 
-fn run_seeds(seeds: u64, size: u64, steps: usize) -> Reached {
-    let first = std::env::var("RAFT_FIRST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let first: u64 = first.unwrap_or(0);
-    let seeds = std::env::var("RAFT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(seeds);
-    let mut reached = Reached::default();
+/// Runs so many seeds, or those that RAFT_SEEDS (how many) and RAFT_FIRST_SEED say.
+fn run_seeds(seeds: u64, size: u64, steps: usize) -> BTreeMap<&'static str, usize> {
+    let setting = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let first = setting("RAFT_FIRST_SEED").unwrap_or(0);
+    let seeds = setting("RAFT_SEEDS").unwrap_or(seeds);
+    let mut reached = BTreeMap::new();
     for seed in first..first + seeds {
-        reached.add(&run_seed(seed, size, steps, false));
+        let marks = run_seed(seed, size, steps, false).marks;
+        for (mark, count) in marks {
+            *reached.entry(mark).or_default() += count;
+        }
     }
+    println!("{size} nodes: {reached:?}");
     reached
+}
+
+/// What every bulk run of several nodes must have met, many times.
+fn assert_reached_everything(reached: &BTreeMap<&'static str, usize>) {
+    let marks = [
+        "backtracked",
+        "busy",
+        "committed",
+        "elected",
+        "leader alive",
+        "log behind",
+        "log read for a follower",
+        "log read to apply",
+        "overwritten",
+        "quorum lost",
+        "read",
+        "too large",
+        "truncated",
+        "voted already",
+    ];
+    for mark in marks {
+        assert!(reached.get(mark).is_some_and(|count| *count >= 10), "{mark} in {reached:?}");
+    }
+    assert_eq!(reached.get("dropped"), None, "correct nodes send nothing that makes no sense");
+}
+
+#[test]
+fn one_node_stays_safe_and_recovers_from_anything() {
+    assert!(run_seeds(200, 1, 200)["read"] > 100);
+}
+
+#[test]
+fn two_nodes_stay_safe_and_recover_from_anything() {
+    assert!(run_seeds(500, 2, 300)["committed"] > 100);
 }
 
 #[test]
 fn three_nodes_stay_safe_and_recover_from_anything() {
-    let reached = run_seeds(1500, 3, 400);
-    println!("{reached:?}");
+    assert_reached_everything(&run_seeds(3000, 3, 300));
 }
 
 #[test]
 fn five_nodes_stay_safe_and_recover_from_anything() {
-    let reached = run_seeds(500, 5, 800);
-    println!("{reached:?}");
+    assert_reached_everything(&run_seeds(1000, 5, 600));
 }
 
-#[test]
-fn one_and_two_nodes_stay_safe_and_recover_from_anything() {
-    println!("{:?} {:?}", run_seeds(200, 1, 200), run_seeds(500, 2, 300));
+fn happening() -> impl Strategy<Value = Happening> {
+    any::<u64>().prop_map(|seed| Happening::roll(&mut Dice::new(seed)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_schedule_breaks_a_cluster(
+        size in prop_oneof![3 => Just(3_u64), 1 => Just(5)],
+        happenings in vec(happening(), 1..400),
+    ) {
+        let mut cluster = Cluster::configured(size, cramped);
+        for happening in happenings {
+            happening.happen(&mut cluster);
+        }
+        recover(&mut cluster, &mut Dice::new(1));
+    }
 }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
-    NodeId, Outcome, Raft, ReadLog, RoleKind, Status, Term, Ticket, Time, invariants,
+    Action, ClusterConfig, Config, Entries, Entry, Event, HardState, Index, Input, LogRead,
+    Message, NodeId, Outcome, Raft, ReadLog, ReadPurpose, Rejection, RoleKind, Status, Term,
+    Ticket, Time, VoteAnswer, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
@@ -44,6 +45,9 @@ pub(crate) struct Cluster {
     pub(crate) witness: Witness,
     tickets: u64,
     numbers: u64,
+    /// How often rare things happened, by name: so that a test notices when it no longer reaches
+    /// what it is for.
+    pub(crate) marks: BTreeMap<&'static str, usize>,
     /// What happened since it was last taken; None if nobody wants to know.
     transcript: Option<String>,
 }
@@ -87,6 +91,7 @@ impl Cluster {
             witness: Witness::default(),
             tickets: 0,
             numbers: 0,
+            marks: BTreeMap::new(),
             transcript: None,
         };
         for id in (1..=size).map(n) {
@@ -189,6 +194,9 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, node: &mut Node, action: Action) {
+        if let Some(mark) = mark(&action) {
+            *self.marks.entry(mark).or_default() += 1;
+        }
         match action {
             Action::Send(message) => {
                 self.witness.sends(node, &message, &self.nodes);
@@ -206,6 +214,36 @@ impl Cluster {
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
             Action::Persist(_) | Action::RoleChanged(_) | Action::Trace(_) => {}
         }
+    }
+}
+
+/// The name of what this action shows to have happened, if it is worth counting.
+fn mark(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::ReadLog(request) => match request.purpose {
+            ReadPurpose::Apply => Some("log read to apply"),
+            ReadPurpose::Replicate(_) => Some("log read for a follower"),
+        },
+        Action::Resolved(_, outcome) => match outcome {
+            Outcome::Committed(_) => Some("committed"),
+            Outcome::Overwritten => Some("overwritten"),
+            Outcome::ReadAt(_) => Some("read"),
+            Outcome::Rejected(Rejection::Busy) => Some("busy"),
+            Outcome::Rejected(Rejection::TooLarge { .. }) => Some("too large"),
+            Outcome::Rejected(Rejection::NotLeader { .. }) => Some("not the leader"),
+        },
+        Action::Trace(event) => match event {
+            Event::Elected { .. } => Some("elected"),
+            Event::QuorumLost { .. } => Some("quorum lost"),
+            Event::Truncated { .. } => Some("truncated"),
+            Event::Backtracked { .. } => Some("backtracked"),
+            Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
+            Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
+            Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),
+            Event::MessageDropped { .. } => Some("dropped"),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -91,10 +91,6 @@ impl Witness {
         self.outcomes.get(&ticket).copied()
     }
 
-    pub(crate) fn outcomes(&self) -> impl Iterator<Item = Outcome> {
-        self.outcomes.values().copied()
-    }
-
     /// The tickets that wait for their outcome.
     pub(crate) fn open(&self) -> impl Iterator<Item = Ticket> {
         self.open.keys().copied()
