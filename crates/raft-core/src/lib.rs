@@ -1,4 +1,116 @@
 //! The Raft consensus algorithm as a pure state machine: events in, actions out.
+//!
+//! A group of servers keeps one log in the same order on all of them, and goes on for as long as a
+//! majority of them can talk to each other. This crate decides what each server says, stores and
+//! applies to that end. It opens no socket and no file, starts no thread, reads no clock, draws no
+//! random number and logs nothing: whoever drives it does all that, or a test does, or a simulator.
+//!
+//! # The contract
+//!
+//! **Every action may be carried out the moment it is seen, and on any thread.** What must wait for
+//! a disk (a vote, an acknowledgement, the leader counting itself) waits inside, until
+//! [`Input::Persisted`] releases it. To send before what is sent is durable, to apply before the
+//! commit: such mistakes cannot be made from outside. Only the order of the writes among
+//! themselves, and of the applied entries among themselves, is up to the driver to keep.
+//!
+//! In return the driver owes it five things:
+//! 1. It answers a [`Write`] with [`Input::Persisted`] only when a loss of power would not undo it,
+//!    and stops the process when a write fails.
+//! 2. It answers every [`ReadLog`], if only with no entries.
+//! 3. It calls [`Raft::step`] with [`Input::Wake`] no later than [`Raft::deadline`].
+//! 4. It starts a node again with all that was durable ([`Boot`]), or not at all.
+//! 5. It lets nobody but the members of the cluster speak to it. (A stranger cannot make it panic
+//!    or break its own rules, but a liar among the members can lie.)
+//!
+//! # How to drive it
+//!
+//! A whole server of a cluster of one, with a `Vec` for its disk:
+//!
+//! ```
+//! use raft_core::{
+//!     Action, Boot, ClusterConfig, Config, Entry, Input, NodeId, Outcome, Payload, Raft, Ticket,
+//!     Time,
+//! };
+//!
+//! let me = NodeId::new(1);
+//! let now = Time::ZERO; // nanoseconds of a monotonic clock
+//! let mut raft = Raft::restore(Config::new(me), Boot::new(ClusterConfig::of_voters([me])), now)?;
+//! let mut disk: Vec<Entry> = Vec::new();
+//! let mut state: Vec<u8> = Vec::new();
+//! let mut outcomes = Vec::new();
+//!
+//! let mut inputs = vec![Input::Propose(vec![(Ticket::new(7), b"hello".as_slice().into())])];
+//! inputs.push(Input::Wake); // comes first: it makes the node lead
+//! let mut actions = Vec::new();
+//! while let Some(input) = inputs.pop() {
+//!     raft.step(now, input, &mut actions);
+//!     for action in actions.drain(..) {
+//!         match action {
+//!             Action::Persist(write) => {
+//!                 if let Some(first) = write.entries.first() {
+//!                     disk.retain(|entry| entry.at.index < first.at.index);
+//!                 }
+//!                 disk.extend(write.entries.iter().cloned());
+//!                 // Here a real disk is synced. The answer may come later, from another thread.
+//!                 inputs.push(Input::Persisted(write.id));
+//!             }
+//!             Action::Apply(entries) => {
+//!                 for entry in entries.iter() {
+//!                     if let Payload::Command(command) = &entry.payload {
+//!                         state.extend_from_slice(command);
+//!                     }
+//!                 }
+//!             }
+//!             Action::Resolved(ticket, outcome) => outcomes.push((ticket, outcome)),
+//!             Action::Send(_) => unreachable!("there is nobody to send to"),
+//!             Action::ReadLog(_) => unreachable!("so little stays in memory"),
+//!             Action::RoleChanged(_) | Action::Trace(_) => {}
+//!         }
+//!     }
+//! }
+//!
+//! assert_eq!(state, b"hello");
+//! assert_eq!(disk.len(), 2); // the leader's first entry, and ours
+//! assert!(matches!(outcomes[..], [(ticket, Outcome::Committed(_))] if ticket == Ticket::new(7)));
+//! # Ok::<(), raft_core::BootError>(())
+//! ```
+//!
+//! With more nodes, [`Action::Send`] goes to the network, [`Input::Message`] comes from it, and the
+//! loop waits for the next of a message, a disk, a client and the deadline.
+//!
+//! # What is promised
+//!
+//! * Safety, whatever messages are lost, repeated, delayed or reordered, whenever nodes stop and
+//!   start, and whatever their clocks do: one leader a term, one log, nothing that was acknowledged
+//!   is ever lost (paper figure 3).
+//! * Every [`Ticket`] gets exactly one [`Outcome`], and it is true. One that cannot be known yet
+//!   comes when it can: after a change of leader, a proposal is open until its place in the log is
+//!   settled. Who does not want to wait so long tells the client "unknown".
+//! * Reads are linearizable, on any member, without writing to the log.
+//! * Everything is bounded ([`Limits`]): what is in memory, in flight and pending.
+//! * It is deterministic: the same inputs give the same actions, bit for bit.
+//!
+//! The rules that tie a node's own fields to each other are written down and checked in
+//! [`invariants`]; tests run [`invariants::check`] after every step.
+//!
+//! # Reading order
+//!
+//! `types`, `entry`, `message`, `config` and `api` are the words. `node` is the state and the frame
+//! of a step. Then the paper's own order: `receive` (what every message goes through, §5.1),
+//! `role`, `election` (§5.2, §5.4.1), `replication` (§5.3, §5.4.2) with `progress`, what a leader
+//! knows of a follower; `reads` and `read_index` (§8, thesis §6.4). Below them lie `log`, which
+//! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
+//! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all, and
+//! `invariants` says what must hold.
+//!
+//! # What it does not do
+//!
+//! * No storage, network, time, threads or logging, and no traits for them.
+//! * No changes of membership and no snapshots yet: [`Payload::Config`], joint configurations and
+//!   learners are understood where they are read, but nothing makes them.
+//! * No leases for reads: a leader proves itself with a round of heartbeats, which many reads share.
+//! * No sessions: a proposal that is made twice is applied twice. The state machine must tell.
+//! * No defence against members that lie (Byzantine faults).
 #![no_std]
 
 extern crate alloc;
