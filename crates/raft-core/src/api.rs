@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::config::{ClusterConfig, ConfigChange};
 use crate::entry::Entries;
 use crate::message::Message;
 use crate::status::RoleKind;
@@ -22,6 +23,14 @@ pub enum Input {
     Message(Message),
     /// Append these commands to the log, in this order. Each ticket is resolved by itself.
     Propose(Vec<(Ticket, Arc<[u8]>)>),
+    /// Change the cluster's members. Resolves to [`Outcome::Committed`] once nothing can undo it;
+    /// a change through a joint configuration then finishes by itself. One change at a time.
+    ChangeConfig(Ticket, ConfigChange),
+    /// Hand leadership to this voter (thesis §3.10). Until it is resolved, after an election
+    /// timeout at the latest, proposals and changes are rejected.
+    TransferLeadership(Ticket, NodeId),
+    /// Start an election now, as if the election timeout had passed.
+    Campaign,
     /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
     /// follower asks the leader and keeps asking until the leader changes.
     Read(Ticket),
@@ -53,6 +62,9 @@ pub enum Action {
     Resolved(Ticket, Outcome),
     /// This node's role, its term or the leader it follows is another than before.
     RoleChanged(RoleChange),
+    /// The cluster has other members from now on: the driver may have to open connections. (Until
+    /// it is committed, the change may be undone: then this comes again, with the old members.)
+    ConfigChanged(Arc<ClusterConfig>),
     /// Something worth showing to a person; it asks for nothing.
     Trace(Event),
 }
@@ -128,9 +140,11 @@ pub enum ReadPurpose {
 /// How the one answer to a ticket can sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The proposal is committed at this position; the [`Action::Apply`] that carries it comes
-    /// later.
+    /// The proposal or change is committed at this position; the [`Action::Apply`] that carries it
+    /// comes later.
     Committed(Position),
+    /// The node that leadership was to be handed to leads.
+    Transferred,
     /// Every entry up to this index has come out in an [`Action::Apply`] *before* this answer. A
     /// read of the state machine after those were applied is linearizable (thesis §6.4).
     ReadAt(Index),
@@ -152,6 +166,36 @@ pub enum Rejection {
     /// As much is pending as [`Limits`](crate::Limits) allow: uncommitted bytes, or reads. Try
     /// later.
     Busy,
+    /// A change of the members is under way: it is not committed, or not finished.
+    ChangeUnderWay,
+    /// The leader has not yet committed an entry of its own term. Try again shortly.
+    NotReady,
+    /// A node that was to vote has not caught up: add it as a learner first, and wait.
+    NotCaughtUp {
+        /// Which node.
+        node: NodeId,
+        /// How many entries it lacks; 0 if it is just silent.
+        behind: u64,
+    },
+    /// This node is not a member, or does not have the part in the cluster that is asked for.
+    UnknownMember {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Nobody would be left to vote.
+    NoVoters,
+    /// The cluster is like that already.
+    NoChange,
+    /// Leadership is being handed over.
+    TransferUnderWay {
+        /// To this node.
+        to: NodeId,
+    },
+    /// Leadership was not handed over in time, or went to another.
+    TransferFailed {
+        /// Who leads now, as far as this node knows.
+        leader: Option<NodeId>,
+    },
     /// The proposal alone is larger than what one message may carry.
     TooLarge {
         /// Its size in bytes.
@@ -195,6 +239,17 @@ pub enum Event {
         pre: bool,
         /// What was answered, or why not.
         answer: VoteAnswer,
+    },
+    /// The leader asked this node to take over: it campaigns without asking round first.
+    AskedToLead {
+        /// The leader.
+        by: NodeId,
+    },
+    /// The leader's own disk has not finished a write for an election timeout: it steps down, so
+    /// that a node with a working disk can lead.
+    DiskStalled {
+        /// The term it led.
+        term: Term,
     },
     /// A majority voted for this node.
     Elected {

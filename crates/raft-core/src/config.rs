@@ -192,6 +192,27 @@ impl ClusterConfig {
     }
 }
 
+/// A change of the cluster's members. See [`Input::ChangeConfig`](crate::Input::ChangeConfig).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigChange {
+    /// Let this node receive the log, without a vote. The first step for every new node.
+    AddLearner(NodeId),
+    /// Give this learner a vote. It must have caught up.
+    Promote(NodeId),
+    /// Take this voter's vote, and let it go on receiving the log.
+    Demote(NodeId),
+    /// Take this node out of the cluster.
+    Remove(NodeId),
+    /// Let the cluster consist of exactly these. New voters must be learners that have caught up.
+    /// If more than one voter comes or goes, the cluster passes through a joint configuration.
+    Replace {
+        /// Who votes. Not empty.
+        voters: BTreeSet<NodeId>,
+        /// Who else receives the log; those that vote are passed over.
+        learners: BTreeSet<NodeId>,
+    },
+}
+
 /// What the disk held when the node started. A new node starts with [`Boot::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
@@ -214,6 +235,12 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// A node with an empty disk that joins a cluster which runs already. It waits, without a vote,
+    /// until the leader of that cluster is told to add it.
+    pub fn joining() -> Self {
+        Self::new(ClusterConfig::default())
+    }
+
     /// A node with an empty disk, in a cluster founded with these members.
     pub fn new(cluster: ClusterConfig) -> Self {
         Self {
@@ -234,12 +261,12 @@ impl Boot {
 pub enum BootError {
     /// The configuration does not hold together.
     Config(ConfigError),
-    /// This node is not a member of the cluster that the disk names.
+    /// This node has an empty disk and is not among the founders.
     NotAMember {
         /// This node.
         id: NodeId,
     },
-    /// Nobody can vote.
+    /// There is a cluster, and nobody in it can vote.
     NoVoters,
     /// The parts of [`Boot`] contradict each other: they do not come from one log.
     Inconsistent {
@@ -258,7 +285,9 @@ impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::NotAMember { id } => write!(f, "node {id} is not a member of the cluster"),
+            Self::NotAMember { id } => {
+                write!(f, "node {id} is not among the founders of the cluster")
+            }
             Self::NoVoters => write!(f, "the cluster has no voters"),
             Self::Inconsistent { rule } => {
                 write!(f, "the recovered log contradicts itself: {rule}")

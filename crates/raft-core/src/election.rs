@@ -41,7 +41,20 @@ impl Raft {
             out.push(Action::Trace(Event::QuorumLost { term }));
             return self.become_follower(term, None, out);
         }
+        if self.is_disk_stalled() && !self.is_only_voter() {
+            let term = self.term();
+            out.push(Action::Trace(Event::DiskStalled { term }));
+            return self.become_follower(term, None, out);
+        }
         self.start_round(out);
+        self.urge_target(out);
+    }
+
+    /// Whether a write has been waiting for this node's disk for an election timeout. Others may
+    /// commit without it, but nothing is applied here, and nobody is answered.
+    fn is_disk_stalled(&self) -> bool {
+        let waits_since = self.log.waits_for_disk_since();
+        waits_since.is_some_and(|at| self.now.since(at) > self.config.election_timeout_max)
     }
 
     /// Check-quorum: whether no majority was heard of for a whole election timeout. The others may
@@ -58,9 +71,12 @@ impl Raft {
         self.now.since(heard_at) > self.config.election_timeout_max
     }
 
-    fn on_election_timeout(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn on_election_timeout(&mut self, out: &mut Vec<Action>) {
+        if matches!(self.role, Role::Leader(_)) {
+            return;
+        }
         self.reset_election_timer();
-        if !self.log.cluster().is_voter(self.config.id) {
+        if !self.log.cluster().is_voter(self.config.id) || self.is_disk_stalled() {
             return;
         }
         let next_term = self.term().next();
@@ -128,14 +144,14 @@ impl Raft {
             return;
         };
         match quorum::tally(self.log.cluster(), |id| votes.get(&id).copied()) {
-            Tally::Won => self.campaign(out),
+            Tally::Won => self.campaign(|last| Body::Vote { last }, out),
             Tally::Lost => self.become_follower(self.term(), None, out),
             Tally::Open => {}
         }
     }
 
     /// Enters the next term as a candidate. The requests leave once term and vote are durable.
-    fn campaign(&mut self, out: &mut Vec<Action>) {
+    fn campaign(&mut self, request: fn(Position) -> Body, out: &mut Vec<Action>) {
         let term = self.term().next();
         if term.next() == term {
             return;
@@ -147,8 +163,13 @@ impl Raft {
         out.push(Action::Trace(Event::Campaign { term }));
         let last = self.log.last();
         for peer in self.other_voters() {
-            self.send(peer, Body::Vote { last }, out);
+            self.send(peer, request(last), out);
         }
+    }
+
+    /// Campaigns because the leader wants it: nobody needs to be asked before.
+    pub(crate) fn campaign_for_leader(&mut self, out: &mut Vec<Action>) {
+        self.campaign(|last| Body::TransferVote { last }, out);
     }
 
     /// The candidate's own vote became durable.

@@ -56,7 +56,8 @@ impl Held {
     /// that they speak of may soon be replaced.
     pub(crate) fn forget_campaign(&mut self) {
         self.messages.retain(|(_, message)| {
-            !matches!(message.body, Body::PreVote { .. } | Body::Vote { .. })
+            let body = &message.body;
+            !matches!(body, Body::PreVote { .. } | Body::Vote { .. } | Body::TransferVote { .. })
         });
     }
 

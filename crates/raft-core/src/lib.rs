@@ -122,6 +122,7 @@ mod entry;
 mod held;
 pub mod invariants;
 mod log;
+mod membership;
 mod message;
 mod node;
 mod progress;
@@ -134,13 +135,14 @@ mod replication;
 mod rng;
 mod role;
 mod status;
+mod transfer;
 mod types;
 
 pub use api::{
     Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadPurpose, Rejection,
     RoleChange, VoteAnswer, Write,
 };
-pub use config::{Boot, BootError, ClusterConfig, Config, ConfigError, Limits};
+pub use config::{Boot, BootError, ClusterConfig, Config, ConfigChange, ConfigError, Limits};
 pub use entry::{Entries, Entry, Payload};
 pub use message::{Body, Message};
 pub use node::Raft;

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use crate::config::{Boot, ClusterConfig};
 use crate::entry::{Entries, Entry, Payload};
 use crate::invariants::rule;
-use crate::types::{Index, PersistId, Position, Term};
+use crate::types::{Index, PersistId, Position, Term, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
@@ -61,6 +61,7 @@ impl Chunk {
 struct PendingWrite {
     id: PersistId,
     last: Index,
+    given_at: Time,
 }
 
 impl Log {
@@ -104,6 +105,11 @@ impl Log {
     /// (paper §6: "a server always uses the latest configuration in its log").
     pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
         &self.configs[self.configs.len() - 1].1
+    }
+
+    /// Where the latest configuration is.
+    pub(crate) fn config_index(&self) -> Index {
+        self.configs[self.configs.len() - 1].0
     }
 
     /// The term of the entry at `index`; `None` before the start and after the end.
@@ -186,14 +192,14 @@ impl Log {
     }
 
     /// The entries that no write carries yet; from now on, write `id` does.
-    pub(crate) fn take_unwritten(&mut self, id: PersistId) -> Entries {
+    pub(crate) fn take_unwritten(&mut self, id: PersistId, given_at: Time) -> Entries {
         let entries = if self.written == self.last.index {
             Entries::empty()
         } else {
             self.cached(self.written.next(), usize::MAX).unwrap_or_default()
         };
         self.written = self.last.index;
-        self.pending.push_back(PendingWrite { id, last: self.last.index });
+        self.pending.push_back(PendingWrite { id, last: self.last.index, given_at });
         entries
     }
 
@@ -202,6 +208,11 @@ impl Log {
         while let Some(write) = self.pending.pop_front_if(|write| write.id <= id) {
             self.durable = self.durable.max(write.last);
         }
+    }
+
+    /// Since when the oldest write under way has been waited for.
+    pub(crate) fn waits_for_disk_since(&self) -> Option<Time> {
+        self.pending.front().map(|write| write.given_at)
     }
 
     /// The write under way that makes `index` durable; `None` if it is durable, or not written.

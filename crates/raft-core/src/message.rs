@@ -80,6 +80,14 @@ pub enum Body {
         /// The round of the heartbeat that is answered.
         round: u64,
     },
+    /// The leader asks the receiver, which has its whole log, to campaign at once (thesis §3.10).
+    TimeoutNow,
+    /// [`Body::Vote`] on behalf of a leader that hands over: a node that hears from its leader
+    /// answers it as well.
+    TransferVote {
+        /// The last entry of the candidate's log.
+        last: Position,
+    },
     /// A follower asks at which index a linearizable read may be served (thesis §6.4).
     ReadIndex {
         /// The follower's own name for this attempt, never used for another.

@@ -6,6 +6,7 @@
 //! durable leaves in one write.
 
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::reads::FollowerReads;
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
 use crate::status::{PeerStatus, Status};
+use crate::transfer::Transfer;
 use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 
 /// One member of a Raft cluster, as a state machine without I/O.
@@ -54,6 +56,8 @@ pub struct Raft {
     /// does.
     pub(crate) reading_for: BTreeSet<NodeId>,
     announced: RoleChange,
+    announced_cluster: Arc<ClusterConfig>,
+    pub(crate) transfer: Option<Transfer>,
     dropped_messages: u64,
 }
 
@@ -100,7 +104,7 @@ impl Raft {
     ///
     /// # Errors
     ///
-    /// If `config` is not valid, if this node is not a member, or if the parts of `boot`
+    /// If `config` is not valid, if this node is new and not a founder, or if the parts of `boot`
     /// contradict each other.
     pub fn restore(config: Config, boot: Boot, now: Time) -> Result<Self, BootError> {
         config.validate()?;
@@ -109,15 +113,16 @@ impl Raft {
         let role = Role::Follower(Follower::default());
         let announced =
             RoleChange { role: role.kind(), term: hard_state.term, leader: role.leader(config.id) };
+        let (commit, handed_out) = (boot.commit.max(boot.applied), boot.applied);
+        let log = Log::restore(boot);
         let mut raft = Self {
             rng: Rng::new(config.seed),
             now,
             hard_state,
-            commit: boot.commit.max(boot.applied),
-            handed_out: boot.applied,
+            commit,
+            handed_out,
             election_at: now,
             role,
-            log: Log::restore(boot),
             proposals: Proposals::default(),
             ready_reads: VecDeque::new(),
             read_questions: 0,
@@ -126,6 +131,9 @@ impl Raft {
             apply_read: ApplyRead::Idle,
             reading_for: BTreeSet::new(),
             announced,
+            announced_cluster: Arc::clone(log.cluster()),
+            log,
+            transfer: None,
             dropped_messages: 0,
             config,
         };
@@ -145,6 +153,9 @@ impl Raft {
             Input::Wake => self.on_wake(out),
             Input::Message(message) => self.on_message(message, out),
             Input::Propose(proposals) => self.on_propose(proposals, out),
+            Input::ChangeConfig(ticket, change) => self.on_change_config(ticket, &change, out),
+            Input::TransferLeadership(ticket, to) => self.on_transfer(ticket, to, out),
+            Input::Campaign => self.on_election_timeout(out),
             Input::Read(ticket) => self.on_read(ticket, out),
             Input::Persisted(id) => self.on_persisted(id, out),
             Input::LogRead(read) => self.on_log_read(read, out),
@@ -166,10 +177,11 @@ impl Raft {
             },
             Role::PreCandidate(_) | Role::Candidate(_) => self.election_at,
         };
-        match self.apply_read {
-            ApplyRead::RetryAt(at) => role.min(at),
-            ApplyRead::Idle | ApplyRead::UnderWay => role,
-        }
+        let retry = match self.apply_read {
+            ApplyRead::RetryAt(at) => Some(at),
+            ApplyRead::Idle | ApplyRead::UnderWay => None,
+        };
+        [retry, self.transfer_deadline()].into_iter().flatten().fold(role, Time::min)
     }
 
     /// What this node knows of itself.
@@ -356,6 +368,8 @@ impl Raft {
     }
 
     fn finish_step(&mut self, out: &mut Vec<Action>) {
+        self.settle_config(out);
+        self.settle_transfer(out);
         self.hand_out_committed(out);
         while let Some((index, ticket)) =
             self.ready_reads.pop_front_if(|(index, _)| *index <= self.handed_out)
@@ -416,7 +430,7 @@ impl Raft {
             self.writes.hard_state = id;
             self.writes.is_hard_state_new = false;
         }
-        let entries = self.log.take_unwritten(id);
+        let entries = self.log.take_unwritten(id, self.now);
         let (hard_state, commit) = (self.hard_state, self.commit);
         out.push(Action::Persist(Write { id, hard_state, commit, entries }));
     }
@@ -428,15 +442,22 @@ impl Raft {
             self.announced = now;
             out.push(Action::RoleChanged(now));
         }
+        if self.announced_cluster != *self.log.cluster() {
+            self.announced_cluster = Arc::clone(self.log.cluster());
+            out.push(Action::ConfigChanged(Arc::clone(&self.announced_cluster)));
+        }
     }
 }
 
 fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
     let cluster = boot.configs.last().map_or(&boot.cluster, |(_, cluster)| cluster);
-    if cluster.voters.is_empty() {
+    let is_new = boot.last == Position::ORIGIN;
+    let is_joining = is_new && cluster.members().next().is_none();
+    if cluster.voters.is_empty() && !is_joining {
         return Err(BootError::NoVoters);
     }
-    if !cluster.is_member(config.id) {
+    // A node that was removed may start again: the change may yet be undone.
+    if is_new && !is_joining && !cluster.is_member(config.id) {
         return Err(BootError::NotAMember { id: config.id });
     }
     let log_end = boot.term_starts.last().unwrap_or(&boot.start);

@@ -62,7 +62,7 @@ impl Raft {
             Body::Append { .. } | Body::Heartbeat { .. } => {
                 self.send(message.from, Body::HeartbeatReply { round: 0 }, out);
             }
-            Body::Vote { .. } => {
+            Body::Vote { .. } | Body::TransferVote { .. } => {
                 trace_vote(message, VoteAnswer::OldTerm, out);
                 self.send(message.from, Body::VoteReply { granted: false }, out);
             }
@@ -77,7 +77,8 @@ impl Raft {
         match message.body {
             Body::PreVote { .. } | Body::PreVoteReply { granted: true } => {}
             Body::PreVoteReply { granted: false } => self.on_pre_vote_refused(from, out),
-            Body::Vote { last } => self.on_vote(from, last, out),
+            Body::Vote { last } | Body::TransferVote { last } => self.on_vote(from, last, out),
+            Body::TimeoutNow => self.on_timeout_now(from, out),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted, out),
             Body::Append { prev, entries, commit } => {
                 self.on_append(from, prev, &entries, commit, out);

@@ -20,6 +20,9 @@ impl Raft {
     ) {
         let limits = &self.config.limits;
         let mut refuse = |ticket, why| out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
+        if let (Err(why), Role::Leader(_)) = (self.check_no_transfer(), &self.role) {
+            return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why));
+        }
         let Role::Leader(leader) = &self.role else {
             let why = Rejection::NotLeader { leader: self.role.leader(self.config.id) };
             return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why));
@@ -173,6 +176,7 @@ impl Raft {
             self.try_commit(out);
         }
         self.replicate_to(at, out);
+        self.urge_target(out);
     }
 
     pub(crate) fn on_append_rejected(

@@ -1,0 +1,176 @@
+//! Changes of membership (paper §6, thesis chapter 4).
+//!
+//! A change is an entry of the log. Three rules carry the whole safety argument:
+//! 1. A configuration is in force from the moment it is in the log, committed or not, and out of
+//!    force the moment it is removed again.
+//! 2. One step changes at most one voter; anything more goes through a joint configuration, in
+//!    which both the old and the new majority must agree. So the majorities of two configurations
+//!    that follow each other always overlap.
+//! 3. A leader begins a change only when the one before is committed, and an entry of its own term
+//!    too. (Without the latter, two leaders of different terms could each make a one-voter change
+//!    to the same configuration, and their majorities would not overlap.)
+//!
+//! A joint configuration is left by whoever leads when it is committed, and exactly once: the
+//! entry that leaves it is appended in the same step in which it is found committed, and from then
+//! on the latest configuration is no longer joint.
+//!
+//! Nobody gets a vote before its log has caught up: it joins as a learner first.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::api::{Action, Outcome, Rejection};
+use crate::config::{ClusterConfig, ConfigChange};
+use crate::entry::{Entry, Payload};
+use crate::node::Raft;
+use crate::progress::Progress;
+use crate::role::Role;
+use crate::types::{NodeId, Position, Ticket};
+
+impl Raft {
+    pub(crate) fn on_change_config(
+        &mut self,
+        ticket: Ticket,
+        change: &ConfigChange,
+        out: &mut Vec<Action>,
+    ) {
+        match self.plan_change(change) {
+            Ok(next) => self.append_config(next, Some(ticket), out),
+            Err(why) => out.push(Action::Resolved(ticket, Outcome::Rejected(why))),
+        }
+    }
+
+    /// The configuration to append next for this change, or why there is none.
+    fn plan_change(&self, change: &ConfigChange) -> Result<ClusterConfig, Rejection> {
+        if !matches!(self.role, Role::Leader(_)) {
+            return Err(Rejection::NotLeader { leader: self.role.leader(self.config.id) });
+        }
+        self.check_no_transfer()?;
+        let current = self.log.cluster();
+        if current.outgoing.is_some() || self.log.config_index() > self.commit {
+            return Err(Rejection::ChangeUnderWay);
+        }
+        if self.log.term_at(self.commit) != Some(self.term()) {
+            return Err(Rejection::NotReady);
+        }
+        let target = change.target(current)?;
+        for id in target.voters.difference(&current.voters) {
+            self.check_caught_up(*id)?;
+        }
+        Ok(step_towards(current, target))
+    }
+
+    /// A node that is to vote must already have everything but what is in flight: else the
+    /// cluster would wait for it, or be one failure away from standing still.
+    fn check_caught_up(&self, node: NodeId) -> Result<(), Rejection> {
+        let last = self.log.last().index;
+        let peer = match &self.role {
+            Role::Leader(leader) if node != self.config.id => leader.peer(node),
+            _ => return Ok(()),
+        };
+        let patience = self.config.election_timeout_max;
+        match peer {
+            Some(peer) if !peer.is_probing() && peer.next > last && peer.matched >= self.commit => {
+                let is_alive = self.now.since(peer.heard_at) <= patience;
+                if is_alive { Ok(()) } else { Err(Rejection::NotCaughtUp { node, behind: 0 }) }
+            }
+            Some(peer) => Err(Rejection::NotCaughtUp { node, behind: last.since(peer.matched) }),
+            None => Err(Rejection::NotCaughtUp { node, behind: last.get() }),
+        }
+    }
+
+    /// Appends a configuration, which is in force from here on.
+    fn append_config(
+        &mut self,
+        next: ClusterConfig,
+        ticket: Option<Ticket>,
+        out: &mut Vec<Action>,
+    ) {
+        let at = Position::new(self.term(), self.log.last().index.next());
+        if let Some(ticket) = ticket {
+            self.proposals.push(at, ticket);
+        }
+        self.set_peers(&next);
+        let entry = Entry { at, payload: Payload::Config(Arc::new(next)) };
+        self.append_as_leader([entry].into_iter().collect(), out);
+    }
+
+    /// Follows the logs of exactly the other members.
+    fn set_peers(&mut self, cluster: &ClusterConfig) {
+        let (own, last, now) = (self.config.id, self.log.last().index, self.now);
+        let Role::Leader(leader) = &mut self.role else { return };
+        leader.peers.retain(|peer| cluster.is_member(peer.id));
+        for id in cluster.members().filter(|id| *id != own) {
+            if leader.peer(id).is_none() {
+                leader.peers.push(Progress::new(id, last, now));
+            }
+        }
+    }
+
+    /// What follows from the latest configuration being committed, if it is: a joint one is left,
+    /// and a leader that is no voter any more steps down.
+    pub(crate) fn settle_config(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.role, Role::Leader(_)) || self.log.config_index() > self.commit {
+            return;
+        }
+        let cluster = self.log.cluster();
+        if cluster.outgoing.is_some() {
+            let left = ClusterConfig { outgoing: None, ..ClusterConfig::clone(cluster) };
+            self.append_config(left, None, out);
+        } else if !cluster.is_voter(self.config.id) {
+            // The others learn that it is committed, so that none of them waits for this node.
+            self.broadcast_heartbeat(out);
+            self.become_follower(self.term(), None, out);
+        }
+    }
+}
+
+/// The next configuration on the way from `current`, which is not joint, to `target`.
+fn step_towards(current: &ClusterConfig, target: ClusterConfig) -> ClusterConfig {
+    let changed = current.voters.symmetric_difference(&target.voters).count();
+    let outgoing = (changed > 1).then(|| current.voters.clone());
+    ClusterConfig { outgoing, ..target }
+}
+
+impl ConfigChange {
+    /// The configuration that this change leads to.
+    fn target(&self, current: &ClusterConfig) -> Result<ClusterConfig, Rejection> {
+        let mut target = current.clone();
+        let is_known = |id: &NodeId| {
+            let unknown = Rejection::UnknownMember { node: *id };
+            current.is_member(*id).then_some(()).ok_or(unknown)
+        };
+        match self {
+            Self::AddLearner(id) => {
+                if !current.is_voter(*id) {
+                    target.learners.insert(*id);
+                }
+            }
+            Self::Promote(id) => {
+                is_known(id)?;
+                target.learners.remove(id);
+                target.voters.insert(*id);
+            }
+            Self::Demote(id) => {
+                is_known(id)?;
+                target.voters.remove(id);
+                target.learners.insert(*id);
+            }
+            Self::Remove(id) => {
+                is_known(id)?;
+                target.voters.remove(id);
+                target.learners.remove(id);
+            }
+            Self::Replace { voters, learners } => {
+                let learners: BTreeSet<_> = learners.difference(voters).copied().collect();
+                target = ClusterConfig { voters: voters.clone(), outgoing: None, learners };
+            }
+        }
+        match &target {
+            target if target.voters.is_empty() => Err(Rejection::NoVoters),
+            target if target == current => Err(Rejection::NoChange),
+            _ => Ok(target),
+        }
+    }
+}
