@@ -31,6 +31,15 @@ pub fn event(event: &Event) -> String {
         Event::QuorumLost { term } => {
             format!("hears from no majority and gives up the leadership of term {term}")
         }
+        Event::AskedToLead { by } => {
+            format!("was asked by {by} to take over the leadership, and campaigns")
+        }
+        Event::DiskStalled { term } => {
+            format!("waits for its disk and gives up the leadership of term {term}")
+        }
+        Event::LeftOut { term } => {
+            format!("has no vote any more and gives up the leadership of term {term}")
+        }
         Event::Truncated { from } => {
             format!("removes its entries from index {from} on: the leader has others there")
         }

@@ -273,6 +273,8 @@ impl Replica {
                 }),
                 Action::Resolved(ticket, outcome) => self.on_resolved(ticket, outcome, effects),
                 Action::RoleChanged(change) => self.on_role_changed(now, change, effects),
+                // The members are those that this server was started with: nobody changes them.
+                Action::ConfigChanged(_) => {}
                 Action::Trace(event) => effects.push(Effect::Trace(event)),
             }
         }
@@ -291,7 +293,8 @@ impl Replica {
         match (outcome, want) {
             (TicketOutcome::Committed(at), _) => self.committed.push_back((at.index, client)),
             (TicketOutcome::ReadAt(_), Want::Read(range)) => self.read(client, range, effects),
-            (TicketOutcome::ReadAt(_), Want::Write) => {}
+            // A write becomes neither: only reads and hand-overs do, and none is asked for.
+            (TicketOutcome::ReadAt(_) | TicketOutcome::Transferred, _) => {}
             (TicketOutcome::Overwritten, _) => {
                 effects.push(Effect::Fail(client, Error::Overwritten));
             }
@@ -303,12 +306,24 @@ impl Replica {
 
     fn explain(&self, why: Rejection) -> Error {
         match why {
-            Rejection::NotLeader { leader: None } => Error::NoLeader,
+            // Another will lead soon, as far as one can tell.
+            Rejection::NotLeader { leader: None }
+            | Rejection::TransferUnderWay { .. }
+            | Rejection::TransferFailed { .. }
+            | Rejection::Leaving => Error::NoLeader,
             Rejection::NotLeader { leader: Some(leader) } => Error::NotLeader {
                 leader: leader.get(),
                 client_address: self.directory.client_address(leader.get()),
             },
             Rejection::Busy => Error::Busy,
+            Rejection::ChangeUnderWay
+            | Rejection::NotReady
+            | Rejection::NotCaughtUp { .. }
+            | Rejection::UnknownMember { .. }
+            | Rejection::NoVoters
+            | Rejection::NoChange => Error::Internal {
+                reason: "a change of the members was refused that no client can ask for".to_owned(),
+            },
             Rejection::TooLarge { size_bytes, limit_bytes } => Error::TooLarge {
                 part: Part::Request,
                 size_bytes: size_bytes as u64,

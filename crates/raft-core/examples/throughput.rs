@@ -64,7 +64,7 @@ impl Cluster {
                 Action::Resolved(_, Outcome::Committed(_)) => self.committed += 1,
                 Action::Apply(entries) => self.applied += entries.len() as u64,
                 Action::Resolved(..) | Action::ReadLog(_) => unreachable!("nothing is refused"),
-                Action::RoleChanged(_) | Action::Trace(_) => {}
+                Action::RoleChanged(_) | Action::ConfigChanged(_) | Action::Trace(_) => {}
             }
         }
     }

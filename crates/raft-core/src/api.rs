@@ -23,13 +23,17 @@ pub enum Input {
     Message(Message),
     /// Append these commands to the log, in this order. Each ticket is resolved by itself.
     Propose(Vec<(Ticket, Arc<[u8]>)>),
-    /// Change the cluster's members. Resolves to [`Outcome::Committed`] once nothing can undo it;
-    /// a change through a joint configuration then finishes by itself. One change at a time.
+    /// Change the cluster's members (paper §6). Resolves to [`Outcome::Committed`] once nothing
+    /// can undo it; a change through a joint configuration then finishes by itself. One change at
+    /// a time.
     ChangeConfig(Ticket, ConfigChange),
-    /// Hand leadership to this voter (thesis §3.10). Until it is resolved, after an election
-    /// timeout at the latest, proposals and changes are rejected.
+    /// Hand leadership to this voter (thesis §3.10). Resolves to [`Outcome::Transferred`] or to a
+    /// rejection, after an election timeout at the latest. Until then, this leader rejects
+    /// proposals and changes.
     TransferLeadership(Ticket, NodeId),
-    /// Start an election now, as if the election timeout had passed.
+    /// Start an election now, as if the election timeout had passed: other nodes that hear from a
+    /// leader still say no. A leader, a node without a vote, and one whose disk stands still
+    /// ignore it.
     Campaign,
     /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
     /// follower asks the leader and keeps asking until the leader changes.
@@ -62,8 +66,9 @@ pub enum Action {
     Resolved(Ticket, Outcome),
     /// This node's role, its term or the leader it follows is another than before.
     RoleChanged(RoleChange),
-    /// The cluster has other members from now on: the driver may have to open connections. (Until
-    /// it is committed, the change may be undone: then this comes again, with the old members.)
+    /// The cluster has other members from now on: the driver may have to open connections. It may
+    /// close one to a node that is no member any more. (Until it is committed, the change may be
+    /// undone: then this comes again, with the old members.)
     ConfigChanged(Arc<ClusterConfig>),
     /// Something worth showing to a person; it asks for nothing.
     Trace(Event),
@@ -168,16 +173,17 @@ pub enum Rejection {
     Busy,
     /// A change of the members is under way: it is not committed, or not finished.
     ChangeUnderWay,
-    /// The leader has not yet committed an entry of its own term. Try again shortly.
+    /// The leader has not yet committed an entry of its own term, without which no change of the
+    /// members is safe. Try again shortly.
     NotReady,
     /// A node that was to vote has not caught up: add it as a learner first, and wait.
     NotCaughtUp {
         /// Which node.
         node: NodeId,
-        /// How many entries it lacks; 0 if it is just silent.
+        /// How many entries it lacks, as far as the leader knows; 0 if it is just silent.
         behind: u64,
     },
-    /// This node is not a member, or does not have the part in the cluster that is asked for.
+    /// A change names a node that is no member, or leadership was to go to one that has no vote.
     UnknownMember {
         /// Which node.
         node: NodeId,
@@ -191,12 +197,15 @@ pub enum Rejection {
         /// To this node.
         to: NodeId,
     },
-    /// Leadership was not handed over in time, or went to another.
+    /// This leader's vote ends with a change of the members that is under way: it takes in nothing
+    /// more, so that nothing is left open when it steps down. Another will lead soon.
+    Leaving,
+    /// Leadership was not handed over in time, went to another, or may no longer go to that node.
     TransferFailed {
         /// Who leads now, as far as this node knows.
         leader: Option<NodeId>,
     },
-    /// The proposal alone is larger than what one message may carry.
+    /// The proposal or change alone is larger than what one message may carry.
     TooLarge {
         /// Its size in bytes.
         size_bytes: usize,
@@ -248,6 +257,12 @@ pub enum Event {
     /// The leader's own disk has not finished a write for an election timeout: it steps down, so
     /// that a node with a working disk can lead.
     DiskStalled {
+        /// The term it led.
+        term: Term,
+    },
+    /// The configuration in which this leader has no vote is committed: it steps down (thesis
+    /// §4.2.2).
+    LeftOut {
         /// The term it led.
         term: Term,
     },

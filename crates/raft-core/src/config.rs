@@ -199,9 +199,11 @@ pub enum ConfigChange {
     AddLearner(NodeId),
     /// Give this learner a vote. It must have caught up.
     Promote(NodeId),
-    /// Take this voter's vote, and let it go on receiving the log.
+    /// Take this voter's vote, and let it go on receiving the log. A leader steps down when this
+    /// is committed.
     Demote(NodeId),
-    /// Take this node out of the cluster.
+    /// Take this node out of the cluster. It is not told, and may be stopped once this is
+    /// committed. A leader steps down then.
     Remove(NodeId),
     /// Let the cluster consist of exactly these. New voters must be learners that have caught up.
     /// If more than one voter comes or goes, the cluster passes through a joint configuration.
@@ -216,7 +218,8 @@ pub enum ConfigChange {
 /// What the disk held when the node started. A new node starts with [`Boot::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Boot {
-    /// The members as of `start`: of the snapshot, or those the cluster was founded with.
+    /// The members as of `start`: of the snapshot, or those the cluster was founded with; none
+    /// on a node that joined later.
     pub cluster: ClusterConfig,
     /// The latest durable term and vote.
     pub hard_state: HardState,
@@ -236,7 +239,8 @@ pub struct Boot {
 
 impl Boot {
     /// A node with an empty disk that joins a cluster which runs already. It waits, without a vote,
-    /// until the leader of that cluster is told to add it.
+    /// until the leader of that cluster is told to add it. What it receives tells it who the
+    /// members are, so when it starts again its [`cluster`](Boot::cluster) is still empty.
     pub fn joining() -> Self {
         Self::new(ClusterConfig::default())
     }
@@ -286,7 +290,11 @@ impl fmt::Display for BootError {
         match self {
             Self::Config(error) => error.fmt(f),
             Self::NotAMember { id } => {
-                write!(f, "node {id} is not among the founders of the cluster")
+                write!(
+                    f,
+                    "node {id} is not among the founders of the cluster: name it there, or start \
+                     it as a node that joins"
+                )
             }
             Self::NoVoters => write!(f, "the cluster has no voters"),
             Self::Inconsistent { rule } => {

@@ -43,16 +43,16 @@ impl Raft {
         }
         if self.is_disk_stalled() && !self.is_only_voter() {
             let term = self.term();
-            out.push(Action::Trace(Event::DiskStalled { term }));
-            return self.become_follower(term, None, out);
+            return self.step_down(Event::DiskStalled { term }, out);
         }
         self.start_round(out);
         self.urge_target(out);
     }
 
     /// Whether a write has been waiting for this node's disk for an election timeout. Others may
-    /// commit without it, but nothing is applied here, and nobody is answered.
-    fn is_disk_stalled(&self) -> bool {
+    /// commit without it, but nothing is applied here, and nobody is answered. Such a node does
+    /// not lead, unless nobody else could, and does not campaign.
+    pub(crate) fn is_disk_stalled(&self) -> bool {
         let waits_since = self.log.waits_for_disk_since();
         waits_since.is_some_and(|at| self.now.since(at) > self.config.election_timeout_max)
     }
@@ -71,14 +71,30 @@ impl Raft {
         self.now.since(heard_at) > self.config.election_timeout_max
     }
 
-    pub(crate) fn on_election_timeout(&mut self, out: &mut Vec<Action>) {
-        if matches!(self.role, Role::Leader(_)) {
-            return;
-        }
+    /// No leader was heard of for a whole election timeout. A node that cannot win an election has
+    /// none to wait for either; but a vote for itself that is on its way to the disk still counts.
+    fn on_election_timeout(&mut self, out: &mut Vec<Action>) {
         self.reset_election_timer();
-        if !self.log.cluster().is_voter(self.config.id) || self.is_disk_stalled() {
-            return;
+        if self.is_fit_to_campaign() {
+            self.ask_for_pre_votes(out);
+        } else if !matches!(self.role, Role::Candidate(_)) {
+            self.become_follower(self.term(), None, out);
         }
+    }
+
+    /// The caller wants an election.
+    pub(crate) fn on_campaign(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.role, Role::Leader(_)) && self.is_fit_to_campaign() {
+            self.reset_election_timer();
+            self.ask_for_pre_votes(out);
+        }
+    }
+
+    fn is_fit_to_campaign(&self) -> bool {
+        self.may_campaign() && !self.is_disk_stalled()
+    }
+
+    fn ask_for_pre_votes(&mut self, out: &mut Vec<Action>) {
         let next_term = self.term().next();
         out.push(Action::Trace(Event::ElectionTimeout { next_term }));
         let votes = Votes::from([(self.config.id, true)]);
@@ -167,7 +183,7 @@ impl Raft {
         }
     }
 
-    /// Campaigns because the leader wants it: nobody needs to be asked before.
+    /// Campaigns because the leader wants it: nobody needs to be asked whether it would agree.
     pub(crate) fn campaign_for_leader(&mut self, out: &mut Vec<Action>) {
         self.campaign(|last| Body::TransferVote { last }, out);
     }
@@ -210,7 +226,7 @@ impl Raft {
     }
 
     pub(crate) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Vec<Action>) {
-        if !self.log.cluster().is_member(from) {
+        if from != self.config.id && !self.log.cluster().is_member(from) {
             return self.drop_message(from, DropReason::UnknownSender, out);
         }
         let Role::Candidate(candidate) = &mut self.role else {

@@ -32,8 +32,8 @@ pub enum Payload {
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
 impl Entry {
-    /// What this entry counts against every budget given in bytes: the length of its command and
-    /// a fixed overhead.
+    /// What this entry counts against every budget given in bytes: the length of its command, or
+    /// 8 for each member it names, and a fixed overhead.
     pub fn size_bytes(&self) -> usize {
         let payload = match &self.payload {
             Payload::Noop => 0,

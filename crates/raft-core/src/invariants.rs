@@ -12,11 +12,18 @@
 //! 7. No message waits in the name of a term that is over.
 //! 8. Open proposals are uncommitted, and lie in the log in its order unless they were displaced.
 //! 9. The invariants of the log and of each follower's progress hold.
+//! 10. A leader follows the logs of exactly the other members. It changes the members one step at
+//!     a time, and only when the step before is committed.
+//! 11. No leader rests in a committed configuration that is joint, or in which it has no vote.
+//! 12. Only a node with a vote campaigns; one whose vote may end goes on until it does.
+//! 13. A hand-over is to a voter other than this node, within its term; no proposal is taken in
+//!     while it is under way, or by a leader that has no vote.
 
 use core::fmt;
 
+use crate::membership::is_one_step;
 use crate::node::Raft;
-use crate::role::Role;
+use crate::role::{Leader, Role};
 
 /// A broken rule: a mistake in this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +66,24 @@ fn check_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
     let led_through = matches!((&before.role, &after.role), (Role::Leader(_), Role::Leader(_)));
     let appends = after.log.holds(before.log.last());
     rule(!led_through || !is_same_term || appends, "a leader only appends to its log")?;
+    if led_through && is_same_term {
+        check_leader_step(before, after)?;
+    }
     let committed = before.commit.max(after.log.start().index);
     let stays =
         before.log.term_at(committed).is_none_or(|term| after.log.term_at(committed) == Some(term));
     rule(stays, "what is committed stays as it is")
+}
+
+fn check_leader_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
+    let (old, new) = (before.log.config_index(), after.log.config_index());
+    if new > old {
+        rule(is_one_step(before.cluster(), after.cluster()), "members change step by step")?;
+        rule(old <= after.commit, "a change begins when the one before is committed")?;
+    }
+    let takes_in = before.transfer.is_none() && before.cluster().is_voter(before.config.id);
+    let has_new = after.proposals.len() > before.proposals.len();
+    rule(takes_in || !has_new, "nothing is taken in by a leader that goes")
 }
 
 fn check_state(raft: &Raft) -> Result<(), &'static str> {
@@ -75,12 +96,38 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
     raft.proposals.check(raft.committed(), &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
-    let Role::Leader(leader) = &raft.role else {
-        return Ok(());
-    };
+    let transfer_fits = raft
+        .transfer
+        .is_none_or(|transfer| transfer.to != raft.config.id && transfer.term <= raft.term());
+    rule(transfer_fits, "leadership is handed to another, in this term or one that is over")?;
+    match &raft.role {
+        Role::Leader(leader) => check_leader(raft, leader),
+        Role::PreCandidate(_) | Role::Candidate(_) => {
+            rule(raft.may_campaign(), "only a node with a vote campaigns")
+        }
+        Role::Follower(_) => Ok(()),
+    }
+}
+
+fn check_leader(raft: &Raft, leader: &Leader) -> Result<(), &'static str> {
+    let last = raft.log.last();
     rule(raft.hard_state.vote == Some(raft.config.id), "a leader voted for itself")?;
     rule(last.term == raft.term(), "a leader's log ends in its own term")?;
     rule(leader.proven_round <= leader.round, "no round is answered before it was sent")?;
+    let cluster = raft.cluster();
+    let others = || cluster.members().filter(|id| *id != raft.config.id);
+    let is_followed = others().all(|id| leader.peer(id).is_some());
+    rule(
+        is_followed && others().count() == leader.peers.len(),
+        "a leader follows the logs of exactly the other members",
+    )?;
+    let is_settled = cluster.outgoing.is_none() && cluster.is_voter(raft.config.id);
+    let is_open = raft.log.config_index() > raft.commit;
+    rule(is_settled || is_open, "a committed configuration is not joint, and has its leader")?;
+    let is_own_term = raft
+        .transfer
+        .is_none_or(|transfer| transfer.term == raft.term() && cluster.is_voter(transfer.to));
+    rule(is_own_term, "a leader hands over in its own term, to a voter")?;
     for peer in &leader.peers {
         peer.check()?;
         rule(peer.matched <= last.index, "nobody holds what the leader does not")?;

@@ -64,7 +64,7 @@
 //!             Action::Resolved(ticket, outcome) => outcomes.push((ticket, outcome)),
 //!             Action::Send(_) => unreachable!("there is nobody to send to"),
 //!             Action::ReadLog(_) => unreachable!("so little stays in memory"),
-//!             Action::RoleChanged(_) | Action::Trace(_) => {}
+//!             Action::RoleChanged(_) | Action::ConfigChanged(_) | Action::Trace(_) => {}
 //!         }
 //!     }
 //! }

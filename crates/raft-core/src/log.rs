@@ -7,6 +7,7 @@
 //! 3. `cache` is a gapless run that ends at `last`, unless it is empty.
 //! 4. What is not durable is in `cache`.
 //! 5. `pending` grows in id, and its last indexes do not exceed `written`.
+//! 6. `configs` grows in index, from the start to the end of the log.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -110,6 +111,13 @@ impl Log {
     /// Where the latest configuration is.
     pub(crate) fn config_index(&self) -> Index {
         self.configs[self.configs.len() - 1].0
+    }
+
+    /// The configurations that are in force or may be so again: the last one up to `commit`, and
+    /// those after it.
+    pub(crate) fn configs_from(&self, commit: Index) -> impl Iterator<Item = &ClusterConfig> {
+        let committed = self.configs.partition_point(|(index, _)| *index <= commit);
+        self.configs[committed.saturating_sub(1)..].iter().map(|(_, config)| &**config)
     }
 
     /// The term of the entry at `index`; `None` before the start and after the end.
@@ -316,6 +324,9 @@ impl Log {
         rule(self.first_cached() <= self.durable.next(), "what is not durable is in memory")?;
         let bytes = self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>();
         rule(bytes == self.cached_bytes, "the size of the cache adds up")?;
+        let configs_grow = self.configs.is_sorted_by(|a, b| a.0 < b.0);
+        let is_within = self.configs.iter().all(|(at, _)| self.start.index <= *at && *at <= prev);
+        rule(configs_grow && is_within, "configurations are in order, within the log")?;
         let is_written = self.pending.iter().all(|write| write.last <= self.written);
         rule(is_written, "a write under way ends within what was written")?;
         rule(self.pending.iter().is_sorted_by(|a, b| a.id < b.id), "writes are in order")

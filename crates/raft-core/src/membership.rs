@@ -15,12 +15,18 @@
 //! on the latest configuration is no longer joint.
 //!
 //! Nobody gets a vote before its log has caught up: it joins as a learner first.
+//!
+//! A leader that is no voter in the latest configuration goes on until that is committed, without
+//! counting itself, and then steps down (thesis §4.2.2). For the same time a follower in that
+//! position goes on to campaign: of two nodes of which one leaves, the one that leaves may be the
+//! only one to have the entry that says so. Either takes in no proposals, so that when it stops,
+//! everything in its log is committed, and every ticket resolved.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::api::{Action, Outcome, Rejection};
+use crate::api::{Action, Event, Outcome, Rejection};
 use crate::config::{ClusterConfig, ConfigChange};
 use crate::entry::{Entry, Payload};
 use crate::node::Raft;
@@ -36,16 +42,17 @@ impl Raft {
         out: &mut Vec<Action>,
     ) {
         match self.plan_change(change) {
-            Ok(next) => self.append_config(next, Some(ticket), out),
+            Ok(entry) => {
+                self.proposals.push(entry.at, ticket);
+                self.append_config(entry, out);
+            }
             Err(why) => out.push(Action::Resolved(ticket, Outcome::Rejected(why))),
         }
     }
 
-    /// The configuration to append next for this change, or why there is none.
-    fn plan_change(&self, change: &ConfigChange) -> Result<ClusterConfig, Rejection> {
-        if !matches!(self.role, Role::Leader(_)) {
-            return Err(Rejection::NotLeader { leader: self.role.leader(self.config.id) });
-        }
+    /// The entry to append next for this change, or why there is none.
+    fn plan_change(&self, change: &ConfigChange) -> Result<Entry, Rejection> {
+        self.check_leads()?;
         self.check_no_transfer()?;
         let current = self.log.cluster();
         if current.outgoing.is_some() || self.log.config_index() > self.commit {
@@ -58,7 +65,10 @@ impl Raft {
         for id in target.voters.difference(&current.voters) {
             self.check_caught_up(*id)?;
         }
-        Ok(step_towards(current, target))
+        let entry = self.config_entry(step_towards(current, target));
+        let (size_bytes, limit_bytes) = (entry.size_bytes(), self.config.limits.max_append_bytes);
+        let fits = size_bytes <= limit_bytes;
+        if fits { Ok(entry) } else { Err(Rejection::TooLarge { size_bytes, limit_bytes }) }
     }
 
     /// A node that is to vote must already have everything but what is in flight: else the
@@ -80,19 +90,17 @@ impl Raft {
         }
     }
 
-    /// Appends a configuration, which is in force from here on.
-    fn append_config(
-        &mut self,
-        next: ClusterConfig,
-        ticket: Option<Ticket>,
-        out: &mut Vec<Action>,
-    ) {
+    /// This configuration as the next entry of the log.
+    fn config_entry(&self, config: ClusterConfig) -> Entry {
         let at = Position::new(self.term(), self.log.last().index.next());
-        if let Some(ticket) = ticket {
-            self.proposals.push(at, ticket);
+        Entry { at, payload: Payload::Config(Arc::new(config)) }
+    }
+
+    /// Appends a configuration, which is in force from here on.
+    fn append_config(&mut self, entry: Entry, out: &mut Vec<Action>) {
+        if let Payload::Config(config) = &entry.payload {
+            self.set_peers(config);
         }
-        self.set_peers(&next);
-        let entry = Entry { at, payload: Payload::Config(Arc::new(next)) };
         self.append_as_leader([entry].into_iter().collect(), out);
     }
 
@@ -108,6 +116,12 @@ impl Raft {
         }
     }
 
+    /// Whether this node may be needed as a leader: it votes in the latest configuration, or in
+    /// one that comes back in force if those after it turn out not to be committed.
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.log.configs_from(self.commit).any(|cluster| cluster.is_voter(self.config.id))
+    }
+
     /// What follows from the latest configuration being committed, if it is: a joint one is left,
     /// and a leader that is no voter any more steps down.
     pub(crate) fn settle_config(&mut self, out: &mut Vec<Action>) {
@@ -117,11 +131,11 @@ impl Raft {
         let cluster = self.log.cluster();
         if cluster.outgoing.is_some() {
             let left = ClusterConfig { outgoing: None, ..ClusterConfig::clone(cluster) };
-            self.append_config(left, None, out);
+            self.append_config(self.config_entry(left), out);
         } else if !cluster.is_voter(self.config.id) {
             // The others learn that it is committed, so that none of them waits for this node.
             self.broadcast_heartbeat(out);
-            self.become_follower(self.term(), None, out);
+            self.step_down(Event::LeftOut { term: self.term() }, out);
         }
     }
 }
@@ -131,6 +145,16 @@ fn step_towards(current: &ClusterConfig, target: ClusterConfig) -> ClusterConfig
     let changed = current.voters.symmetric_difference(&target.voters).count();
     let outgoing = (changed > 1).then(|| current.voters.clone());
     ClusterConfig { outgoing, ..target }
+}
+
+/// Whether the one configuration may follow the other: their majorities overlap (rule 2).
+pub(crate) fn is_one_step(from: &ClusterConfig, to: &ClusterConfig) -> bool {
+    match (&from.outgoing, &to.outgoing) {
+        (None, None) => from.voters.symmetric_difference(&to.voters).count() <= 1,
+        (None, Some(outgoing)) => *outgoing == from.voters,
+        (Some(_), None) => to.voters == from.voters && to.learners == from.learners,
+        (Some(_), Some(_)) => false,
+    }
 }
 
 impl ConfigChange {

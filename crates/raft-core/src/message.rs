@@ -80,10 +80,14 @@ pub enum Body {
         /// The round of the heartbeat that is answered.
         round: u64,
     },
-    /// The leader asks the receiver, which has its whole log, to campaign at once (thesis §3.10).
-    TimeoutNow,
-    /// [`Body::Vote`] on behalf of a leader that hands over: a node that hears from its leader
-    /// answers it as well.
+    /// The leader asks the receiver to campaign at once (thesis §3.10).
+    TimeoutNow {
+        /// The last entry of the leader's log: the receiver obeys only if its own ends there. One
+        /// that arrives late, when the leader has gone on, changes nothing.
+        last: Position,
+    },
+    /// [`Body::Vote`] on behalf of a leader that hands over: a voter that asks with this is
+    /// answered even by nodes that hear from that leader.
     TransferVote {
         /// The last entry of the candidate's log.
         last: Position,

@@ -155,7 +155,7 @@ impl Raft {
             Input::Propose(proposals) => self.on_propose(proposals, out),
             Input::ChangeConfig(ticket, change) => self.on_change_config(ticket, &change, out),
             Input::TransferLeadership(ticket, to) => self.on_transfer(ticket, to, out),
-            Input::Campaign => self.on_election_timeout(out),
+            Input::Campaign => self.on_campaign(out),
             Input::Read(ticket) => self.on_read(ticket, out),
             Input::Persisted(id) => self.on_persisted(id, out),
             Input::LogRead(read) => self.on_log_read(read, out),
@@ -232,9 +232,8 @@ impl Raft {
 
     pub(crate) fn is_only_voter(&self) -> bool {
         let cluster = self.log.cluster();
-        cluster.is_voter(self.config.id)
-            && cluster.voters.len() == 1
-            && cluster.outgoing.as_ref().is_none_or(|old| old.len() == 1)
+        let mut voters = cluster.voters.iter().chain(cluster.outgoing.iter().flatten());
+        cluster.is_voter(self.config.id) && voters.all(|id| *id == self.config.id)
     }
 
     /// Draws the time at which this node campaigns if it hears of no leader until then.
@@ -452,7 +451,8 @@ impl Raft {
 fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
     let cluster = boot.configs.last().map_or(&boot.cluster, |(_, cluster)| cluster);
     let is_new = boot.last == Position::ORIGIN;
-    let is_joining = is_new && cluster.members().next().is_none();
+    // It may have received a part of the log that does not yet tell who the members are.
+    let is_joining = cluster.members().next().is_none();
     if cluster.voters.is_empty() && !is_joining {
         return Err(BootError::NoVoters);
     }

@@ -43,8 +43,7 @@ impl Raft {
             return false;
         }
         if term > self.term() {
-            let is_vote = matches!(message.body, Body::Vote { .. });
-            if is_vote && self.hears_from_leader() {
+            if self.would_depose(message) && self.hears_from_leader() {
                 trace_vote(message, VoteAnswer::LeaderAlive, out);
                 return false;
             }
@@ -52,6 +51,16 @@ impl Raft {
             self.become_follower(term, is_leader.then_some(from), out);
         }
         true
+    }
+
+    /// Whether this asks for a vote against the will of the leader there may be. A voter asks with
+    /// its consent if it says so; nobody else can have it.
+    fn would_depose(&self, message: &Message) -> bool {
+        match message.body {
+            Body::Vote { .. } => true,
+            Body::TransferVote { .. } => !self.log.cluster().is_voter(message.from),
+            _ => false,
+        }
     }
 
     /// Tells a node whose term is over about this one, if it may be waiting: a leader must step
@@ -78,7 +87,7 @@ impl Raft {
             Body::PreVote { .. } | Body::PreVoteReply { granted: true } => {}
             Body::PreVoteReply { granted: false } => self.on_pre_vote_refused(from, out),
             Body::Vote { last } | Body::TransferVote { last } => self.on_vote(from, last, out),
-            Body::TimeoutNow => self.on_timeout_now(from, out),
+            Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted, out),
             Body::Append { prev, entries, commit } => {
                 self.on_append(from, prev, &entries, commit, out);

@@ -20,15 +20,11 @@ impl Raft {
     ) {
         let limits = &self.config.limits;
         let mut refuse = |ticket, why| out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
-        if let (Err(why), Role::Leader(_)) = (self.check_no_transfer(), &self.role) {
-            return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why));
-        }
-        let Role::Leader(leader) = &self.role else {
-            let why = Rejection::NotLeader { leader: self.role.leader(self.config.id) };
-            return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why));
+        let mut uncommitted_bytes = match self.check_takes_proposals() {
+            Ok(leader) => leader.uncommitted.bytes(),
+            Err(why) => return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why)),
         };
         let (term, mut index) = (self.term(), self.log.last().index);
-        let mut uncommitted_bytes = leader.uncommitted.bytes();
         let mut entries = Vec::with_capacity(proposals.len());
         for (ticket, command) in proposals {
             let at = Position::new(term, index.next());
@@ -176,7 +172,9 @@ impl Raft {
             self.try_commit(out);
         }
         self.replicate_to(at, out);
-        self.urge_target(out);
+        if self.is_transfer_to(from) {
+            self.urge_target(out);
+        }
     }
 
     pub(crate) fn on_append_rejected(
@@ -275,7 +273,7 @@ impl Raft {
 /// At a follower.
 impl Raft {
     /// Follows the node that speaks as the leader of this term; returns whether it may be that.
-    fn follow(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
+    pub(crate) fn follow(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
         let (now, term) = (self.now, self.term());
         match &mut self.role {
             Role::Leader(_) => {

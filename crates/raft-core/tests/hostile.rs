@@ -8,8 +8,8 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{
-    Action, Body, Boot, ClusterConfig, Config, Entries, Entry, Index, Input, LogRead, Message,
-    NodeId, Payload, PersistId, Position, Raft, ReadPurpose, RoleKind, Term, Ticket, Time,
+    Action, Body, Boot, ClusterConfig, Config, ConfigChange, Entries, Entry, Index, Input, LogRead,
+    Message, NodeId, Payload, PersistId, Position, Raft, ReadPurpose, RoleKind, Term, Ticket, Time,
     invariants,
 };
 
@@ -33,8 +33,22 @@ fn node() -> impl Strategy<Value = NodeId> {
     prop_oneof![1 => Just(n(1)), 5 => Just(n(2)), 5 => Just(n(3)), 1 => Just(n(9))]
 }
 
+fn members() -> impl Strategy<Value = BTreeSet<NodeId>> {
+    vec(node(), 0..4).prop_map(|ids| ids.into_iter().collect())
+}
+
+fn change() -> impl Strategy<Value = ConfigChange> {
+    prop_oneof![
+        node().prop_map(ConfigChange::AddLearner),
+        node().prop_map(ConfigChange::Promote),
+        node().prop_map(ConfigChange::Demote),
+        node().prop_map(ConfigChange::Remove),
+        (members(), members())
+            .prop_map(|(voters, learners)| ConfigChange::Replace { voters, learners }),
+    ]
+}
+
 fn payload() -> impl Strategy<Value = Payload> {
-    let members = || vec(node(), 0..3).prop_map(|ids| ids.into_iter().collect::<BTreeSet<_>>());
     let config = (members(), proptest::option::of(members()), members()).prop_map(
         |(voters, outgoing, learners)| {
             Payload::Config(Arc::new(ClusterConfig { voters, outgoing, learners }))
@@ -81,6 +95,8 @@ fn body() -> impl Strategy<Value = Body> {
         2 => number().prop_map(|round| Body::HeartbeatReply { round }),
         2 => number().prop_map(|id| Body::ReadIndex { id }),
         2 => (number(), index()).prop_map(|(id, index)| Body::ReadIndexReply { id, index }),
+        2 => position().prop_map(|last| Body::TimeoutNow { last }),
+        2 => position().prop_map(|last| Body::TransferVote { last }),
     ]
 }
 
@@ -106,6 +122,13 @@ fn input() -> impl Strategy<Value = Input> {
             all.into_iter().map(|(ticket, bytes)| (Ticket::new(ticket), bytes.into())).collect(),
         )),
         3 => number().prop_map(|ticket| Input::Read(Ticket::new(ticket))),
+        4 => (number(), change()).prop_map(|(ticket, change)| {
+            Input::ChangeConfig(Ticket::new(ticket), change)
+        }),
+        2 => (number(), node()).prop_map(|(ticket, to)| {
+            Input::TransferLeadership(Ticket::new(ticket), to)
+        }),
+        1 => Just(Input::Campaign),
         8 => number().prop_map(|id| Input::Persisted(PersistId::new(id))),
         2 => log_read().prop_map(Input::LogRead),
         1 => node().prop_map(Input::Unreachable),

@@ -47,6 +47,8 @@ fn all_bodies() -> Vec<Body> {
         Body::HeartbeatReply { round: 0 },
         Body::ReadIndex { id: 0 },
         Body::ReadIndexReply { id: 0, index },
+        Body::TimeoutNow { last },
+        Body::TransferVote { last },
     ]
 }
 

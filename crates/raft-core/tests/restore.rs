@@ -76,13 +76,32 @@ fn a_disk_that_contradicts_itself_is_refused() {
 
 #[test]
 fn a_node_outside_its_cluster_is_refused() {
-    let outside = restore(|boot| boot.cluster = ClusterConfig::of_voters([n(2)]));
+    let others = Boot::new(ClusterConfig::of_voters([n(2)]));
+    let outside = Raft::restore(Config::new(n(1)), others, Time::ZERO);
     assert_eq!(outside, Err(BootError::NotAMember { id: n(1) }));
     let nobody = restore(|boot| {
         boot.cluster.voters.clear();
         boot.cluster.learners = BTreeSet::from([n(1)]);
     });
     assert_eq!(nobody, Err(BootError::NoVoters));
+}
+
+#[test]
+fn a_node_that_was_removed_may_start_again() {
+    let members = |cluster: Result<Raft, BootError>| cluster.map(|raft| raft.cluster().clone());
+    let others = ClusterConfig::of_voters([n(2)]);
+    let by_founders = restore(|boot| boot.cluster = ClusterConfig::of_voters([n(2)]));
+    assert_eq!(members(by_founders), Ok(others.clone()));
+    let by_log = restore(|boot| boot.configs = vec![(Index::new(7), Arc::new(others.clone()))]);
+    assert_eq!(members(by_log), Ok(ClusterConfig::of_voters([n(2)])));
+}
+
+#[test]
+fn a_node_that_joins_starts_without_knowing_the_members() {
+    let joining = Raft::restore(Config::new(n(1)), Boot::joining(), Time::ZERO);
+    assert_eq!(joining.map(|raft| raft.cluster().members().count()), Ok(0));
+    let half_way = restore(|boot| boot.cluster = ClusterConfig::default());
+    assert_eq!(half_way.map(|raft| raft.cluster().members().count()), Ok(0));
 }
 
 #[test]

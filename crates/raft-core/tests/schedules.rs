@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_core::{Config, NodeId, Outcome, RoleKind};
+use raft_core::{Config, ConfigChange, NodeId, Outcome, RoleKind};
 
 use crate::cluster::{Cluster, n};
 use crate::dice::Dice;
@@ -73,6 +73,18 @@ enum Happening {
         node: u8,
         peer: u8,
     },
+    /// A change of the members: what, to whom, and among whom.
+    Change {
+        what: u8,
+        who: u8,
+        among: u8,
+    },
+    Transfer {
+        to: u8,
+    },
+    Campaign {
+        node: u8,
+    },
 }
 
 /// Limits so small that every one of them is met all the time.
@@ -110,6 +122,18 @@ impl Happening {
         }
     }
 
+    /// The same, with changes of the members and of the leader now and then.
+    fn roll_with_changes(dice: &mut Dice) -> Self {
+        let mut byte = || u8::try_from(dice.below(256)).unwrap_or(0);
+        let (what, who, among) = (byte(), byte(), byte());
+        match dice.below(1000) {
+            0..40 => Self::Change { what, who, among },
+            40..50 => Self::Transfer { to: who },
+            50..55 => Self::Campaign { node: who },
+            _ => Self::roll(dice),
+        }
+    }
+
     fn happen(self, cluster: &mut Cluster) {
         let size = u8::try_from(cluster.nodes.len()).expect("a small cluster");
         let id = |node: u8| n(u64::from(node % size) + 1);
@@ -139,8 +163,42 @@ impl Happening {
             Self::Isolate { node } => cluster.isolate(id(node)),
             Self::Heal => cluster.heal(),
             Self::Unreachable { node, peer } => cluster.unreachable(id(node), id(peer)),
+            Self::Change { what, who, among } => change(cluster, what, id(who), among),
+            Self::Transfer { to } => {
+                if let Some(leader) = any_leader(cluster) {
+                    cluster.transfer(leader, id(to));
+                }
+            }
+            Self::Campaign { node } => cluster.campaign(id(node)),
         }
     }
+}
+
+/// A node that thinks that it leads, even if its time is over.
+fn any_leader(cluster: &Cluster) -> Option<NodeId> {
+    let leads = |id: &NodeId| {
+        cluster.nodes[id].status().is_some_and(|status| status.role == RoleKind::Leader)
+    };
+    cluster.nodes.keys().copied().find(leads)
+}
+
+/// Asks a leader for a change that often makes sense: nodes come, are promoted and leave.
+fn change(cluster: &mut Cluster, what: u8, who: NodeId, among: u8) {
+    let Some(leader) = any_leader(cluster) else { return };
+    let members = cluster.members(leader);
+    let learner = members.learners.iter().nth(usize::from(among) % 2).copied().unwrap_or(who);
+    let picked = |id: &NodeId| (among >> (id.get() % 8)) & 1 == 0;
+    let change = match what % 16 {
+        0..4 => ConfigChange::AddLearner(who),
+        4..8 => ConfigChange::Promote(learner),
+        8..10 => ConfigChange::Demote(who),
+        10..13 => ConfigChange::Remove(who),
+        _ => ConfigChange::Replace {
+            voters: members.members().filter(picked).collect(),
+            learners: cluster.nodes.keys().copied().filter(|_| what > 100).collect(),
+        },
+    };
+    cluster.change(leader, change);
 }
 
 fn on_message(
@@ -158,10 +216,7 @@ fn on_message(
 
 /// Proposes mostly where it can succeed: at a node that leads, if there is one.
 fn propose(cluster: &mut Cluster, id: NodeId, count: u8, bytes: u8) {
-    let leads = |id: &NodeId| {
-        cluster.nodes[id].status().is_some_and(|status| status.role == RoleKind::Leader)
-    };
-    let leader = cluster.nodes.keys().copied().find(leads).filter(|_| !bytes.is_multiple_of(8));
+    let leader = any_leader(cluster).filter(|_| !bytes.is_multiple_of(8));
     let id = leader.unwrap_or(id);
     if cluster.nodes[&id].raft.is_none() {
         return;
@@ -173,7 +228,8 @@ fn propose(cluster: &mut Cluster, id: NodeId, count: u8, bytes: u8) {
 }
 
 /// Ends all faults and lets the cluster run, with delays, until everything is as it should be:
-/// there is a leader, every ticket has its outcome, a new command is applied everywhere.
+/// there is a leader, no change is half done, every ticket given to a member has its outcome, a
+/// new command is applied by all members.
 fn recover(cluster: &mut Cluster, dice: &mut Dice) {
     const ROUND: Duration = Duration::from_millis(5);
     const MAX_ROUNDS: usize = 2000;
@@ -228,15 +284,45 @@ fn is_commit(outcome: Outcome) -> bool {
 }
 
 fn is_recovered(cluster: &Cluster) -> bool {
-    let committed = cluster.witness.committed();
-    let is_open = cluster.witness.open().next().is_some();
-    !is_open && cluster.nodes.values().all(|node| node.applied == committed)
+    let (committed, members) = (cluster.witness.committed(), cluster.witness.members());
+    let is_open = cluster.witness.open().any(|(node, _)| members.is_member(node));
+    let is_up_to_date = members.members().all(|id| cluster.nodes[&id].applied == committed);
+    !is_open && is_up_to_date && members.outgoing.is_none()
 }
 
-fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
+/// What a bulk run is made of.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    founders: u64,
+    /// Nodes that are there and may join.
+    joining: u64,
+    steps: usize,
+}
+
+impl Plan {
+    fn cluster(self, change: impl Fn(&mut Config)) -> Cluster {
+        let mut cluster = Cluster::configured(self.founders, &change);
+        for id in (self.founders + 1..=self.founders + self.joining).map(n) {
+            let mut config = Config::new(id);
+            change(&mut config);
+            cluster.add_joining(config);
+            cluster.restart(id);
+        }
+        cluster
+    }
+
+    fn roll(self, dice: &mut Dice) -> Happening {
+        match self.joining {
+            0 => Happening::roll(dice),
+            _ => Happening::roll_with_changes(dice),
+        }
+    }
+}
+
+fn run_seed(seed: u64, plan: Plan, record: bool) -> Cluster {
     let mut dice = Dice::new(seed);
     let is_cramped = dice.below(4) > 0;
-    let mut cluster = Cluster::configured(size, |config| {
+    let mut cluster = plan.cluster(|config| {
         if is_cramped {
             cramped(config);
         }
@@ -245,16 +331,16 @@ fn run_seed(seed: u64, size: u64, steps: usize, record: bool) -> Cluster {
         cluster.record();
     }
     let run = AssertUnwindSafe(|| {
-        for _ in 0..steps {
-            Happening::roll(&mut dice).happen(&mut cluster);
+        for _ in 0..plan.steps {
+            plan.roll(&mut dice).happen(&mut cluster);
         }
         recover(&mut cluster, &mut dice);
     });
     if let Err(panic) = catch_unwind(run) {
         if !record {
-            run_seed(seed, size, steps, true);
+            run_seed(seed, plan, true);
         }
-        eprintln!("{}seed {seed}, {size} nodes", tail(&cluster.take_transcript(), 400));
+        eprintln!("{}seed {seed}, {plan:?}", tail(&cluster.take_transcript(), 400));
         resume_unwind(panic);
     }
     cluster
@@ -270,17 +356,21 @@ fn tail(text: &str, lines: usize) -> String {
 
 /// Runs so many seeds, or those that RAFT_SEEDS (how many) and RAFT_FIRST_SEED say.
 fn run_seeds(seeds: u64, size: u64, steps: usize) -> BTreeMap<&'static str, usize> {
+    run_plan(seeds, Plan { founders: size, joining: 0, steps })
+}
+
+fn run_plan(seeds: u64, plan: Plan) -> BTreeMap<&'static str, usize> {
     let setting = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let first = setting("RAFT_FIRST_SEED").unwrap_or(0);
     let seeds = setting("RAFT_SEEDS").unwrap_or(seeds);
     let mut reached = BTreeMap::new();
     for seed in first..first + seeds {
-        let marks = run_seed(seed, size, steps, false).marks;
+        let marks = run_seed(seed, plan, false).marks;
         for (mark, count) in marks {
             *reached.entry(mark).or_default() += count;
         }
     }
-    println!("{size} nodes: {reached:?}");
+    println!("{plan:?}: {reached:?}");
     reached
 }
 
@@ -302,6 +392,11 @@ fn assert_reached_everything(reached: &BTreeMap<&'static str, usize>) {
         "truncated",
         "voted already",
     ];
+    assert_reached(reached, &marks);
+    assert_eq!(reached.get("dropped a stranger's"), None, "there are no strangers");
+}
+
+fn assert_reached(reached: &BTreeMap<&'static str, usize>, marks: &[&str]) {
     for mark in marks {
         assert!(reached.get(mark).is_some_and(|count| *count >= 10), "{mark} in {reached:?}");
     }
@@ -328,6 +423,39 @@ fn five_nodes_stay_safe_and_recover_from_anything() {
     assert_reached_everything(&run_seeds(1000, 5, 600));
 }
 
+#[test]
+fn nodes_come_and_go_and_the_cluster_stays_safe_and_recovers() {
+    let reached = run_plan(2500, Plan { founders: 3, joining: 2, steps: 400 });
+    let marks = [
+        "asked to lead",
+        "change under way",
+        "committed",
+        "disk stalled",
+        "dropped a stranger's",
+        "elected",
+        "joint",
+        "leaving",
+        "left out",
+        "members changed",
+        "no change",
+        "not caught up",
+        "not ready",
+        "overwritten",
+        "transfer failed",
+        "transfer under way",
+        "transferred",
+        "truncated",
+        "unknown member",
+    ];
+    assert_reached(&reached, &marks);
+}
+
+#[test]
+fn a_cluster_grows_from_one_node_and_stays_safe_and_recovers() {
+    let reached = run_plan(1500, Plan { founders: 1, joining: 3, steps: 400 });
+    assert_reached(&reached, &["joint", "left out", "members changed", "no voters", "transferred"]);
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     any::<u64>().prop_map(|seed| Happening::roll(&mut Dice::new(seed)))
 }
@@ -343,6 +471,18 @@ proptest! {
         let mut cluster = Cluster::configured(size, cramped);
         for happening in happenings {
             happening.happen(&mut cluster);
+        }
+        recover(&mut cluster, &mut Dice::new(1));
+    }
+
+    #[test]
+    fn no_schedule_of_changes_breaks_a_cluster(
+        founders in 1..4_u64,
+        happenings in vec(any::<u64>(), 1..400),
+    ) {
+        let mut cluster = Plan { founders, joining: 2, steps: 0 }.cluster(cramped);
+        for seed in happenings {
+            Happening::roll_with_changes(&mut Dice::new(seed)).happen(&mut cluster);
         }
         recover(&mut cluster, &mut Dice::new(1));
     }

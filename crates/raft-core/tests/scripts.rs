@@ -6,22 +6,28 @@
 //! A transcript has a line for each input of a node and, indented, one for each of its actions.
 //! Positions are `term/index`.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use raft_core::{Body, Config, Entries, Entry, Index, Message, NodeId, Payload, Position, Term};
+use raft_core::{
+    Body, Config, ConfigChange, Entries, Entry, Index, Message, NodeId, Payload, Position, Term,
+};
 
 use crate::cluster::{Cluster, Disk, Link, hard_state, log_of_terms, n, show};
 
 /// What a script can say. Nodes are `n1`, `n2` and so on.
 #[derive(goldenscript::Command)]
 enum Command {
-    /// Nodes 1 to `nodes`, not yet started. Limits in bytes or messages.
+    /// Nodes 1 to `nodes`, not yet started, and so many after them that may join. Limits in bytes
+    /// or messages.
     Cluster {
         nodes: u64,
+        #[arg(key, optional)]
+        joining: u64,
         #[arg(key)]
         cache: Option<usize>,
         #[arg(key)]
@@ -118,6 +124,21 @@ enum Command {
         commands: Vec<String>,
     },
     Read(Node),
+    /// A change of the members: `add`, `promote`, `demote` or `remove` and a node, or `replace`
+    /// and the voters, with learners after commas.
+    Change {
+        node: Node,
+        what: String,
+        nodes: Vec<Node>,
+        #[arg(key, optional)]
+        learners: String,
+    },
+    /// Hands leadership over.
+    Transfer {
+        node: Node,
+        to: Node,
+    },
+    Campaign(Node),
     /// Cuts every link between these nodes and all others, or the one link given.
     Cut {
         #[arg(optional)]
@@ -162,6 +183,8 @@ enum Command {
     },
     /// The logs, as the terms of their entries.
     Log,
+    /// The members of the cluster as each node sees them.
+    Members,
     Status,
 }
 
@@ -235,7 +258,7 @@ impl goldenscript::Runner for Stage {
         command: &Command,
         _context: &goldenscript::Context,
     ) -> Result<String, Box<dyn Error>> {
-        if let Command::Cluster { nodes, cache, append, inflight, uncommitted } = command {
+        if let Command::Cluster { nodes, joining, cache, append, inflight, uncommitted } = command {
             let change = |config: &mut Config| {
                 let limits = &mut config.limits;
                 let or = |given: &Option<usize>, default: usize| given.unwrap_or(default);
@@ -245,6 +268,11 @@ impl goldenscript::Runner for Stage {
                 limits.max_uncommitted_bytes = or(uncommitted, limits.max_uncommitted_bytes);
             };
             let mut cluster = Cluster::stopped(*nodes, change, |_| Disk::default());
+            for id in (nodes + 1..=nodes + joining).map(n) {
+                let mut config = Config::new(id);
+                change(&mut config);
+                cluster.add_joining(config);
+            }
             cluster.record();
             self.cluster = Some(cluster);
             return Ok(String::new());
@@ -252,6 +280,7 @@ impl goldenscript::Runner for Stage {
         let cluster = self.cluster.as_mut().ok_or("there is no cluster yet")?;
         let seen = match command {
             Command::Log => logs(cluster),
+            Command::Members => members(cluster),
             Command::Status => statuses(cluster),
             Command::Network => network(cluster),
             _ => {
@@ -316,13 +345,39 @@ fn act(
         Command::Read(node) => {
             cluster.read(node.0);
         }
+        Command::Change { node, what, nodes, learners } => {
+            cluster.change(node.0, config_change(what, nodes, learners)?);
+        }
+        Command::Transfer { node, to } => {
+            cluster.transfer(node.0, to.0);
+        }
+        Command::Campaign(node) => cluster.campaign(node.0),
         Command::Cut { nodes, from, to } => cut(cluster, nodes, *from, *to),
         Command::Heal => cluster.heal(),
         Command::Unreachable { node, peer } => cluster.unreachable(node.0, peer.0),
         Command::Forge { .. } => cluster.receive(forged(command)?),
-        Command::Cluster { .. } | Command::Log | Command::Status | Command::Network => {}
+        Command::Cluster { .. }
+        | Command::Log
+        | Command::Members
+        | Command::Status
+        | Command::Network => {}
     }
     Ok(())
+}
+
+fn config_change(what: &str, nodes: &[Node], learners: &str) -> Result<ConfigChange, String> {
+    let voters: BTreeSet<_> = nodes.iter().map(|node| node.0).collect();
+    let learner = |text: &str| Node::from_str(text).map(|node| node.0);
+    let learners = learners.split_terminator(',').map(learner).collect::<Result<_, _>>()?;
+    let one = nodes.first().map(|node| node.0).ok_or("which node?")?;
+    match what {
+        "add" => Ok(ConfigChange::AddLearner(one)),
+        "promote" => Ok(ConfigChange::Promote(one)),
+        "demote" => Ok(ConfigChange::Demote(one)),
+        "remove" => Ok(ConfigChange::Remove(one)),
+        "replace" => Ok(ConfigChange::Replace { voters, learners }),
+        _ => Err(format!("there is no change {what}")),
+    }
 }
 
 fn these(cluster: &Cluster, nodes: &[Node]) -> impl Iterator<Item = NodeId> + use<> {
@@ -362,6 +417,8 @@ fn forged(command: &Command) -> Result<Message, Box<dyn Error>> {
         "HeartbeatReply" => Body::HeartbeatReply { round: *round },
         "ReadIndex" => Body::ReadIndex { id: *id },
         "ReadIndexReply" => Body::ReadIndexReply { id: *id, index: commit },
+        "TimeoutNow" => Body::TimeoutNow { last: at(last) },
+        "TransferVote" => Body::TransferVote { last: at(last) },
         _ => return Err(format!("there is no message {kind}").into()),
     };
     Ok(Message { from: from.0, to: to.0, term: Term::new(*term), body })
@@ -378,6 +435,14 @@ fn forged_entries(positions: &str) -> Result<Entries, String> {
 fn logs(cluster: &Cluster) -> String {
     cluster.nodes.values().fold(String::new(), |mut text, node| {
         let _ = writeln!(text, "{} log {}", node.id, show::log(node.disk.newest.entries()));
+        text
+    })
+}
+
+fn members(cluster: &Cluster) -> String {
+    let up = cluster.nodes.values().filter(|node| node.raft.is_some());
+    up.fold(String::new(), |mut text, node| {
+        let _ = writeln!(text, "{} {}", node.id, show::members(cluster.members(node.id)));
         text
     })
 }

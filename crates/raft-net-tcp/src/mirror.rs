@@ -43,6 +43,8 @@ enum WireBody {
     HeartbeatReply { round: u64 },
     ReadIndex { id: u64 },
     ReadIndexReply { id: u64, index: u64 },
+    TimeoutNow { last: WirePosition },
+    TransferVote { last: WirePosition },
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -108,7 +110,10 @@ pub(crate) fn message_bytes(message: &Message) -> usize {
     const COUNT: usize = 8;
     const POSITION: usize = 16;
     let body = match &message.body {
-        Body::PreVote { .. } | Body::Vote { .. } => POSITION,
+        Body::PreVote { .. }
+        | Body::Vote { .. }
+        | Body::TimeoutNow { .. }
+        | Body::TransferVote { .. } => POSITION,
         Body::PreVoteReply { .. } | Body::VoteReply { .. } => 1,
         Body::Append { entries, .. } => {
             POSITION + 8 + COUNT + entries.iter().map(entry_bytes).sum::<usize>()
@@ -156,6 +161,8 @@ fn write_body<'a>(body: &'a Body, raw: &mut Vec<&'a [u8]>) -> Result<WireBody, F
         Body::ReadIndexReply { id, index } => {
             WireBody::ReadIndexReply { id: *id, index: index.get() }
         }
+        Body::TimeoutNow { last } => WireBody::TimeoutNow { last: (*last).into() },
+        Body::TransferVote { last } => WireBody::TransferVote { last: (*last).into() },
     })
 }
 
@@ -182,6 +189,8 @@ fn read_body(body: WireBody, raw: &mut &[u8]) -> Result<Body, FormatError> {
         WireBody::ReadIndexReply { id, index } => {
             Body::ReadIndexReply { id, index: Index::new(index) }
         }
+        WireBody::TimeoutNow { last } => Body::TimeoutNow { last: last.into() },
+        WireBody::TransferVote { last } => Body::TransferVote { last: last.into() },
     })
 }
 

@@ -164,6 +164,13 @@ fn golden_read_index() {
 }
 
 #[test]
+fn golden_handing_over_leadership() {
+    let last = at(2, 9);
+    check_golden(Body::TimeoutNow { last }, "0b000000 0200000000000000 0900000000000000");
+    check_golden(Body::TransferVote { last }, "0c000000 0200000000000000 0900000000000000");
+}
+
+#[test]
 fn golden_ping_and_pong() {
     let mut out = Vec::new();
     format::encode_ping(&mut out).expect("a ping");
@@ -308,6 +315,8 @@ fn any_body() -> impl Strategy<Value = Body> {
         any::<u64>().prop_map(|round| Body::HeartbeatReply { round }),
         any::<u64>().prop_map(|id| Body::ReadIndex { id }),
         (any::<u64>(), index()).prop_map(|(id, index)| Body::ReadIndexReply { id, index }),
+        any_position().prop_map(|last| Body::TimeoutNow { last }),
+        any_position().prop_map(|last| Body::TransferVote { last }),
     ]
 }
 

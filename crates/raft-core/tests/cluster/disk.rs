@@ -2,10 +2,11 @@
 //! is under way may or may not, but always as a prefix of the writes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use raft_core::{
-    Boot, ClusterConfig, Entries, Entry, HardState, Index, PersistId, Position, ReadLog, Term,
-    Write,
+    Boot, ClusterConfig, Entries, Entry, HardState, Index, Payload, PersistId, Position, ReadLog,
+    Term, Write,
 };
 
 #[derive(Clone, Debug, Default)]
@@ -107,9 +108,14 @@ impl Disk {
                 term_starts.push(entry.at);
             }
         }
+        let configs = self.durable.log.iter().filter_map(|entry| match &entry.payload {
+            Payload::Config(config) => Some((entry.at.index, Arc::clone(config))),
+            Payload::Noop | Payload::Command(_) => None,
+        });
         Boot {
             hard_state: self.durable.hard_state,
             term_starts,
+            configs: configs.collect(),
             last: self.durable.last(),
             commit: self.durable.commit,
             ..Boot::new(cluster)
@@ -138,7 +144,7 @@ impl Disk {
 pub(crate) fn log_of_terms(terms: &[u64]) -> Vec<Entry> {
     let entry = |(at, term): (usize, &u64)| {
         let index = Index::new(at as u64 + 1);
-        let payload = raft_core::Payload::Command(b"old".as_slice().into());
+        let payload = Payload::Command(b"old".as_slice().into());
         Entry { at: Position::new(Term::new(*term), index), payload }
     };
     terms.iter().enumerate().map(entry).collect()

@@ -3,21 +3,23 @@
 //! checks every step.
 
 mod disk;
+mod members;
 mod network;
 pub(crate) mod show;
 mod witness;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, Entries, Entry, Event, HardState, Index, Input, LogRead,
-    Message, NodeId, Outcome, Raft, ReadLog, ReadPurpose, Rejection, RoleKind, Status, Term,
-    Ticket, Time, VoteAnswer, invariants,
+    Action, ClusterConfig, Config, DropReason, Entries, Entry, Event, HardState, Index, Input,
+    LogRead, Message, NodeId, Outcome, Raft, ReadLog, ReadPurpose, Rejection, RoleKind, Status,
+    Term, Ticket, Time, VoteAnswer, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
+pub(crate) use members::ids;
 pub(crate) use network::{Link, Network};
 use witness::Witness;
 
@@ -41,6 +43,8 @@ pub(crate) struct Node {
 pub(crate) struct Cluster {
     pub(crate) now: Time,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
+    /// Who was there from the beginning; the others start as nodes that join.
+    founders: BTreeSet<NodeId>,
     pub(crate) network: Network,
     pub(crate) witness: Witness,
     tickets: u64,
@@ -84,11 +88,13 @@ impl Cluster {
         change: impl Fn(&mut Config),
         disk: impl Fn(NodeId) -> Disk,
     ) -> Self {
+        let founders: BTreeSet<_> = (1..=size).map(n).collect();
         let mut cluster = Self {
             now: Time::ZERO,
             nodes: BTreeMap::new(),
+            founders: founders.clone(),
             network: Network::default(),
-            witness: Witness::default(),
+            witness: Witness::of(ClusterConfig::of_voters(founders)),
             tickets: 0,
             numbers: 0,
             marks: BTreeMap::new(),
@@ -184,7 +190,7 @@ impl Cluster {
                 node.disk.accept(write.clone());
             }
         }
-        self.witness.observe(&node, &self.nodes);
+        self.witness.observe(&before, &node, &self.nodes);
         node.checked_commit = node.status().map_or(Index::ZERO, |status| status.commit);
         for action in actions {
             self.note(|| line(id, &action));
@@ -212,7 +218,10 @@ impl Cluster {
                 node.log_reads.push_back(request);
             }
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
-            Action::Persist(_) | Action::RoleChanged(_) | Action::Trace(_) => {}
+            Action::Persist(_)
+            | Action::RoleChanged(_)
+            | Action::ConfigChanged(_)
+            | Action::Trace(_) => {}
         }
     }
 }
@@ -228,22 +237,47 @@ fn mark(action: &Action) -> Option<&'static str> {
             Outcome::Committed(_) => Some("committed"),
             Outcome::Overwritten => Some("overwritten"),
             Outcome::ReadAt(_) => Some("read"),
-            Outcome::Rejected(Rejection::Busy) => Some("busy"),
-            Outcome::Rejected(Rejection::TooLarge { .. }) => Some("too large"),
-            Outcome::Rejected(Rejection::NotLeader { .. }) => Some("not the leader"),
+            Outcome::Transferred => Some("transferred"),
+            Outcome::Rejected(why) => Some(mark_of_rejection(why)),
         },
+        Action::ConfigChanged(cluster) if cluster.outgoing.is_some() => Some("joint"),
+        Action::ConfigChanged(_) => Some("members changed"),
         Action::Trace(event) => match event {
             Event::Elected { .. } => Some("elected"),
             Event::QuorumLost { .. } => Some("quorum lost"),
+            Event::LeftOut { .. } => Some("left out"),
+            Event::DiskStalled { .. } => Some("disk stalled"),
+            Event::AskedToLead { .. } => Some("asked to lead"),
             Event::Truncated { .. } => Some("truncated"),
             Event::Backtracked { .. } => Some("backtracked"),
             Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
             Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
             Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),
+            // To a former member, or of one: nobody else is a stranger to a correct node.
+            Event::MessageDropped { reason: DropReason::UnknownSender, .. } => {
+                Some("dropped a stranger's")
+            }
             Event::MessageDropped { .. } => Some("dropped"),
             _ => None,
         },
         _ => None,
+    }
+}
+
+fn mark_of_rejection(why: &Rejection) -> &'static str {
+    match why {
+        Rejection::Busy => "busy",
+        Rejection::TooLarge { .. } => "too large",
+        Rejection::NotLeader { .. } => "not the leader",
+        Rejection::ChangeUnderWay => "change under way",
+        Rejection::NotReady => "not ready",
+        Rejection::NotCaughtUp { .. } => "not caught up",
+        Rejection::UnknownMember { .. } => "unknown member",
+        Rejection::NoVoters => "no voters",
+        Rejection::NoChange => "no change",
+        Rejection::TransferUnderWay { .. } => "transfer under way",
+        Rejection::TransferFailed { .. } => "transfer failed",
+        Rejection::Leaving => "leaving",
     }
 }
 
@@ -257,12 +291,13 @@ fn line(id: NodeId, action: &Action) -> String {
 /// What can happen to one node.
 impl Cluster {
     pub(crate) fn restart(&mut self, id: NodeId) {
-        let (now, members) = (self.now, self.nodes.keys().copied().collect::<Vec<_>>());
-        let node = self.nodes.get_mut(&id).expect("a member");
+        let founders = self.founders.contains(&id).then(|| self.founders.clone());
+        let now = self.now;
+        let node = self.nodes.get_mut(&id).expect("a node");
         if node.raft.is_some() {
             return;
         }
-        let boot = node.disk.boot(ClusterConfig::of_voters(members));
+        let boot = node.disk.boot(ClusterConfig::of_voters(founders.unwrap_or_default()));
         let mut config = node.config.clone();
         config.seed += 1000 * boot.hard_state.boots;
         node.raft = Some(Raft::restore(config, boot, now).expect("the disk holds together"));
@@ -272,7 +307,7 @@ impl Cluster {
 
     /// Stops a node, after the first `kept` of its pending writes had reached the disk.
     pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
-        let node = self.nodes.get_mut(&id).expect("a member");
+        let node = self.nodes.get_mut(&id).expect("a node");
         node.raft = None;
         node.disk.crash(kept);
         node.applied.clear();

@@ -1,10 +1,12 @@
 //! Inputs and actions as one compact line each, for transcripts.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use raft_core::{
-    Action, Body, Entry, Event, Message, NodeId, Outcome, Payload, PeerStatus, Position, ReadLog,
-    ReadPurpose, Rejection, RoleChange, RoleKind, Status, VoteAnswer, Write,
+    Action, Body, ClusterConfig, ConfigChange, Entry, Event, Message, NodeId, Outcome, Payload,
+    PeerStatus, Position, ReadLog, ReadPurpose, Rejection, RoleChange, RoleKind, Status,
+    VoteAnswer, Write,
 };
 
 pub(crate) fn message(message: &Message) -> String {
@@ -26,12 +28,17 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::HeartbeatReply { .. } => "HeartbeatReply",
         Body::ReadIndex { .. } => "ReadIndex",
         Body::ReadIndexReply { .. } => "ReadIndexReply",
+        Body::TimeoutNow { .. } => "TimeoutNow",
+        Body::TransferVote { .. } => "TransferVote",
     }
 }
 
 fn details(body: &Body) -> String {
     match body {
-        Body::PreVote { last } | Body::Vote { last } => format!(" last={last}"),
+        Body::PreVote { last }
+        | Body::Vote { last }
+        | Body::TimeoutNow { last }
+        | Body::TransferVote { last } => format!(" last={last}"),
         Body::PreVoteReply { granted } | Body::VoteReply { granted } => yes_or_no(*granted),
         Body::Append { prev, entries: run, commit } => {
             format!(" prev={prev} {} commit={commit}", entries(run))
@@ -62,7 +69,7 @@ pub(crate) fn entry(entry: &Entry) -> String {
     let payload = match &entry.payload {
         Payload::Noop => "noop".to_owned(),
         Payload::Command(bytes) => format!("'{}'", String::from_utf8_lossy(bytes)),
-        Payload::Config(_) => "config".to_owned(),
+        Payload::Config(cluster) => members(cluster),
     };
     format!("{} {payload}", entry.at)
 }
@@ -81,7 +88,39 @@ pub(crate) fn action(action: &Action) -> String {
             format!("ticket {} {}", ticket.get(), self::outcome(outcome))
         }
         Action::RoleChanged(change) => role(change),
+        Action::ConfigChanged(cluster) => format!("has the members {}", members(cluster)),
         Action::Trace(event) => format!("({})", self::event(event)),
+    }
+}
+
+/// Voters, `from` whom if it is joint, and learners.
+pub(crate) fn members(cluster: &ClusterConfig) -> String {
+    let list = |ids: &BTreeSet<NodeId>| {
+        let ids: Vec<_> = ids.iter().map(NodeId::to_string).collect();
+        format!("{{{}}}", ids.join(" "))
+    };
+    let mut text = list(&cluster.voters);
+    if let Some(outgoing) = &cluster.outgoing {
+        let _ = write!(text, " from {}", list(outgoing));
+    }
+    if !cluster.learners.is_empty() {
+        let _ = write!(text, " learners {}", list(&cluster.learners));
+    }
+    text
+}
+
+/// A change as scripts say it.
+pub(crate) fn change(change: &ConfigChange) -> String {
+    match change {
+        ConfigChange::AddLearner(id) => format!("add {id}"),
+        ConfigChange::Promote(id) => format!("promote {id}"),
+        ConfigChange::Demote(id) => format!("demote {id}"),
+        ConfigChange::Remove(id) => format!("remove {id}"),
+        ConfigChange::Replace { voters, learners } => {
+            let (voters, learners) = (voters.clone(), learners.clone());
+            let target = ClusterConfig { voters, outgoing: None, learners };
+            format!("replace by {}", members(&target))
+        }
     }
 }
 
@@ -96,16 +135,32 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         Outcome::Committed(at) => format!("committed at {at}"),
         Outcome::ReadAt(index) => format!("may read at {index}"),
         Outcome::Overwritten => "overwritten".to_owned(),
-        Outcome::Rejected(Rejection::Busy) => "rejected: busy".to_owned(),
-        Outcome::Rejected(Rejection::TooLarge { size_bytes, limit_bytes }) => {
-            format!("rejected: {size_bytes} bytes, the limit is {limit_bytes}")
+        Outcome::Transferred => "transferred".to_owned(),
+        Outcome::Rejected(why) => format!("rejected: {}", rejection(why)),
+    }
+}
+
+fn rejection(why: &Rejection) -> String {
+    match why {
+        Rejection::Busy => "busy".to_owned(),
+        Rejection::TooLarge { size_bytes, limit_bytes } => {
+            format!("{size_bytes} bytes, the limit is {limit_bytes}")
         }
-        Outcome::Rejected(Rejection::NotLeader { leader: Some(leader) }) => {
-            format!("rejected: {leader} leads")
+        Rejection::NotLeader { leader: Some(leader) } => format!("{leader} leads"),
+        Rejection::NotLeader { leader: None } => "no leader known".to_owned(),
+        Rejection::ChangeUnderWay => "a change is under way".to_owned(),
+        Rejection::NotReady => "nothing of this term is committed yet".to_owned(),
+        Rejection::NotCaughtUp { node, behind: 0 } => format!("{node} is silent"),
+        Rejection::NotCaughtUp { node, behind } => format!("{node} is {behind} entries behind"),
+        Rejection::UnknownMember { node } => format!("{node} is not one of the members it takes"),
+        Rejection::NoVoters => "nobody would be left to vote".to_owned(),
+        Rejection::NoChange => "the cluster is like that already".to_owned(),
+        Rejection::TransferUnderWay { to } => format!("leadership is being handed to {to}"),
+        Rejection::Leaving => "the leader is leaving".to_owned(),
+        Rejection::TransferFailed { leader: Some(leader) } => {
+            format!("not handed over, {leader} leads")
         }
-        Outcome::Rejected(Rejection::NotLeader { leader: None }) => {
-            "rejected: no leader known".to_owned()
-        }
+        Rejection::TransferFailed { leader: None } => "not handed over, no leader known".to_owned(),
     }
 }
 
@@ -130,6 +185,9 @@ fn event(event: &Event) -> String {
         }
         Event::Elected { term } => format!("elected in t{term}"),
         Event::QuorumLost { term } => format!("lost its quorum in t{term}"),
+        Event::AskedToLead { by } => format!("asked by {by} to lead"),
+        Event::DiskStalled { term } => format!("its disk stands still in t{term}"),
+        Event::LeftOut { term } => format!("has no vote any more in t{term}"),
         Event::Truncated { from } => format!("truncates its log from {from} on"),
         Event::Backtracked { peer, next } => format!("goes back to {next} for {peer}"),
         Event::MessageDropped { from, reason } => {

@@ -5,22 +5,27 @@
 //!    are the same (and so, by induction, all before).
 //! 3. Leader Completeness: a new leader holds every committed entry.
 //! 4. State Machine Safety: no two nodes take different entries for committed at one index.
-//! 5. What is committed is durable on a majority, and what is applied is durable here too.
+//! 5. What is committed is durable on a majority of the configuration in force, of both when it is
+//!    joint, and what is applied is durable here too.
 //! 6. No message leaves before the term, the vote and the entries it vouches for are durable.
 //! 7. A ticket has one outcome, and it is true: what was rejected or overwritten never becomes
 //!    committed, a read sees everything that was committed before it was asked.
+//! 8. Every majority of a configuration has a node in common with every majority of the one before.
+//! 9. Whoever is asked to take over has the whole log of the leader that asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raft_core::{
-    Body, Entry, Index, Message, NodeId, Outcome, Payload, Position, RoleKind, Status, Term, Ticket,
+    Body, ClusterConfig, ConfigChange, Entry, Index, Message, NodeId, Outcome, Payload, Position,
+    Raft, RoleKind, Status, Term, Ticket,
 };
 
 use super::Node;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Witness {
+    founders: ClusterConfig,
     leaders: BTreeMap<Term, NodeId>,
     /// Every entry ever written anywhere, with the position before it.
     written: BTreeMap<Position, (Payload, Position)>,
@@ -42,10 +47,24 @@ enum Asked {
     Proposal(Arc<[u8]>),
     /// With everything that was committed when it was asked.
     Read(Index),
+    Change(ConfigChange),
+    Transfer(NodeId),
 }
 
 /// Tickets.
 impl Witness {
+    pub(crate) fn of(founders: ClusterConfig) -> Self {
+        Self { founders, ..Self::default() }
+    }
+
+    pub(crate) fn changes(&mut self, node: NodeId, ticket: Ticket, change: ConfigChange) {
+        self.open.insert(ticket, Open { node, asked: Asked::Change(change) });
+    }
+
+    pub(crate) fn transfers(&mut self, node: NodeId, ticket: Ticket, to: NodeId) {
+        self.open.insert(ticket, Open { node, asked: Asked::Transfer(to) });
+    }
+
     pub(crate) fn proposes(&mut self, node: NodeId, ticket: Ticket, command: Arc<[u8]>) {
         self.open.insert(ticket, Open { node, asked: Asked::Proposal(command) });
     }
@@ -81,7 +100,19 @@ impl Witness {
                 let applied = node.applied.last().map_or(Index::ZERO, |entry| entry.at.index);
                 assert!(applied >= index, "a read was answered before {index} came out to apply");
             }
-            (Asked::Read(_), Outcome::Rejected(_)) => {}
+            (Asked::Change(change), Outcome::Committed(at)) => {
+                let entry = &self.committed[place(at.index)];
+                let Payload::Config(config) = &entry.payload else {
+                    panic!("no change: {entry:?}")
+                };
+                assert!(entry.at == at && is_done(&change, config), "{change:?} and {config:?}");
+            }
+            (Asked::Transfer(to), Outcome::Transferred) => {
+                let leader = node.status().and_then(|status| status.leader);
+                assert_eq!(leader, Some(to), "a hand-over is said to be done");
+            }
+            (Asked::Change(_), Outcome::Overwritten)
+            | (Asked::Read(_) | Asked::Change(_) | Asked::Transfer(_), Outcome::Rejected(_)) => {}
             (asked, outcome) => panic!("{asked:?} has the outcome {outcome:?}"),
         }
         self.outcomes.insert(ticket, outcome);
@@ -91,9 +122,9 @@ impl Witness {
         self.outcomes.get(&ticket).copied()
     }
 
-    /// The tickets that wait for their outcome.
-    pub(crate) fn open(&self) -> impl Iterator<Item = Ticket> {
-        self.open.keys().copied()
+    /// The tickets that wait for their outcome, and where.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (NodeId, Ticket)> {
+        self.open.iter().map(|(ticket, open)| (open.node, *ticket))
     }
 }
 
@@ -116,6 +147,10 @@ impl Witness {
     pub(crate) fn writes(&mut self, prev: Position, entries: &[Entry]) {
         let mut prev = prev;
         for entry in entries {
+            if let Payload::Config(config) = &entry.payload {
+                let before = self.members_at(prev);
+                assert!(overlap(before, config), "{before:?} and {config:?} are apart");
+            }
             let seen =
                 self.written.entry(entry.at).or_insert_with(|| (entry.payload.clone(), prev));
             assert_eq!(seen.0, entry.payload, "two entries at {}", entry.at);
@@ -124,15 +159,32 @@ impl Witness {
         }
     }
 
+    /// The configuration in force in a log that ends here.
+    fn members_at(&self, end: Position) -> &ClusterConfig {
+        let mut at = end;
+        loop {
+            match self.written.get(&at) {
+                Some((Payload::Config(config), _)) => return config,
+                Some((_, prev)) => at = *prev,
+                None => return &self.founders,
+            }
+        }
+    }
+
+    /// The configuration in force by what is committed.
+    pub(crate) fn members(&self) -> &ClusterConfig {
+        self.members_at(self.committed.last().map_or(Position::ORIGIN, |entry| entry.at))
+    }
+
     /// Looks at a node after its step, among all `nodes`.
-    pub(crate) fn observe(&mut self, node: &Node, nodes: &BTreeMap<NodeId, Node>) {
+    pub(crate) fn observe(&mut self, before: &Raft, node: &Node, nodes: &BTreeMap<NodeId, Node>) {
         let Some(raft) = &node.raft else { return };
         let status = raft.status();
         check_disk(&status, node);
         if status.role == RoleKind::Leader {
             self.observe_leader(&status, node);
         }
-        self.observe_commit(status.commit, node, nodes);
+        self.observe_commit(status.commit, before.cluster(), node, nodes);
     }
 
     fn observe_leader(&mut self, status: &Status, node: &Node) {
@@ -146,7 +198,14 @@ impl Witness {
         }
     }
 
-    fn observe_commit(&mut self, commit: Index, node: &Node, nodes: &BTreeMap<NodeId, Node>) {
+    /// `cluster` is the configuration in which the decision was made: the one before the step.
+    fn observe_commit(
+        &mut self,
+        commit: Index,
+        cluster: &ClusterConfig,
+        node: &Node,
+        nodes: &BTreeMap<NodeId, Node>,
+    ) {
         for index in node.checked_commit.next().get()..=commit.get() {
             let entry = node.disk.newest.entry(Index::new(index)).expect("commit lies in the log");
             if let Some(committed) = self.committed.get(place(entry.at.index)) {
@@ -154,9 +213,11 @@ impl Witness {
                 continue;
             }
             self.committed.push(entry.clone());
-            let holders = nodes.values().chain([node]);
-            let holders = holders.filter(|other| other.disk.durable.holds(entry.at)).count();
-            assert!(2 * holders > nodes.len() + 1, "{} is committed on {holders} nodes", entry.at);
+            let everyone = nodes.values().chain([node]);
+            let holders = everyone.filter(|other| other.disk.durable.holds(entry.at));
+            let holders: BTreeSet<_> = holders.map(|holder| holder.id).collect();
+            let is_safe = is_quorum(cluster, &holders);
+            assert!(is_safe, "{} is committed on {holders:?} of {cluster:?}", entry.at);
             if let Payload::Command(command) = &entry.payload {
                 assert!(!self.refused.contains(command), "{} was said to be dead", entry.at);
             }
@@ -190,7 +251,7 @@ impl Witness {
         assert_eq!(spoken, disk.newest.hard_state.term, "said in a term that is over: {shown}");
         assert_eq!(spoken, durable.term, "its term is not durable: {shown}");
         match &message.body {
-            Body::Vote { last } => {
+            Body::Vote { last } | Body::TransferVote { last } => {
                 assert_eq!(durable.vote, Some(node.id), "the candidate's own vote: {shown}");
                 assert!(disk.durable.holds(*last), "its log may vanish: {shown}");
             }
@@ -203,6 +264,11 @@ impl Witness {
                 assert!(*commit <= self.commit(), "{shown}");
             }
             Body::Appended { matched } => Self::check_promise(node, message.to, *matched, nodes),
+            Body::TimeoutNow { last } => {
+                let target = &nodes[&message.to].disk.durable;
+                let has_gone_on = target.hard_state.term > message.term;
+                assert!(has_gone_on || target.holds(*last), "it lacks entries: {shown}");
+            }
             Body::Heartbeat { commit, .. } => {
                 let follower = &nodes[&message.to].disk.durable;
                 let is_held = follower.last().index >= *commit;
@@ -224,6 +290,35 @@ impl Witness {
         });
         let is_equal = leader.disk.newest.holds(promised);
         assert!(!leads || is_equal, "{} promised another log than {}'s", node.id, leader.id);
+    }
+}
+
+/// Whether these nodes decide in this configuration.
+fn is_quorum(cluster: &ClusterConfig, nodes: &BTreeSet<NodeId>) -> bool {
+    let mut sets = [Some(&cluster.voters), cluster.outgoing.as_ref()].into_iter().flatten();
+    sets.all(|voters| 2 * voters.intersection(nodes).count() > voters.len())
+}
+
+/// Whether no two decisions, one in each of these configurations, can be made by different nodes.
+fn overlap(one: &ClusterConfig, other: &ClusterConfig) -> bool {
+    let voters = one.members().chain(other.members()).collect::<BTreeSet<_>>();
+    let pick = |chosen: u32, wanted: u32| -> BTreeSet<NodeId> {
+        let numbered = voters.iter().enumerate();
+        numbered.filter(|(at, _)| (chosen >> at) & 1 == wanted).map(|(_, id)| *id).collect()
+    };
+    (0..1_u32 << voters.len())
+        .all(|chosen| !is_quorum(one, &pick(chosen, 1)) || !is_quorum(other, &pick(chosen, 0)))
+}
+
+/// Whether this is what the change was to bring, or the joint configuration before it.
+fn is_done(change: &ConfigChange, config: &ClusterConfig) -> bool {
+    let ClusterConfig { voters, learners, .. } = config;
+    match change {
+        ConfigChange::AddLearner(id) => learners.contains(id) && !voters.contains(id),
+        ConfigChange::Promote(id) => voters.contains(id) && !learners.contains(id),
+        ConfigChange::Demote(id) => learners.contains(id) && !config.is_voter(*id),
+        ConfigChange::Remove(id) => !config.is_member(*id),
+        ConfigChange::Replace { voters: wanted, .. } => voters == wanted,
     }
 }
 
