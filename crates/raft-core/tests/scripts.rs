@@ -506,4 +506,14 @@ stories! {
     reads_and_a_new_leader
     a_late_heartbeat_reply
     hostile_messages
+    a_learner_is_promoted
+    one_voter_is_removed
+    all_three_are_replaced
+    the_leader_is_replaced
+    the_leader_leaves
+    a_joint_configuration_is_left_by_the_next_leader
+    a_change_is_rolled_back
+    leadership_is_handed_over
+    a_hand_over_that_fails
+    a_stalled_disk
 }

@@ -286,6 +286,27 @@ fn proposals_under_load_are_each_answered_once_through_ten_transfers() {
     assert_eq!(cluster.witness.leaders().len(), 11);
 }
 
+/// Whoever hands over must not serve reads from memory: its successor may be at work already.
+#[test]
+fn a_read_while_leadership_is_handed_over_is_not_of_the_past() {
+    let mut cluster = led_by_1(3);
+    let ticket = cluster.transfer(n(1), n(2));
+    cluster.deliver_kind("TimeoutNow");
+    cluster.isolate(n(1));
+    cluster.settle_among(&[n(2), n(3)]);
+    cluster.propose(n(2), &["x"]);
+    cluster.settle_among(&[n(2), n(3)]);
+    assert_eq!((cluster.leader(), cluster.witness.commit()), (Some(n(2)), Index::new(3)));
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Leader, "it does not know yet");
+    let read = cluster.read(n(1));
+    cluster.settle();
+    assert_eq!(cluster.outcome(read), None);
+    cluster.heal();
+    cluster.run(2 * HEARTBEAT);
+    assert_eq!(cluster.outcome(ticket), Some(Outcome::Transferred));
+    assert_eq!(cluster.rejection(read), Some(Rejection::NotLeader { leader: Some(n(2)) }));
+}
+
 // Campaigning on request
 
 #[test]
