@@ -67,3 +67,58 @@ impl Proposals {
         rule(is_open, "a displaced proposal waits until its fate is sealed")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::config::{Boot, ClusterConfig};
+    use crate::types::Term;
+
+    fn at(term: u64, index: u64) -> Position {
+        Position::new(Term::new(term), Index::new(index))
+    }
+
+    /// A log that begins with entries of term 1, and goes on with `later` if that is not one.
+    fn log(last: Position, later: Option<Position>) -> Log {
+        let term_starts = [vec![at(1, 1)], later.into_iter().collect()].concat();
+        Log::restore(Boot { term_starts, last, ..Boot::new(ClusterConfig::default()) })
+    }
+
+    fn displaced() -> Proposals {
+        let mut proposals = Proposals::default();
+        proposals.push(at(1, 2), Ticket::new(2));
+        proposals.push(at(1, 3), Ticket::new(3));
+        proposals.displace(Index::new(3));
+        proposals
+    }
+
+    #[test]
+    fn a_displaced_proposal_is_open_while_only_its_own_term_is_committed() {
+        let (mut proposals, log) = (displaced(), log(at(1, 2), None));
+        let committed = Some((Ticket::new(2), Outcome::Committed(at(1, 2))));
+        assert_eq!(proposals.pop_settled(at(1, 2), &log), committed);
+        assert_eq!(proposals.pop_settled(at(1, 2), &log), None);
+        assert_eq!(proposals.len(), 1);
+        assert_eq!(proposals.check(at(1, 2), &log), Ok(()));
+    }
+
+    #[test]
+    fn it_is_dead_once_a_later_term_is_committed_even_at_an_earlier_index() {
+        let (mut proposals, log) = (displaced(), log(at(2, 2), Some(at(2, 2))));
+        proposals.displace(Index::new(2));
+        for _ in 0..2 {
+            let settled = proposals.pop_settled(at(2, 2), &log);
+            assert!(matches!(settled, Some((_, Outcome::Overwritten))), "{settled:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_committed_if_another_leader_brings_it_back() {
+        let (mut proposals, log) = (displaced(), log(at(1, 3), None));
+        let outcomes: Vec<_> =
+            core::iter::from_fn(|| proposals.pop_settled(at(1, 3), &log)).collect();
+        assert_eq!(outcomes[1], (Ticket::new(3), Outcome::Committed(at(1, 3))));
+    }
+}

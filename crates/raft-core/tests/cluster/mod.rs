@@ -32,8 +32,8 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// Its state machine: everything it was told to apply since it started.
     pub(crate) applied: Vec<Entry>,
-    /// Entries it asked for and has not received.
-    pub(crate) log_reads: VecDeque<ReadLog>,
+    /// Entries it asked for and has not received, as the log was when it asked.
+    pub(crate) log_reads: VecDeque<(ReadLog, Entries)>,
     /// The commit index that the witness has looked at.
     checked_commit: Index,
 }
@@ -207,9 +207,10 @@ impl Cluster {
                 node.applied.extend(entries.iter().cloned());
             }
             Action::ReadLog(request) => {
-                let same = |other: &ReadLog| other.purpose == request.purpose;
-                assert!(!node.log_reads.iter().any(same), "one read of each purpose at a time");
-                node.log_reads.push_back(request);
+                let mut others = node.log_reads.iter().map(|(other, _)| other.purpose);
+                let is_first = others.all(|purpose| purpose != request.purpose);
+                assert!(is_first, "one read of each purpose at a time");
+                node.log_reads.push_back((request, node.disk.read(&request)));
             }
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
             Action::Persist(_) | Action::RoleChanged(_) | Action::Trace(_) => {}
@@ -311,11 +312,8 @@ impl Cluster {
     /// Answers the oldest question for entries of a node with at most `max_entries` of them.
     pub(crate) fn answer_log_read(&mut self, id: NodeId, max_entries: usize) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let Some(request) = node.log_reads.pop_front() else { return };
-        let entries = match max_entries {
-            0 => Entries::empty(),
-            _ => node.disk.read(&request, max_entries),
-        };
+        let Some((request, entries)) = node.log_reads.pop_front() else { return };
+        let entries = entries.slice(0..max_entries.min(entries.len()));
         let ReadLog { purpose, first, .. } = request;
         self.note(|| format!("log read {id} {}", show::entries(&entries)));
         self.step(id, Input::LogRead(LogRead { purpose, first, entries }));
