@@ -184,16 +184,14 @@ impl Connection {
         }
     }
 
-    /// Adds a reply to what is to be sent; false if it was not asked for.
-    pub(super) fn reply(&mut self, reply: &Reply) -> bool {
+    /// Adds a reply to what is to be sent.
+    pub(super) fn reply(&mut self, reply: Reply) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let id = reply.client.request;
-        let response = match reply.result.clone() {
+        self.write(&match reply.result {
             Ok((header, reply)) => Response::Done { id, header, reply },
             Err(error) => Response::Failed { id, error },
-        };
-        self.write(&response);
-        true
+        });
     }
 
     fn write(&mut self, response: &Response) {

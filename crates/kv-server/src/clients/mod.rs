@@ -254,7 +254,7 @@ impl Server {
         let now = Instant::now();
         while let Some(batch) = self.queue.next_batch() {
             if self.reply_delay.is_zero() {
-                for reply in &batch {
+                for reply in batch {
                     self.deliver(reply);
                 }
             } else {
@@ -263,17 +263,16 @@ impl Server {
             }
         }
         while let Some((_, reply)) = self.delayed.pop_front_if(|(at, _)| *at <= now) {
-            self.deliver(&reply);
+            self.deliver(reply);
         }
     }
 
-    fn deliver(&mut self, reply: &Reply) {
+    fn deliver(&mut self, reply: Reply) {
         let Ok(id) = usize::try_from(reply.client.connection) else { return };
         // A client that has gone does not wait any more.
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.reply(reply) {
-            self.unsent.push(id);
-        }
+        connection.reply(reply);
+        self.unsent.push(id);
     }
 
     fn read_all(&mut self) {
