@@ -175,8 +175,8 @@ impl Replica {
 
     /// When [`Event::Wake`] is due at the latest.
     pub fn deadline(&self) -> Time {
-        let deadlines = [Some(self.raft.deadline()), self.pending.next_check(), self.stop_by];
-        deadlines.into_iter().flatten().min().unwrap_or(Time::ZERO)
+        let own = [self.pending.next_check(), self.stop_by];
+        own.into_iter().flatten().fold(self.raft.deadline(), Time::min)
     }
 
     /// The consensus inside, to look at.
