@@ -322,32 +322,21 @@ fn what_was_read_from_a_log_that_is_no_more_is_not_used() {
         ..Boot::new(ClusterConfig::of_voters([n(1), n(2)]))
     };
     let mut raft = Raft::restore(Config::new(n(1)), boot, Time::ZERO).expect("it fits");
-    let mut step = |now, input| -> Vec<String> {
+    let step = |raft: &mut Raft, now, input| -> Vec<String> {
         let mut actions = Vec::new();
         raft.step(now, input, &mut actions);
         actions.iter().map(show::action).collect()
     };
-    assert_eq!(step(Time::ZERO, Input::Wake)[0], "read log 1..=2 to apply");
+    assert_eq!(step(&mut raft, Time::ZERO, Input::Wake)[0], "read log 1..=2 to apply");
     let answer = |terms: &[u64]| {
         let entries = log_of_terms(terms).into_iter().collect();
         Input::LogRead(LogRead { purpose: ReadPurpose::Apply, first: Index::new(1), entries })
     };
-    assert!(step(Time::ZERO, answer(&[1, 1])).is_empty());
+    assert!(step(&mut raft, Time::ZERO, answer(&[1, 1])).is_empty());
     // It asks again, but not in a loop.
-    assert!(step(Time::ZERO, Input::Wake).is_empty());
-    let later = Time::from_millis(50);
-    assert_eq!(step(later, Input::Wake)[0], "read log 1..=2 to apply");
-    assert_eq!(step(later, answer(&[2, 2])), ["apply [2/1 'old', 2/2 'old']"]);
-}
-
-#[test]
-fn a_log_that_could_not_be_read_is_asked_for_at_the_deadline() {
-    let disk = |_| Disk::with(hard_state(1, None), log_of_terms(&[1, 1]));
-    let mut cluster = Cluster::with_disks(1, |_| {}, disk);
-    while cluster.nodes[&n(1)].log_reads.is_empty() {
-        cluster.persist(n(1), 1);
-    }
-    cluster.answer_log_read(n(1), 0);
-    let raft = cluster.nodes[&n(1)].raft.as_ref().expect("it is up");
-    assert_eq!(raft.deadline(), cluster.now + Duration::from_millis(50));
+    assert!(step(&mut raft, Time::ZERO, Input::Wake).is_empty());
+    let later = raft.deadline();
+    assert_eq!(later, Time::from_millis(50), "long before an election is due");
+    assert_eq!(step(&mut raft, later, Input::Wake)[0], "read log 1..=2 to apply");
+    assert_eq!(step(&mut raft, later, answer(&[2, 2])), ["apply [2/1 'old', 2/2 'old']"]);
 }
