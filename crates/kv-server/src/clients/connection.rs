@@ -19,8 +19,9 @@ use crate::replica::{self, ClientTag, Request};
 /// How long a new connection may take to say hello.
 pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many bytes of replies may wait for a client that does not fetch them.
-pub(super) const MAX_UNSENT_BYTES: usize = 8 << 20;
+/// When so many bytes of replies wait for a client that does not fetch them, nothing more is read
+/// from it.
+const MAX_UNSENT_BYTES: usize = 8 << 20;
 
 /// How often one connection is read before the others have their turn.
 const READS_PER_TURN: usize = 8;

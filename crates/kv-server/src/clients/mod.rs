@@ -4,10 +4,10 @@
 //! come back through a queue and a waker. Bounds, and what happens at each:
 //! - [`MAX_CONNECTIONS`]: one more is told "busy" and closed.
 //! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
-//!   fetch ([`connection::MAX_UNSENT_BYTES`]): the connection is not read until there is room, so
-//!   the client's own sends come to wait.
+//!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's own
+//!   sends come to wait. Replies to what was read before are still added.
 //! - The queue to the event loop: this thread waits, and with it all clients.
-//! - A connection that has not said hello within [`connection::HELLO_PATIENCE`] is closed.
+//! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
 mod connection;
 mod replies;
