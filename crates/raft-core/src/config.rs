@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::api::HardState;
-use crate::types::{Index, NodeId, Position};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// How this node behaves. The same on every node, but for `id` and `seed`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -226,6 +226,62 @@ impl Boot {
             commit: Index::ZERO,
             applied: Index::ZERO,
         }
+    }
+}
+
+/// What [`Raft::restore`](crate::Raft::restore) checks first.
+impl Boot {
+    /// Whether node `id` can start with this.
+    pub(crate) fn check(&self, id: NodeId) -> Result<(), BootError> {
+        let cluster = self.configs.last().map_or(&self.cluster, |(_, cluster)| cluster);
+        if cluster.voters.is_empty() {
+            return Err(BootError::NoVoters);
+        }
+        if !cluster.is_member(id) {
+            return Err(BootError::NotAMember { id });
+        }
+        let log_end = self.term_starts.last().unwrap_or(&self.start);
+        let rules = [
+            (self.terms_grow(), "terms grow along the log"),
+            (self.entries_have_terms(), "every entry has a term"),
+            (self.last.term == log_end.term, "the last entry is of the last term"),
+            (self.last.index >= log_end.index, "the log ends after its last term began"),
+            (self.hard_state.term >= self.last.term, "no entry is of a later term than the node"),
+            (self.start.index <= self.applied, "the state covers what the log no longer holds"),
+            (self.applied <= self.last.index, "nothing beyond the log was applied"),
+            (self.commit <= self.last.index, "nothing beyond the log is committed"),
+            (self.configs_lie_in_the_log(), "configurations are in order, within the log"),
+            (self.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(BootError::Inconsistent { rule }),
+            None => Ok(()),
+        }
+    }
+
+    fn terms_grow(&self) -> bool {
+        let goes_on = |first: &Position| {
+            first.term > self.start.term && first.index > self.start.index
+                || first.term == self.start.term && first.index == self.start.index.next()
+        };
+        self.term_starts.is_sorted_by(|a, b| a.term < b.term && a.index < b.index)
+            && self.term_starts.first().is_none_or(goes_on)
+    }
+
+    /// Entries before the first of `term_starts` have the term of `start`, which at the origin is
+    /// none.
+    fn entries_have_terms(&self) -> bool {
+        let begins_at_once =
+            |first: &Position| first.term > Term::ZERO && first.index == self.start.index.next();
+        self.start.term > Term::ZERO
+            || self.last == self.start
+            || self.term_starts.first().is_some_and(begins_at_once)
+    }
+
+    fn configs_lie_in_the_log(&self) -> bool {
+        let is_inside = |index: Index| self.start.index < index && index <= self.last.index;
+        self.configs.is_sorted_by(|a, b| a.0 < b.0)
+            && self.configs.iter().all(|(index, _)| is_inside(*index))
     }
 }
 

@@ -104,7 +104,7 @@ impl Raft {
     /// contradict each other.
     pub fn restore(config: Config, boot: Boot, now: Time) -> Result<Self, BootError> {
         config.validate()?;
-        check_boot(&config, &boot)?;
+        boot.check(config.id)?;
         let hard_state = boot.hard_state.started_again();
         let role = Role::Follower(Follower::default());
         let announced =
@@ -428,43 +428,5 @@ impl Raft {
             self.announced = now;
             out.push(Action::RoleChanged(now));
         }
-    }
-}
-
-fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
-    let cluster = boot.configs.last().map_or(&boot.cluster, |(_, cluster)| cluster);
-    if cluster.voters.is_empty() {
-        return Err(BootError::NoVoters);
-    }
-    if !cluster.is_member(config.id) {
-        return Err(BootError::NotAMember { id: config.id });
-    }
-    let log_end = boot.term_starts.last().unwrap_or(&boot.start);
-    let terms_grow = boot.term_starts.is_sorted_by(|a, b| a.term < b.term && a.index < b.index)
-        && boot.term_starts.first().is_none_or(|first| {
-            first.term > boot.start.term && first.index > boot.start.index
-                || first.term == boot.start.term && first.index == boot.start.index.next()
-        });
-    let first_term_begins = boot.term_starts.first().unwrap_or(&boot.last).index;
-    let all_have_terms = boot.start.term > Term::ZERO
-        || first_term_begins <= boot.start.index.next() && boot.last.term > Term::ZERO
-        || boot.last == boot.start;
-    let configs_fit = boot.configs.is_sorted_by(|a, b| a.0 < b.0)
-        && boot.configs.iter().all(|(at, _)| boot.start.index < *at && *at <= boot.last.index);
-    let rules = [
-        (terms_grow, "terms grow along the log"),
-        (all_have_terms, "every entry has a term"),
-        (boot.last.term == log_end.term, "the last entry is of the last term"),
-        (boot.last.index >= log_end.index, "the log ends after its last term began"),
-        (boot.hard_state.term >= boot.last.term, "no entry is of a later term than the node"),
-        (boot.start.index <= boot.applied, "the state covers what the log no longer holds"),
-        (boot.applied <= boot.last.index, "nothing beyond the log was applied"),
-        (boot.commit <= boot.last.index, "nothing beyond the log is committed"),
-        (configs_fit, "configurations are in order, within the log"),
-        (boot.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
-    ];
-    match rules.iter().find(|(holds, _)| !holds) {
-        Some((_, rule)) => Err(BootError::Inconsistent { rule }),
-        None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! checks every step.
 
 mod disk;
+mod marks;
 mod network;
 pub(crate) mod show;
 mod witness;
@@ -12,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, Entries, Entry, Event, HardState, Index, Input, LogRead,
-    Message, NodeId, Outcome, Raft, ReadLog, ReadPurpose, Rejection, RoleKind, Status, Term,
-    Ticket, Time, VoteAnswer, invariants,
+    Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
+    NodeId, Outcome, Raft, ReadLog, RoleKind, Status, Term, Ticket, Time, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
@@ -194,7 +194,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, node: &mut Node, action: Action) {
-        if let Some(mark) = mark(&action) {
+        if let Some(mark) = marks::of(&action) {
             *self.marks.entry(mark).or_default() += 1;
         }
         match action {
@@ -215,36 +215,6 @@ impl Cluster {
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
             Action::Persist(_) | Action::RoleChanged(_) | Action::Trace(_) => {}
         }
-    }
-}
-
-/// The name of what this action shows to have happened, if it is worth counting.
-fn mark(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::ReadLog(request) => match request.purpose {
-            ReadPurpose::Apply => Some("log read to apply"),
-            ReadPurpose::Replicate(_) => Some("log read for a follower"),
-        },
-        Action::Resolved(_, outcome) => match outcome {
-            Outcome::Committed(_) => Some("committed"),
-            Outcome::Overwritten => Some("overwritten"),
-            Outcome::ReadAt(_) => Some("read"),
-            Outcome::Rejected(Rejection::Busy) => Some("busy"),
-            Outcome::Rejected(Rejection::TooLarge { .. }) => Some("too large"),
-            Outcome::Rejected(Rejection::NotLeader { .. }) => Some("not the leader"),
-        },
-        Action::Trace(event) => match event {
-            Event::Elected { .. } => Some("elected"),
-            Event::QuorumLost { .. } => Some("quorum lost"),
-            Event::Truncated { .. } => Some("truncated"),
-            Event::Backtracked { .. } => Some("backtracked"),
-            Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
-            Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
-            Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),
-            Event::MessageDropped { .. } => Some("dropped"),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
