@@ -251,7 +251,7 @@ impl Replica {
     }
 
     fn read(&self, client: ClientTag, range: Range, effects: &mut Vec<Effect>) {
-        let term = self.raft.status().term.get();
+        let term = self.raft.term().get();
         effects.push(Effect::Apply(ApplyWork::Read { client, range, term }));
     }
 

@@ -9,7 +9,7 @@ use kv_proto::{
     Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, Part, Response, ServerHello,
     Welcome,
 };
-use log::debug;
+use log::{debug, trace};
 use mio::net::TcpStream;
 use wire::frame::{FrameError, FrameReader};
 
@@ -105,7 +105,7 @@ impl Connection {
     }
 
     fn closed(&self, why: &str) -> Reading {
-        debug!("client {} is gone: {why}", self.peer);
+        trace!("client {} is gone: {why}", self.peer);
         Reading::Closed
     }
 
