@@ -33,9 +33,12 @@ pub struct Config {
 /// [`Entry::size_bytes`](crate::Entry::size_bytes).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// The most one append message carries, and the most one proposal may have. At least one
-    /// entry is always sent.
+    /// The most one append message carries. At least one entry is always sent. As every entry
+    /// counts at least 32 bytes, this also bounds the entries of a message.
     pub max_append_bytes: usize,
+    /// The most one proposal may have; beyond it, it is rejected as
+    /// [`TooLarge`](crate::Rejection::TooLarge).
+    pub max_proposal_bytes: usize,
     /// The most append messages with entries that a follower has not answered.
     pub max_inflight_messages: usize,
     /// The most bytes in such messages. One message may always be in flight.
@@ -55,6 +58,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_append_bytes: 1 << 20,
+            max_proposal_bytes: 2 << 20,
             max_inflight_messages: 128,
             max_inflight_bytes: 8 << 20,
             max_uncommitted_bytes: 64 << 20,
@@ -97,6 +101,7 @@ impl Config {
         let limits = &self.limits;
         let sizes = [
             ("max_append_bytes", limits.max_append_bytes),
+            ("max_proposal_bytes", limits.max_proposal_bytes),
             ("max_inflight_messages", limits.max_inflight_messages),
             ("max_inflight_bytes", limits.max_inflight_bytes),
             ("max_uncommitted_bytes", limits.max_uncommitted_bytes),

@@ -208,7 +208,8 @@ impl Raft {
         self.log.cluster()
     }
 
-    pub(crate) fn term(&self) -> Term {
+    /// The term this node is in.
+    pub fn term(&self) -> Term {
         self.hard_state.term
     }
 

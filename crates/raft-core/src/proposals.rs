@@ -8,8 +8,7 @@
 //! its index is committed, it is in the committed log or never will be. If its term is over among
 //! the committed entries, it cannot follow them, because terms never go down along a log.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use crate::api::Outcome;
 use crate::invariants::rule;
@@ -20,8 +19,8 @@ use crate::types::{Index, Position, Ticket};
 pub(crate) struct Proposals {
     /// In the log, in its order.
     open: VecDeque<(Position, Ticket)>,
-    /// Removed from the log, and perhaps back in it.
-    displaced: Vec<(Position, Ticket)>,
+    /// Removed from the log, and perhaps back in it; in the order of their positions.
+    displaced: BTreeMap<Position, Ticket>,
 }
 
 impl Proposals {
@@ -37,21 +36,25 @@ impl Proposals {
     /// The log lost its entries from index `from` on.
     pub(crate) fn displace(&mut self, from: Index) {
         while let Some(proposal) = self.open.pop_back_if(|(at, _)| at.index >= from) {
-            self.displaced.push(proposal);
+            self.displaced.extend([proposal]);
         }
     }
 
-    /// A proposal whose fate is sealed, now that `log` is committed up to `committed`.
+    /// A proposal whose fate is sealed, now that `log` is committed up to `committed`: the one
+    /// with the lowest position, so that proposals are settled in the order of the log.
     pub(crate) fn pop_settled(
         &mut self,
         committed: Position,
         log: &Log,
     ) -> Option<(Ticket, Outcome)> {
-        let settled = self.open.pop_front_if(|(at, _)| *at <= committed);
-        let (at, ticket) = settled.or_else(|| {
-            let place = self.displaced.iter().position(|(at, _)| *at <= committed)?;
-            Some(self.displaced.swap_remove(place))
-        })?;
+        let displaced = self.displaced.first_key_value().map(|(at, _)| *at);
+        let open = self.open.front().map(|(at, _)| *at);
+        let lowest = [open, displaced].into_iter().flatten().min().filter(|at| *at <= committed)?;
+        let (at, ticket) = if displaced == Some(lowest) {
+            self.displaced.pop_first()?
+        } else {
+            self.open.pop_front()?
+        };
         let outcome = if log.holds(at) { Outcome::Committed(at) } else { Outcome::Overwritten };
         Some((ticket, outcome))
     }
@@ -63,7 +66,7 @@ impl Proposals {
             rule(at.index > latest && log.holds(*at), "open proposals are open, and in order")?;
             latest = at.index;
         }
-        let is_open = self.displaced.iter().all(|(at, _)| *at > committed);
+        let is_open = self.displaced.keys().all(|at| *at > committed);
         rule(is_open, "a displaced proposal waits until its fate is sealed")
     }
 }
