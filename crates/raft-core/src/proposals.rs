@@ -74,6 +74,7 @@ impl Proposals {
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::config::{Boot, ClusterConfig};
@@ -115,6 +116,20 @@ mod tests {
             let settled = proposals.pop_settled(at(2, 2), &log);
             assert!(matches!(settled, Some((_, Outcome::Overwritten))), "{settled:?}");
         }
+    }
+
+    /// They were settled in any order, and a driver that pairs them with entries by rising index
+    /// never answered some of them.
+    #[test]
+    fn they_are_settled_in_the_order_of_the_log() {
+        let mut proposals = Proposals::default();
+        (2..=5).for_each(|index| proposals.push(at(1, index), Ticket::new(index)));
+        proposals.displace(Index::new(3));
+        let log = log(at(1, 5), None);
+        let settled: Vec<_> =
+            core::iter::from_fn(|| proposals.pop_settled(at(1, 5), &log)).collect();
+        let tickets: Vec<_> = settled.iter().map(|(ticket, _)| ticket.get()).collect();
+        assert_eq!(tickets, [2, 3, 4, 5]);
     }
 
     #[test]
