@@ -106,7 +106,7 @@ impl Raft {
             return;
         };
         if let Some(last) = entries.last_position() {
-            peer.sent(last.index, entries.size_bytes(), round);
+            peer.sent(last.index, entries.size_bytes(), round, self.now);
         }
         let (to, prev, commit) = (peer.id, Position::new(term, prev), self.commit);
         self.send(to, Body::Append { prev, entries, commit }, out);
@@ -211,7 +211,7 @@ impl Raft {
         }
         let peer = &mut leader.peers[at];
         peer.round = peer.round.max(round);
-        if peer.may_have_lost_an_append() {
+        if peer.may_have_lost_an_append(self.now, self.config.heartbeat_interval) {
             // An append without entries asks whether the ones before it arrived.
             self.send_append(at, Entries::empty(), out);
         }
