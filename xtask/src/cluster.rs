@@ -20,7 +20,7 @@ use crate::workspace::{self, Profile, Programs};
 /// How often signals and the nodes are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long nodes may take to hand over, sync and end before they are killed.
+/// How long nodes may take to finish what is in flight and end before they are killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What `cargo xtask cluster` is told.

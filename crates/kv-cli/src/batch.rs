@@ -1,6 +1,6 @@
 //! Commands from standard input, one on each line.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use kv_client::kv_proto::ExitCode;
 use kv_client::kv_proto::limits::MAX_FRAME_BYTES;
@@ -27,40 +27,44 @@ pub(crate) enum Next {
 pub(crate) fn run(session: &mut Session, mut input: impl BufRead) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::Done;
     let mut bytes = Vec::new();
-    loop {
+    for number in 1.. {
         bytes.clear();
         let read = input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes);
         if read.map_err(Failure::Input)? == 0 {
-            return Ok(code);
+            break;
         }
         if bytes.len() as u64 == MAX_LINE_BYTES {
             return Err(Failure::Usage(format!(
                 "a line of more than {MAX_LINE_BYTES} bytes: is this a list of commands?"
             )));
         }
-        match line(session, &bytes) {
-            Next::Go(ExitCode::Done) => {}
-            Next::Go(failed) => code = failed,
-            Next::Quit => return Ok(code),
+        match carry_out(session, &bytes) {
+            Ok(Next::Go(ExitCode::Done)) => {}
+            Ok(Next::Go(failed)) => code = failed,
+            Ok(Next::Quit) => break,
+            Err(failure) => code = failure.report_line(number),
         }
     }
+    Ok(code)
 }
 
-/// Carries out one line, and tells on standard error what went wrong.
+/// Carries out one line of the prompt, and tells on standard error what went wrong.
 pub(crate) fn line(session: &mut Session, line: &[u8]) -> Next {
-    let line = line.trim_ascii();
+    carry_out(session, line).unwrap_or_else(|failure| Next::Go(failure.report()))
+}
+
+fn carry_out(session: &mut Session, line: &[u8]) -> Result<Next, Failure> {
+    // Not at the end: what is there may be an escaped space.
+    let line = line.trim_ascii_start();
     if line.is_empty() || line.starts_with(b"#") {
-        return Next::Go(ExitCode::Done);
+        return Ok(Next::Go(ExitCode::Done));
     }
-    let parsed = words::split(line).map_err(Failure::Usage).and_then(command::parse);
-    let result = match parsed {
-        Ok(Parsed::Action(Action::Quit)) => return Next::Quit,
-        Ok(Parsed::Action(action)) => session.run(action, Input::Taken),
-        Ok(Parsed::Help(help)) => {
-            println!("{}", help.trim_end());
-            Ok(ExitCode::Done)
+    match words::split(line).map_err(Failure::Usage).and_then(command::parse)? {
+        Parsed::Action(Action::Quit) => Ok(Next::Quit),
+        Parsed::Action(action) => session.run(action, Input::Taken).map(Next::Go),
+        Parsed::Help(help) => {
+            writeln!(io::stdout(), "{}", help.trim_end()).map_err(Failure::Output)?;
+            Ok(Next::Go(ExitCode::Done))
         }
-        Err(failure) => Err(failure),
-    };
-    Next::Go(result.unwrap_or_else(|failure| failure.report()))
+    }
 }

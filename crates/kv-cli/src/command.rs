@@ -27,11 +27,13 @@ pub(crate) enum Action {
         value: OsString,
     },
     /// Remove KEY and print how many keys that were, 0 or 1
+    #[command(aliases = ["del", "rm"])]
     Delete {
         /// The key
         key: OsString,
     },
     /// Print the keys that begin with PREFIX, or all, one on each line
+    #[command(aliases = ["ls", "keys"])]
     List {
         /// What the keys begin with
         #[arg(default_value = "", hide_default_value = true)]

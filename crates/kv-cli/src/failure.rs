@@ -1,7 +1,7 @@
 //! Why a command did not succeed, in the words and the exit code that its user gets.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 
 use kv_client::kv_proto::ExitCode;
 
@@ -25,15 +25,24 @@ pub(crate) enum Failure {
 impl Failure {
     /// Tells it on standard error; returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
+        self.report_at("")
+    }
+
+    /// The same, of a line of standard input.
+    pub(crate) fn report_line(&self, number: u64) -> ExitCode {
+        self.report_at(&format!("line {number}: "))
+    }
+
+    fn report_at(&self, place: &str) -> ExitCode {
         match self {
             // Whoever reads our output has enough of it: `kv-cli list | head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Done,
             Self::NotFound => {
-                eprintln!("{self}");
+                say(&self.to_string());
                 ExitCode::NotFound
             }
             _ => {
-                eprintln!("kv-cli: {self}");
+                say(&format!("kv-cli: {place}{self}"));
                 self.exit_code()
             }
         }
@@ -45,9 +54,15 @@ impl Failure {
             Self::Usage(_) | Self::Input(_) => ExitCode::Usage,
             Self::Client(error) => error.exit_code(),
             Self::Bench(_, code) => *code,
-            Self::Output(_) => ExitCode::Unavailable,
+            // It was done, but whoever asked does not see what came of it.
+            Self::Output(_) => ExitCode::Unknown,
         }
     }
+}
+
+/// Says it on standard error. If nobody can hear it, the exit code has to do.
+fn say(sentence: &str) {
+    let _ = writeln!(io::stderr(), "{sentence}");
 }
 
 impl From<kv_client::Error> for Failure {

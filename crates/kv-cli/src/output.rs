@@ -69,18 +69,26 @@ struct JsonPair {
     create_revision: u64,
     mod_revision: u64,
     version: u64,
+    /// How the value is written, if not as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<&'static str>,
+    /// How the key is written, if not as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_encoding: Option<&'static str>,
+}
+
+/// Text as it is; other bytes in base64, because JSON has no bytes. Says so in the second place.
+fn json_text(bytes: &[u8]) -> (String, Option<&'static str>) {
+    match str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (STANDARD.encode(bytes), Some("base64")),
+    }
 }
 
 impl From<&KeyValue> for JsonPair {
-    /// Both key and value are base64 if one of them is not UTF-8: JSON has no bytes.
     fn from(pair: &KeyValue) -> Self {
-        let (key, value, encoding) = match (str::from_utf8(&pair.key), str::from_utf8(&pair.value))
-        {
-            (Ok(key), Ok(value)) => (key.to_owned(), value.to_owned(), None),
-            _ => (STANDARD.encode(&pair.key), STANDARD.encode(&pair.value), Some("base64")),
-        };
+        let (key, key_encoding) = json_text(&pair.key);
+        let (value, encoding) = json_text(&pair.value);
         Self {
             key,
             value,
@@ -88,6 +96,7 @@ impl From<&KeyValue> for JsonPair {
             mod_revision: pair.mod_revision.get(),
             version: pair.version,
             encoding,
+            key_encoding,
         }
     }
 }
@@ -135,8 +144,11 @@ mod tests {
     #[test]
     fn bytes_that_are_not_text_are_base64() -> io::Result<()> {
         let text = list(&[&[pair(b"k", b"\xff\x00")]])?;
-        assert!(text.contains("\"key\":\"aw==\",\"value\":\"/wA=\""), "{text}");
-        assert!(text.contains("\"encoding\":\"base64\""), "{text}");
+        assert!(text.contains("\"key\":\"k\",\"value\":\"/wA=\""), "{text}");
+        assert!(text.contains("\"encoding\":\"base64\"") && !text.contains("key_enc"), "{text}");
+        let text = list(&[&[pair(b"\xff", b"v")]])?;
+        assert!(text.contains("\"key\":\"/w==\",\"value\":\"v\""), "{text}");
+        assert!(text.contains("\"key_encoding\":\"base64\""), "{text}");
         Ok(())
     }
 }

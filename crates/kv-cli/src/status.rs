@@ -64,11 +64,16 @@ fn role(row: &NodeRow) -> &'static str {
 /// The one line to read when there is time for one.
 fn summary(cluster: &ClusterStatus) -> String {
     let up = cluster.nodes.iter().filter(|row| row.status.is_ok()).count();
+    let all = cluster.nodes.len();
+    let needed = all / 2 + 1;
     let leads = match leader(cluster) {
         Some((id, term)) => format!("node {id} leads in term {term}"),
-        None => "no leader: writes wait for an election".into(),
+        None if up < needed => {
+            format!("no majority, which is {needed}: nothing is read or written until more are up")
+        }
+        None => "no leader: reads and writes wait for an election".into(),
     };
-    let mut lines = vec![format!("{up} of {} nodes up; {leads}", cluster.nodes.len())];
+    let mut lines = vec![format!("{up} of {all} nodes up; {leads}")];
     for row in &cluster.nodes {
         if let Err(reason) = &row.status {
             lines.push(format!("node {} is down: {reason}", row.member.id));

@@ -197,6 +197,7 @@ impl Client {
         let is_write = matches!(call, Call::Write(_));
         let mut backoff = Backoff::new();
         let mut free_redirects = FREE_REDIRECTS;
+        let mut told: Option<Told> = None;
         loop {
             let address = self.endpoints.current().to_owned();
             let failure = match self.attempt(call, expected, &deadline) {
@@ -211,13 +212,11 @@ impl Client {
             let is_free = failure.redirect().is_some() && free_redirects > 0;
             free_redirects -= u32::from(is_free);
             self.move_on(&failure);
+            told = Some(Told::more_telling(told, Told { address, failure }));
             let pause = if is_free { Duration::ZERO } else { backoff.next_pause() };
             match deadline.remaining() {
                 Some(left) if pause < left => thread::sleep(pause),
-                _ => {
-                    let waited = deadline.allowed();
-                    return Err(Error::Unavailable { waited, address, reason: failure.reason() });
-                }
+                _ => return Err(Told::unavailable(told, deadline.allowed())),
             }
         }
     }
@@ -235,8 +234,10 @@ impl Client {
             Call::Write(_) => *deadline,
             Call::Range(_) | Call::Status => deadline.part(ATTEMPT_PARTS),
         };
+        // The server is told how long the caller waits, not how long this attempt may take: it
+        // is to give up only when nobody waits any more.
         let sent = connection
-            .send(call.clone(), &patience)
+            .send(call.clone(), deadline)
             .and_then(|id| connection.flush(&patience).map(|()| id));
         let id = sent.map_err(Failure::from_before_sending)?;
         loop {
@@ -313,6 +314,32 @@ impl Client {
     }
 }
 
+/// A failure, and whose it was.
+#[derive(Debug)]
+struct Told {
+    address: String,
+    failure: Failure,
+}
+
+impl Told {
+    /// Of what two attempts ended with, the one that tells more: what a server said before what
+    /// happened to a connection, and of equals the later.
+    fn more_telling(before: Option<Self>, now: Self) -> Self {
+        match before {
+            Some(before) if before.failure.rank() > now.failure.rank() => before,
+            _ => now,
+        }
+    }
+
+    fn unavailable(told: Option<Self>, waited: Duration) -> Error {
+        let (address, reason) = match told {
+            Some(told) => (told.address, told.failure.reason()),
+            None => (String::new(), "there was no time to try".into()),
+        };
+        Error::Unavailable { waited, address, reason }
+    }
+}
+
 /// How one attempt failed.
 #[derive(Debug)]
 enum Failure {
@@ -351,6 +378,17 @@ impl Failure {
         }
     }
 
+    /// How much it tells about the cluster.
+    fn rank(&self) -> u8 {
+        match self {
+            // A redirect says that there is a leader somewhere, not why it did not answer.
+            Self::NotSent(_) => 0,
+            Self::Refused(kv_proto::Error::NotLeader { .. }) => 1,
+            Self::NoAnswer(_) => 2,
+            Self::Refused(_) => 3,
+        }
+    }
+
     /// Where the leader is said to be.
     fn redirect(&self) -> Option<&str> {
         match self {
@@ -363,7 +401,10 @@ impl Failure {
 
     fn reason(self) -> String {
         match self {
-            Self::NotSent(reason) | Self::NoAnswer(reason) => reason,
+            Self::NotSent(reason) => {
+                format!("{reason}; is a server running, and is this its address for clients?")
+            }
+            Self::NoAnswer(reason) => reason,
             Self::Refused(error) => error.to_string(),
         }
     }

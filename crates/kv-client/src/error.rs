@@ -15,7 +15,7 @@ pub enum Error {
     Unavailable {
         /// How long was tried.
         waited: Duration,
-        /// Where the last attempt went.
+        /// Where the attempt went that told most.
         address: String,
         /// What came of it.
         reason: String,
@@ -67,9 +67,8 @@ impl fmt::Display for Error {
             Self::Server(error) => error.fmt(f),
             Self::Unavailable { waited, address, reason } => write!(
                 f,
-                "no server could do it within {waited:?}, and nothing was changed; the last \
-                 attempt, at {address}, ended with: {reason}. Check that the servers are running, \
-                 and that this is a client address of one"
+                "no server could do it within {waited:?}, and nothing was changed; from {address}: \
+                 {reason}"
             ),
             Self::NoAnswer { address, reason } => write!(
                 f,

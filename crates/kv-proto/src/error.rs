@@ -15,7 +15,7 @@
 //! | 10 | `InvalidOptions` | not applied |
 //! | 11 | `Malformed` | not applied |
 //! | 12 | `UnsupportedVersion` | not applied |
-//! | 13 | `TooManyInFlight` | not applied |
+//! | 13 | `TooManyInFlight` | not applied (reserved: a server stops reading instead) |
 //! | 14 | `ShuttingDown` | not applied |
 //! | 15 | `Overwritten` | not applied |
 //! | 16 | `LeadershipLost` | perhaps applied |

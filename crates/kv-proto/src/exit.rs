@@ -28,8 +28,8 @@ impl ExitCode {
         self as u8
     }
 
-    /// The exit code after a write failed with `error`. A read has no unknown outcome: for it,
-    /// [`Unknown`](Self::Unknown) becomes [`Unavailable`](Self::Unavailable).
+    /// The exit code after a write failed with `error`. A read has no unknown outcome: its caller
+    /// takes [`Unavailable`](Self::Unavailable) where this says [`Unknown`](Self::Unknown).
     pub fn of(error: &Error) -> Self {
         match error {
             _ if error.outcome() == Outcome::Unknown => Self::Unknown,

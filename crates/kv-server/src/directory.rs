@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kv_proto::Member;
 
-use crate::members::Members;
+use crate::members::{Address, Members};
 
 /// The members and their addresses; those for clients are learned from the members themselves.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Directory {
 impl Directory {
     /// The directory of the node `own`, which serves its clients at `client_address`.
     pub fn new(members: &Members, own: u64, client_address: String) -> Self {
-        let member = |(id, address): (u64, &crate::members::Address)| {
+        let member = |(id, address): (u64, &Address)| {
             (id, Member { id, raft_address: address.to_string(), client_address: None })
         };
         let mut directory = Self { members: members.iter().map(member).collect() };

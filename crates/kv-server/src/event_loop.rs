@@ -154,6 +154,7 @@ pub fn run(
         }
         replica.end_turn(now, &mut effects);
         for effect in effects.drain(..) {
+            show_progress(own, &effect);
             match effect {
                 Effect::Send(message) => outside.send(message),
                 Effect::Persist(write) => outside.persist(write),
@@ -166,6 +167,23 @@ pub fn run(
             }
         }
         replies.send(std::mem::take(&mut failures));
+    }
+}
+
+/// Lets people follow each entry: into the log, and once it is committed, into the store.
+fn show_progress(own: NodeId, effect: &Effect) {
+    match effect {
+        Effect::Persist(Write { entries, .. }) => {
+            if let Some(last) = entries.last_position() {
+                debug!("{own} writes {} entries to its log, up to {last}", entries.len());
+            }
+        }
+        Effect::Apply(ApplyWork::Entries { entries, .. }) => {
+            if let Some(last) = entries.last_position() {
+                debug!("{own} applies {} committed entries, up to {last}", entries.len());
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kv-server`: a node of a replicated key-value store.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,6 +8,7 @@ use kv_server::members::Address;
 use kv_server::options::{Command, LogCommand, Options};
 use kv_server::server::Server;
 use kv_server::settings::Settings;
+use raft_storage::inspect::InspectError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -62,9 +63,11 @@ fn serve(settings: &Settings) -> Outcome {
     let _ = writeln!(
         out,
         "kv-server: node {node} ready: raft {}, clients {clients}\n\
-         connect with: kv-cli --endpoints {}",
+         connect with: kv-cli --endpoints {}\n\
+         data: {}",
         server.raft_address(),
         server.advertised_address(),
+        server.data(),
     );
     let _ = out.flush();
     drop(out);
@@ -84,7 +87,13 @@ fn serve(settings: &Settings) -> Outcome {
     Ok(())
 }
 
+/// Fails if the log is damaged, so that a script can tell.
 fn inspect(dir: &std::path::Path) -> Outcome {
-    kv_server::server::inspect_log(dir, &mut std::io::stdout().lock())?;
-    Ok(())
+    match kv_server::server::inspect_log(dir, &mut std::io::stdout().lock()) {
+        Ok(None) => Ok(()),
+        Ok(Some(damage)) => Err(damage.into()),
+        // Whoever reads our output has enough of it.
+        Err(InspectError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }

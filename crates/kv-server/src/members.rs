@@ -1,6 +1,6 @@
 //! Who belongs to the cluster, as `--cluster` says it, and the cluster's identity.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -109,10 +109,7 @@ impl FromStr for Members {
                 return Err(format!("the id {id} is given twice: every member needs its own"));
             }
         }
-        let addresses: BTreeSet<&Address> = members.values().collect();
-        if addresses.len() < members.len() {
-            return Err(repeated_address(&members));
-        }
+        check_addresses_differ(&members)?;
         Ok(Self(members))
     }
 }
@@ -122,16 +119,16 @@ fn parse_id(text: &str) -> Result<u64, String> {
     id.ok_or_else(|| format!("{text:?} is no node id: it must be a number from 1 up"))
 }
 
-fn repeated_address(members: &BTreeMap<u64, Address>) -> String {
+fn check_addresses_differ(members: &BTreeMap<u64, Address>) -> Result<(), String> {
     let mut seen = BTreeMap::new();
     for (id, address) in members {
         if let Some(other) = seen.insert(address, id) {
-            return format!(
+            return Err(format!(
                 "nodes {other} and {id} have the same address {address}: every member needs its own"
-            );
+            ));
         }
     }
-    String::new()
+    Ok(())
 }
 
 impl Members {

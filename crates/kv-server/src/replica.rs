@@ -175,8 +175,8 @@ impl Replica {
 
     /// When [`Event::Wake`] is due at the latest.
     pub fn deadline(&self) -> Time {
-        let deadlines = [Some(self.raft.deadline()), self.pending.next_check(), self.stop_by];
-        deadlines.into_iter().flatten().min().unwrap_or(Time::ZERO)
+        let own = [self.pending.next_check(), self.stop_by];
+        own.into_iter().flatten().fold(self.raft.deadline(), Time::min)
     }
 
     /// The consensus inside, to look at.
@@ -251,7 +251,7 @@ impl Replica {
     }
 
     fn read(&self, client: ClientTag, range: Range, effects: &mut Vec<Effect>) {
-        let term = self.raft.status().term.get();
+        let term = self.raft.term().get();
         effects.push(Effect::Apply(ApplyWork::Read { client, range, term }));
     }
 

@@ -28,9 +28,6 @@ use crate::settings::Settings;
 /// bounded well below it; if it is reached all the same, the loop waits for the disk.
 const LOG_QUEUE: usize = 1 << 14;
 
-/// The most one message to a follower carries: the largest request of a client fits.
-const MAX_APPEND_BYTES: usize = 2 << 20;
-
 /// A running node.
 #[derive(Debug)]
 pub struct Server {
@@ -39,6 +36,7 @@ pub struct Server {
     clients: Clients,
     doors: Doors,
     advertised_address: String,
+    data: String,
 }
 
 /// What the loop hands its work to.
@@ -93,6 +91,7 @@ impl Server {
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
         let listener = listen(settings.client_bind)?;
         let (log, replica, clock) = recover(settings)?;
+        let data = describe(&settings.data_dir, &replica);
         let (doors, inbox) = event_loop::queues(&settings.timing);
         let limits = Limits::default();
         let welcome = Welcome {
@@ -122,7 +121,7 @@ impl Server {
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
-        Ok(Self { the_loop, threads, clients, doors, advertised_address })
+        Ok(Self { the_loop, threads, clients, doors, advertised_address, data })
     }
 
     /// Where it listens for the other nodes.
@@ -138,6 +137,11 @@ impl Server {
     /// Where clients should look for it.
     pub fn advertised_address(&self) -> &str {
         &self.advertised_address
+    }
+
+    /// Where its data is, and whether there was any when it started.
+    pub fn data(&self) -> &str {
+        &self.data
     }
 
     /// A way to stop it from another thread.
@@ -168,6 +172,16 @@ impl Server {
     }
 }
 
+/// A node that starts empty because it was pointed at the wrong directory must not go unnoticed.
+fn describe(dir: &Path, replica: &Replica) -> String {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let raft = replica.raft().status();
+    match raft.last.index.get() {
+        0 => format!("{}, new and empty", dir.display()),
+        last => format!("{}, {last} entries up to term {}", dir.display(), raft.term),
+    }
+}
+
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::ClientPort { address, source })
 }
@@ -190,7 +204,6 @@ fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), Start
         );
     }
     let mut config = Config::new(own);
-    config.limits.max_append_bytes = MAX_APPEND_BYTES;
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
     // The store is in memory: it is built anew from the log.
@@ -264,14 +277,13 @@ fn start_loop(
         .spawn(move || event_loop::run(replica, inbox, clock, &*threads, &replies))
 }
 
-/// Prints the log in `dir` for people.
+/// Prints the log in `dir` for people; returns what is wrong with it.
 ///
 /// # Errors
 ///
 /// If there is no log, or `out` cannot be written.
-pub fn inspect_log(dir: &Path, out: &mut impl io::Write) -> Result<(), InspectError> {
-    inspect(&FileDisk::existing(dir)?, out)?;
-    Ok(())
+pub fn inspect_log(dir: &Path, out: &mut impl io::Write) -> Result<Option<Damage>, InspectError> {
+    Ok(inspect(&FileDisk::existing(dir)?, out)?.damage)
 }
 
 /// Why a server did not start.
@@ -354,3 +366,26 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::Entry;
+    use raft_net_tcp::format::MAX_ENTRIES_PER_MESSAGE;
+
+    use super::*;
+
+    /// The core once put more small entries into one message than the network takes. The message
+    /// was dropped, the core tried again with the same one, and a follower that had missed 33 000
+    /// small writes never caught up.
+    #[test]
+    fn what_the_core_sends_fits_what_the_network_takes_and_what_clients_may_ask_fits_both() {
+        let core = raft_core::Limits::default();
+        let network = raft_net_tcp::Limits::default();
+        let noop = Entry { at: raft_core::Position::ORIGIN, payload: raft_core::Payload::Noop };
+        assert!(core.max_append_bytes / noop.size_bytes() <= MAX_ENTRIES_PER_MESSAGE);
+        let request = Limits::default().max_request_bytes as usize;
+        assert!(request + noop.size_bytes() <= core.max_proposal_bytes);
+        let largest = core.max_append_bytes.max(core.max_proposal_bytes);
+        assert!(2 * largest <= network.max_frame_bytes);
+    }
+}

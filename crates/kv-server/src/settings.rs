@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::members::{Address, Members};
 use crate::options::{NodeOptions, TimingOptions};
-use crate::timing::{Timing, TimingError, TimingMode};
+use crate::timing::{Span, Timing, TimingError, TimingMode};
 
 /// A node's settings. What is in here fits together.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ fn timing(options: &TimingOptions) -> Timing {
         options.timing_mode
     };
     let preset = mode.timing();
-    let or = |flag: Option<crate::timing::Span>, preset| flag.map_or(preset, |span| span.0);
+    let or = |flag: Option<Span>, preset| flag.map_or(preset, |span| span.0);
     Timing {
         event_loop_delay: or(options.event_loop_delay, preset.event_loop_delay),
         is_paced: preset.is_paced,

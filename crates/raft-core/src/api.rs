@@ -62,7 +62,8 @@ pub enum Action {
     Apply(Entries),
     /// Read these entries back from the log, answer with [`Input::LogRead`].
     ReadLog(ReadLog),
-    /// The one answer to a ticket.
+    /// The one answer to a ticket. Proposals that were committed are answered in the order of the
+    /// log.
     Resolved(Ticket, Outcome),
     /// This node's role, its term or the leader it follows is another than before.
     RoleChanged(RoleChange),
@@ -205,7 +206,7 @@ pub enum Rejection {
         /// Who leads now, as far as this node knows.
         leader: Option<NodeId>,
     },
-    /// The proposal or change alone is larger than what one message may carry.
+    /// The proposal or change is larger than [`Limits`](crate::Limits) allow.
     TooLarge {
         /// Its size in bytes.
         size_bytes: usize,
@@ -328,6 +329,6 @@ pub enum DropReason {
     SecondLeader,
     /// It confirms entries or heartbeats that were never sent.
     ImpossibleMatch,
-    /// Its term is the last one that can be written, which no election reaches.
+    /// Its term is so far ahead of ours that no elections can have led there.
     ImpossibleTerm,
 }

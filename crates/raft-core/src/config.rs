@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::api::HardState;
-use crate::types::{Index, NodeId, Position};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// How this node behaves. The same on every node, but for `id` and `seed`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,9 +33,12 @@ pub struct Config {
 /// [`Entry::size_bytes`](crate::Entry::size_bytes).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// The most one append message carries, and the most one proposal may have. At least one
-    /// entry is always sent.
+    /// The most one append message carries. At least one entry is always sent. As every entry
+    /// counts at least 32 bytes, this also bounds the entries of a message.
     pub max_append_bytes: usize,
+    /// The most one proposal may have; beyond it, it is rejected as
+    /// [`TooLarge`](crate::Rejection::TooLarge).
+    pub max_proposal_bytes: usize,
     /// The most append messages with entries that a follower has not answered.
     pub max_inflight_messages: usize,
     /// The most bytes in such messages. One message may always be in flight.
@@ -55,6 +58,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_append_bytes: 1 << 20,
+            max_proposal_bytes: 2 << 20,
             max_inflight_messages: 128,
             max_inflight_bytes: 8 << 20,
             max_uncommitted_bytes: 64 << 20,
@@ -97,6 +101,7 @@ impl Config {
         let limits = &self.limits;
         let sizes = [
             ("max_append_bytes", limits.max_append_bytes),
+            ("max_proposal_bytes", limits.max_proposal_bytes),
             ("max_inflight_messages", limits.max_inflight_messages),
             ("max_inflight_bytes", limits.max_inflight_bytes),
             ("max_uncommitted_bytes", limits.max_uncommitted_bytes),
@@ -257,6 +262,66 @@ impl Boot {
             commit: Index::ZERO,
             applied: Index::ZERO,
         }
+    }
+}
+
+/// What [`Raft::restore`](crate::Raft::restore) checks first.
+impl Boot {
+    /// Whether node `id` can start with this.
+    pub(crate) fn check(&self, id: NodeId) -> Result<(), BootError> {
+        let cluster = self.configs.last().map_or(&self.cluster, |(_, cluster)| cluster);
+        // It may have received a part of the log that does not yet tell who the members are.
+        let is_joining = cluster.members().next().is_none();
+        if cluster.voters.is_empty() && !is_joining {
+            return Err(BootError::NoVoters);
+        }
+        // A node that was removed may start again: the change may yet be undone.
+        let is_new = self.last == Position::ORIGIN;
+        if is_new && !is_joining && !cluster.is_member(id) {
+            return Err(BootError::NotAMember { id });
+        }
+        let log_end = self.term_starts.last().unwrap_or(&self.start);
+        let rules = [
+            (self.terms_grow(), "terms grow along the log"),
+            (self.entries_have_terms(), "every entry has a term"),
+            (self.last.term == log_end.term, "the last entry is of the last term"),
+            (self.last.index >= log_end.index, "the log ends after its last term began"),
+            (self.hard_state.term >= self.last.term, "no entry is of a later term than the node"),
+            (self.start.index <= self.applied, "the state covers what the log no longer holds"),
+            (self.applied <= self.last.index, "nothing beyond the log was applied"),
+            (self.commit <= self.last.index, "nothing beyond the log is committed"),
+            (self.configs_lie_in_the_log(), "configurations are in order, within the log"),
+            (self.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(BootError::Inconsistent { rule }),
+            None => Ok(()),
+        }
+    }
+
+    fn terms_grow(&self) -> bool {
+        let goes_on = |first: &Position| {
+            first.term > self.start.term && first.index > self.start.index
+                || first.term == self.start.term && first.index == self.start.index.next()
+        };
+        self.term_starts.is_sorted_by(|a, b| a.term < b.term && a.index < b.index)
+            && self.term_starts.first().is_none_or(goes_on)
+    }
+
+    /// Entries before the first of `term_starts` have the term of `start`, which at the origin is
+    /// none.
+    fn entries_have_terms(&self) -> bool {
+        let begins_at_once =
+            |first: &Position| first.term > Term::ZERO && first.index == self.start.index.next();
+        self.start.term > Term::ZERO
+            || self.last == self.start
+            || self.term_starts.first().is_some_and(begins_at_once)
+    }
+
+    fn configs_lie_in_the_log(&self) -> bool {
+        let is_inside = |index: Index| self.start.index < index && index <= self.last.index;
+        self.configs.is_sorted_by(|a, b| a.0 < b.0)
+            && self.configs.iter().all(|(index, _)| is_inside(*index))
     }
 }
 

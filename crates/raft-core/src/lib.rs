@@ -108,7 +108,7 @@
 //! * No storage, network, time, threads or logging, and no traits for them.
 //! * No changes of membership and no snapshots yet: [`Payload::Config`], joint configurations and
 //!   learners are understood where they are read, but nothing makes them.
-//! * No leases for reads: a leader proves itself with a round of heartbeats, which many reads share.
+//! * No leases for reads: a leader proves itself by a round of heartbeats, which many reads share.
 //! * No sessions: a proposal that is made twice is applied twice. The state machine must tell.
 //! * No defence against members that lie (Byzantine faults).
 #![no_std]

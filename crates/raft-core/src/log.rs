@@ -44,6 +44,9 @@ struct Chunk {
     bytes: usize,
 }
 
+/// How many of the latest chunks are looked at one by one before the rest is searched.
+const NEAR_THE_END: usize = 8;
+
 impl Chunk {
     fn new(entries: Entries) -> Self {
         Self { bytes: entries.size_bytes(), entries }
@@ -277,10 +280,14 @@ impl Log {
         if index < self.first_cached() || index > self.last.index {
             return None;
         }
-        match self.cache.back() {
-            Some(latest) if latest.first_index() <= index => Some(self.cache.len() - 1),
-            _ => Some(self.cache.partition_point(|chunk| chunk.last_index() < index)),
-        }
+        // Most are wanted soon after they came. The cache may have very many chunks, and to search
+        // all of it would wake up memory that nobody has touched for long.
+        let latest = self.cache.iter().enumerate().rev().take(NEAR_THE_END);
+        let near = latest.into_iter().find(|(_, chunk)| chunk.first_index() <= index);
+        Some(match near {
+            Some((at, _)) => at,
+            None => self.cache.partition_point(|chunk| chunk.last_index() < index),
+        })
     }
 
     /// Whether these entries, read back from disk, are the ones this log has there.

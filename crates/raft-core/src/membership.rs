@@ -66,7 +66,7 @@ impl Raft {
             self.check_caught_up(*id)?;
         }
         let entry = self.config_entry(step_towards(current, target));
-        let (size_bytes, limit_bytes) = (entry.size_bytes(), self.config.limits.max_append_bytes);
+        let (size_bytes, limit_bytes) = (entry.size_bytes(), self.config.limits.max_proposal_bytes);
         let fits = size_bytes <= limit_bytes;
         if fits { Ok(entry) } else { Err(Rejection::TooLarge { size_bytes, limit_bytes }) }
     }

@@ -94,7 +94,7 @@ pub enum Body {
     },
     /// A follower asks at which index a linearizable read may be served (thesis §6.4).
     ReadIndex {
-        /// The follower's own name for this attempt, never used for another.
+        /// The follower's own name for this question, never used for another.
         id: u64,
     },
     /// The answer to [`Body::ReadIndex`], sent only after the leader proved that it leads.

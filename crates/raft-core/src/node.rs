@@ -108,7 +108,7 @@ impl Raft {
     /// contradict each other.
     pub fn restore(config: Config, boot: Boot, now: Time) -> Result<Self, BootError> {
         config.validate()?;
-        check_boot(&config, &boot)?;
+        boot.check(config.id)?;
         let hard_state = boot.hard_state.started_again();
         let role = Role::Follower(Follower::default());
         let announced =
@@ -220,7 +220,8 @@ impl Raft {
         self.log.cluster()
     }
 
-    pub(crate) fn term(&self) -> Term {
+    /// The term this node is in.
+    pub fn term(&self) -> Term {
         self.hard_state.term
     }
 
@@ -445,47 +446,5 @@ impl Raft {
             self.announced_cluster = Arc::clone(self.log.cluster());
             out.push(Action::ConfigChanged(Arc::clone(&self.announced_cluster)));
         }
-    }
-}
-
-fn check_boot(config: &Config, boot: &Boot) -> Result<(), BootError> {
-    let cluster = boot.configs.last().map_or(&boot.cluster, |(_, cluster)| cluster);
-    let is_new = boot.last == Position::ORIGIN;
-    // It may have received a part of the log that does not yet tell who the members are.
-    let is_joining = cluster.members().next().is_none();
-    if cluster.voters.is_empty() && !is_joining {
-        return Err(BootError::NoVoters);
-    }
-    // A node that was removed may start again: the change may yet be undone.
-    if is_new && !is_joining && !cluster.is_member(config.id) {
-        return Err(BootError::NotAMember { id: config.id });
-    }
-    let log_end = boot.term_starts.last().unwrap_or(&boot.start);
-    let terms_grow = boot.term_starts.is_sorted_by(|a, b| a.term < b.term && a.index < b.index)
-        && boot.term_starts.first().is_none_or(|first| {
-            first.term > boot.start.term && first.index > boot.start.index
-                || first.term == boot.start.term && first.index == boot.start.index.next()
-        });
-    let first_term_begins = boot.term_starts.first().unwrap_or(&boot.last).index;
-    let all_have_terms = boot.start.term > Term::ZERO
-        || first_term_begins <= boot.start.index.next() && boot.last.term > Term::ZERO
-        || boot.last == boot.start;
-    let configs_fit = boot.configs.is_sorted_by(|a, b| a.0 < b.0)
-        && boot.configs.iter().all(|(at, _)| boot.start.index < *at && *at <= boot.last.index);
-    let rules = [
-        (terms_grow, "terms grow along the log"),
-        (all_have_terms, "every entry has a term"),
-        (boot.last.term == log_end.term, "the last entry is of the last term"),
-        (boot.last.index >= log_end.index, "the log ends after its last term began"),
-        (boot.hard_state.term >= boot.last.term, "no entry is of a later term than the node"),
-        (boot.start.index <= boot.applied, "the state covers what the log no longer holds"),
-        (boot.applied <= boot.last.index, "nothing beyond the log was applied"),
-        (boot.commit <= boot.last.index, "nothing beyond the log is committed"),
-        (configs_fit, "configurations are in order, within the log"),
-        (boot.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
-    ];
-    match rules.iter().find(|(holds, _)| !holds) {
-        Some((_, rule)) => Err(BootError::Inconsistent { rule }),
-        None => Ok(()),
     }
 }

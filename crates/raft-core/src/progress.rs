@@ -6,6 +6,7 @@
 //! 3. `matched` never goes down within a term.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use crate::config::Limits;
 use crate::invariants::rule;
@@ -23,8 +24,9 @@ pub(crate) struct Progress {
     pub(crate) heard_at: Time,
     /// The latest heartbeat round it answered.
     pub(crate) round: u64,
-    /// The round that was current when the latest append left.
+    /// The round that was current when the latest append left, and when that was.
     pub(crate) sent_in_round: u64,
+    pub(crate) sent_at: Time,
 }
 
 /// How entries are sent.
@@ -80,6 +82,7 @@ impl Progress {
             heard_at: now,
             round: 0,
             sent_in_round: 0,
+            sent_at: now,
         }
     }
 
@@ -92,8 +95,8 @@ impl Progress {
     }
 
     /// Entries up to `last` were sent. While probing, `next` waits for the answer.
-    pub(crate) fn sent(&mut self, last: Index, bytes: usize, round: u64) {
-        self.sent_in_round = round;
+    pub(crate) fn sent(&mut self, last: Index, bytes: usize, round: u64, now: Time) {
+        (self.sent_in_round, self.sent_at) = (round, now);
         match &mut self.mode {
             Mode::Probe { is_waiting } => *is_waiting = true,
             Mode::Replicate(inflight) => {
@@ -139,13 +142,14 @@ impl Progress {
     }
 
     /// Whether the follower answered a heartbeat that left after the latest append, but not the
-    /// append: it was lost, or waits for the follower's disk.
-    pub(crate) fn may_have_lost_an_append(&self) -> bool {
+    /// append, for as long as `patience`: it was lost, or waits for the follower's disk. (Reads
+    /// make many rounds in the time of one sync: rounds alone would raise suspicion all the time.)
+    pub(crate) fn may_have_lost_an_append(&self, now: Time, patience: Duration) -> bool {
         let is_waiting = match &self.mode {
             Mode::Probe { is_waiting } => *is_waiting,
             Mode::Replicate(inflight) => inflight.len() > 0,
         };
-        is_waiting && self.round > self.sent_in_round
+        is_waiting && self.round > self.sent_in_round && now.since(self.sent_at) >= patience
     }
 
     pub(crate) fn inflight_messages(&self) -> usize {
@@ -193,14 +197,14 @@ mod tests {
         let limits =
             Limits { max_inflight_messages: 2, max_inflight_bytes: 100, ..Limits::default() };
         let mut progress = replicating(&limits);
-        progress.sent(index(11), 500, 0);
+        progress.sent(index(11), 500, 0, Time::ZERO);
         assert!(
             !progress.may_send(&limits),
             "one message above the byte bound is all there may be"
         );
         progress.acknowledged(index(11));
-        progress.sent(index(12), 10, 0);
-        progress.sent(index(13), 10, 0);
+        progress.sent(index(12), 10, 0, Time::ZERO);
+        progress.sent(index(13), 10, 0, Time::ZERO);
         assert!(!progress.may_send(&limits), "two messages are the bound");
         progress.acknowledged(index(13));
         assert_eq!(progress.inflight_messages(), 0, "one acknowledgement covers both");
@@ -211,7 +215,7 @@ mod tests {
     #[test]
     fn a_late_rejection_is_ignored_and_a_current_one_probes() {
         let mut progress = replicating(&Limits::default());
-        progress.sent(index(12), 1, 0);
+        progress.sent(index(12), 1, 0, Time::ZERO);
         assert!(!progress.is_rejection_current(index(10)), "already matched");
         assert!(progress.is_rejection_current(index(11)));
         progress.probe_at(index(12));
@@ -226,12 +230,17 @@ mod tests {
     #[test]
     fn a_lost_append_is_suspected_only_after_a_later_heartbeat_was_answered() {
         let mut progress = replicating(&Limits::default());
-        progress.sent(index(11), 1, 4);
+        progress.sent(index(11), 1, 4, Time::ZERO);
+        let patience = Duration::from_millis(50);
+        let suspects = |progress: &Progress, millis| {
+            progress.may_have_lost_an_append(Time::from_millis(millis), patience)
+        };
         progress.round = 4;
-        assert!(!progress.may_have_lost_an_append());
+        assert!(!suspects(&progress, 60));
         progress.round = 5;
-        assert!(progress.may_have_lost_an_append());
+        assert!(!suspects(&progress, 40), "rounds may be quicker than disks");
+        assert!(suspects(&progress, 60));
         progress.acknowledged(index(11));
-        assert!(!progress.may_have_lost_an_append());
+        assert!(!suspects(&progress, 60));
     }
 }

@@ -12,13 +12,17 @@ use crate::node::Raft;
 use crate::role::Role;
 use crate::types::Term;
 
+/// How far a term may be ahead of ours: more than any node misses elections. Without a bound, one
+/// forged message could bring a cluster to the last term there is, where it can elect nobody.
+const MAX_TERM_LEAP: u64 = 1 << 32;
+
 impl Raft {
     pub(crate) fn on_message(&mut self, message: Message, out: &mut Vec<Action>) {
         let from = message.from;
         if message.to != self.config.id || from == self.config.id {
             return self.drop_message(from, DropReason::WrongAddress, out);
         }
-        if message.term == message.term.next() {
+        if message.term.get() > self.term().get().saturating_add(MAX_TERM_LEAP) {
             return self.drop_message(from, DropReason::ImpossibleTerm, out);
         }
         match message.body {

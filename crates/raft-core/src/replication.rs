@@ -30,8 +30,8 @@ impl Raft {
             let at = Position::new(term, index.next());
             let entry = Entry { at, payload: Payload::Command(command) };
             let bytes = entry.size_bytes();
-            if bytes > limits.max_append_bytes {
-                let limit_bytes = limits.max_append_bytes;
+            if bytes > limits.max_proposal_bytes {
+                let limit_bytes = limits.max_proposal_bytes;
                 refuse(ticket, Rejection::TooLarge { size_bytes: bytes, limit_bytes });
             } else if uncommitted_bytes > 0
                 && uncommitted_bytes + bytes > limits.max_uncommitted_bytes
@@ -105,7 +105,7 @@ impl Raft {
             return;
         };
         if let Some(last) = entries.last_position() {
-            peer.sent(last.index, entries.size_bytes(), round);
+            peer.sent(last.index, entries.size_bytes(), round, self.now);
         }
         let (to, prev, commit) = (peer.id, Position::new(term, prev), self.commit);
         self.send(to, Body::Append { prev, entries, commit }, out);
@@ -213,7 +213,7 @@ impl Raft {
         }
         let peer = &mut leader.peers[at];
         peer.round = peer.round.max(round);
-        if peer.may_have_lost_an_append() {
+        if peer.may_have_lost_an_append(self.now, self.config.heartbeat_interval) {
             // An append without entries asks whether the ones before it arrived.
             self.send_append(at, Entries::empty(), out);
         }
@@ -311,6 +311,7 @@ impl Raft {
         if !entries.follows(prev) || end.term > self.term() || end.index == end.index.next() {
             return self.drop_message(from, DropReason::MalformedEntries, out);
         }
+        let proven = end.index;
         let Some((prev, entries)) = self.skip_committed(prev, entries) else {
             return self.drop_message(from, DropReason::ConflictsWithCommitted, out);
         };
@@ -322,7 +323,7 @@ impl Raft {
         self.store(&entries, out);
         // Only what this message proved equal may be committed, not what may lie behind it.
         self.advance_commit(commit.min(end.index), out);
-        self.acknowledge(from, end.index, out);
+        self.acknowledge(from, proven.min(end.index), out);
     }
 
     /// The part of an append that lies behind what is committed here. An append that begins before
@@ -330,12 +331,14 @@ impl Raft {
     /// is. What is committed is equal in every leader's log (Leader Completeness), so the two
     /// agree there, wherever the append began; `None` if they do not.
     fn skip_committed(&self, prev: Position, entries: &Entries) -> Option<(Position, Entries)> {
-        if prev.index >= self.commit {
+        if prev.index > self.commit {
             return Some((prev, entries.clone()));
         }
-        let mut committed = entries.iter().take_while(|entry| entry.at.index <= self.commit);
-        let agree = committed
-            .all(|entry| self.log.term_at(entry.at.index).is_none_or(|term| term == entry.at.term));
+        let positions = entries.iter().map(|entry| entry.at);
+        let mut committed =
+            core::iter::once(prev).chain(positions).take_while(|at| at.index <= self.commit);
+        let agree =
+            committed.all(|at| self.log.term_at(at.index).is_none_or(|term| term == at.term));
         agree.then(|| (self.committed(), entries.starting_at(self.commit.next())))
     }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use raft_core::{
-    Body, Boot, ClusterConfig, Config, Entries, HardState, Index, Input, Message, Outcome,
-    PersistId, Position, Raft, RoleKind, Term, Ticket, Time,
+    Body, Boot, ClusterConfig, Config, Entries, HardState, Index, Input, LogRead, Message, Outcome,
+    PersistId, Position, Raft, ReadPurpose, RoleKind, Term, Ticket, Time,
 };
 
 use crate::cluster::{Cluster, Disk, hard_state, log_of_terms, n, show};
@@ -310,4 +310,33 @@ fn a_clock_that_jumps_back_does_no_harm() {
         raft.step(jump, Input::Read(Ticket::new(999)), &mut Vec::new());
         assert!(raft.deadline() >= now);
     }
+}
+
+#[test]
+fn what_was_read_from_a_log_that_is_no_more_is_not_used() {
+    let boot = Boot {
+        hard_state: HardState { term: Term::new(3), vote: None, boots: 1 },
+        term_starts: vec![at(2, 1)],
+        last: at(2, 2),
+        commit: Index::new(2),
+        ..Boot::new(ClusterConfig::of_voters([n(1), n(2)]))
+    };
+    let mut raft = Raft::restore(Config::new(n(1)), boot, Time::ZERO).expect("it fits");
+    let step = |raft: &mut Raft, now, input| -> Vec<String> {
+        let mut actions = Vec::new();
+        raft.step(now, input, &mut actions);
+        actions.iter().map(show::action).collect()
+    };
+    assert_eq!(step(&mut raft, Time::ZERO, Input::Wake)[0], "read log 1..=2 to apply");
+    let answer = |terms: &[u64]| {
+        let entries = log_of_terms(terms).into_iter().collect();
+        Input::LogRead(LogRead { purpose: ReadPurpose::Apply, first: Index::new(1), entries })
+    };
+    assert!(step(&mut raft, Time::ZERO, answer(&[1, 1])).is_empty());
+    // It asks again, but not in a loop.
+    assert!(step(&mut raft, Time::ZERO, Input::Wake).is_empty());
+    let later = raft.deadline();
+    assert_eq!(later, Time::from_millis(50), "long before an election is due");
+    assert_eq!(step(&mut raft, later, Input::Wake)[0], "read log 1..=2 to apply");
+    assert_eq!(step(&mut raft, later, answer(&[2, 2])), ["apply [2/1 'old', 2/2 'old']"]);
 }

@@ -143,6 +143,7 @@ fn pause() -> impl Strategy<Value = u64> {
 fn a_node(size: u64) -> Raft {
     let mut config = Config::new(n(1));
     config.limits.max_append_bytes = 100;
+    config.limits.max_proposal_bytes = 100;
     config.limits.max_inflight_messages = 2;
     config.limits.max_uncommitted_bytes = 200;
     config.limits.max_pending_reads = 3;

@@ -569,7 +569,7 @@ fn a_change_that_cannot_be_made_is_refused_and_never_silently_nothing() {
     cluster.elect(n(1));
     cluster.change(n(1), ConfigChange::AddLearner(n(4)));
     cluster.settle();
-    let crowd: BTreeSet<NodeId> = (10..200_000).map(n).collect();
+    let crowd: BTreeSet<NodeId> = (10..300_000).map(n).collect();
     let unknown = |id| Rejection::UnknownMember { node: n(id) };
     let cases = [
         (ConfigChange::AddLearner(n(4)), Rejection::NoChange),
@@ -586,7 +586,7 @@ fn a_change_that_cannot_be_made_is_refused_and_never_silently_nothing() {
         ),
         (
             ConfigChange::Replace { voters: ids(&[1, 2, 3]), learners: crowd },
-            Rejection::TooLarge { size_bytes: 32 + 8 * 199_993, limit_bytes: 1 << 20 },
+            Rejection::TooLarge { size_bytes: 32 + 8 * 299_993, limit_bytes: 2 << 20 },
         ),
     ];
     for (change, why) in cases {

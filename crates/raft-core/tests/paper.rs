@@ -182,6 +182,21 @@ fn section_5_2_the_same_vote_counts_once() {
 }
 
 #[test]
+fn section_5_2_the_own_vote_counts_when_it_is_durable() {
+    let mut cluster = Cluster::new(1);
+    cluster.settle();
+    // A message of a later term ends its office; the write of that is still under way when it
+    // campaigns again.
+    cluster.receive(message(9, 1, 5, Body::HeartbeatReply { round: 0 }));
+    cluster.time_out(n(1));
+    cluster.persist(n(1), 1);
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Candidate);
+    cluster.persist(n(1), 1);
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Leader);
+    assert_eq!(cluster.status(n(1)).term, Term::new(6));
+}
+
+#[test]
 fn section_5_2_a_node_votes_for_one_candidate_a_term_first_come_first_served() {
     let mut cluster = Cluster::new(3);
     cluster.settle();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use raft_core::{
-    Action, Body, Index, Input, Message, Outcome, PersistId, Position, Rejection, RoleKind, Term,
+    Action, Body, Entries, Index, Input, Message, Outcome, PersistId, Position, Rejection,
+    RoleKind, Term,
 };
 
 use crate::cluster::{Cluster, n, show};
@@ -384,4 +385,64 @@ fn a_leader_that_returns_waits_for_the_log_read_of_its_last_term() {
     assert_eq!(cluster.nodes[&n(1)].log_reads.len(), 1);
     cluster.settle();
     assert_eq!(cluster.status(n(3)).last, cluster.status(n(1)).last);
+}
+
+/// One message with a term just below the last one there is, from whoever reached a node's port,
+/// was taken at its word, made durable, and passed on. Nobody could campaign in a higher term any
+/// more: the cluster never elected a leader again.
+#[test]
+fn a_forged_term_does_not_use_up_all_terms() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    let body = Body::Heartbeat { commit: Index::ZERO, round: 1 };
+    for term in [u64::MAX - 1, u64::MAX / 2, 1 << 40] {
+        let term = Term::new(term);
+        cluster.receive(Message { from: n(2), to: n(3), term, body: body.clone() });
+    }
+    assert_eq!(cluster.status(n(3)).dropped_messages, 3);
+    assert_eq!(cluster.status(n(3)).term, Term::new(1));
+    // Far ahead, but not impossibly so: it is believed, and the cluster finds a leader beyond it.
+    let term = Term::new(1 << 31);
+    cluster.receive(Message { from: n(2), to: n(3), term, body });
+    cluster.run(Duration::from_secs(3));
+    assert!(cluster.leader().is_some_and(|id| cluster.status(id).term > term));
+}
+
+/// A node came back on an empty disk, and with another that lacked the latest entries it elected a
+/// leader without them: more faults than Raft can bear. The third node still had the entries,
+/// committed. It answered the new leader's question about an early position with its own commit
+/// index, which that position did not prove, and was counted for entries that it did not have.
+#[test]
+fn a_node_whose_committed_entries_are_contradicted_vouches_for_nothing() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    for command in ["a", "b", "c"] {
+        cluster.propose(n(1), &[command]);
+        cluster.settle();
+    }
+    cluster.run(Duration::from_millis(100));
+    assert_eq!(cluster.status(n(2)).commit, Index::new(4));
+    let term = Term::new(9);
+    let prev = Position::new(Term::new(1), Index::new(1));
+    let probe = Body::Append { prev, entries: Entries::empty(), commit: Index::new(1) };
+    let to_n2 = |body| Message { from: n(3), to: n(2), term, body };
+    let matched = |cluster: &Cluster| {
+        let queued = cluster.network.queued((n(2), n(3))).map(|message| &message.body);
+        queued
+            .filter_map(|body| match body {
+                Body::Appended { matched } => Some(matched.get()),
+                _ => None,
+            })
+            .max()
+    };
+    cluster.receive(to_n2(probe));
+    cluster.persist_everywhere();
+    assert_eq!(matched(&cluster), Some(1), "no more than the probe proved");
+    let prev = Position::new(Term::new(2), Index::new(2));
+    let elsewhere = Body::Append { prev, entries: Entries::empty(), commit: Index::new(2) };
+    cluster.receive(to_n2(elsewhere));
+    cluster.persist_everywhere();
+    assert_eq!(matched(&cluster), Some(1), "another entry is committed there");
+    assert_eq!(cluster.status(n(2)).dropped_messages, 1);
+    assert_eq!(cluster.status(n(2)).last, Position::new(Term::new(1), Index::new(4)));
 }

@@ -53,6 +53,7 @@ fn a_disk_that_contradicts_itself_is_refused() {
     refused("terms grow along the log", |boot| boot.term_starts.swap(0, 1));
     refused("terms grow along the log", |boot| boot.term_starts[1] = at(3, 1));
     refused("every entry has a term", |boot| boot.term_starts[0] = at(1, 2));
+    refused("every entry has a term", |boot| boot.term_starts[0] = at(0, 1));
     refused("every entry has a term", |boot| {
         boot.term_starts.clear();
         boot.last = at(0, 10);

@@ -91,6 +91,7 @@ enum Happening {
 fn cramped(config: &mut Config) {
     let limits = &mut config.limits;
     limits.max_append_bytes = 120;
+    limits.max_proposal_bytes = 120;
     limits.max_inflight_messages = 3;
     limits.max_inflight_bytes = 200;
     limits.max_uncommitted_bytes = 600;

@@ -9,7 +9,7 @@ use kv_proto::{
     Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, Part, Response, ServerHello,
     Welcome,
 };
-use log::debug;
+use log::{debug, trace};
 use mio::net::TcpStream;
 use wire::frame::{FrameError, FrameReader};
 
@@ -19,8 +19,9 @@ use crate::replica::{self, ClientTag, Request};
 /// How long a new connection may take to say hello.
 pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many bytes of replies may wait for a client that does not fetch them.
-pub(super) const MAX_UNSENT_BYTES: usize = 8 << 20;
+/// When so many bytes of replies wait for a client that does not fetch them, nothing more is read
+/// from it.
+const MAX_UNSENT_BYTES: usize = 8 << 20;
 
 /// How often one connection is read before the others have their turn.
 const READS_PER_TURN: usize = 8;
@@ -104,7 +105,7 @@ impl Connection {
     }
 
     fn closed(&self, why: &str) -> Reading {
-        debug!("client {} is gone: {why}", self.peer);
+        trace!("client {} is gone: {why}", self.peer);
         Reading::Closed
     }
 
@@ -184,16 +185,14 @@ impl Connection {
         }
     }
 
-    /// Adds a reply to what is to be sent; false if it was not asked for.
-    pub(super) fn reply(&mut self, reply: &Reply) -> bool {
+    /// Adds a reply to what is to be sent.
+    pub(super) fn reply(&mut self, reply: Reply) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let id = reply.client.request;
-        let response = match reply.result.clone() {
+        self.write(&match reply.result {
             Ok((header, reply)) => Response::Done { id, header, reply },
             Err(error) => Response::Failed { id, error },
-        };
-        self.write(&response);
-        true
+        });
     }
 
     fn write(&mut self, response: &Response) {

@@ -4,10 +4,10 @@
 //! come back through a queue and a waker. Bounds, and what happens at each:
 //! - [`MAX_CONNECTIONS`]: one more is told "busy" and closed.
 //! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
-//!   fetch ([`connection::MAX_UNSENT_BYTES`]): the connection is not read until there is room, so
-//!   the client's own sends come to wait.
+//!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's own
+//!   sends come to wait. Replies to what was read before are still added.
 //! - The queue to the event loop: this thread waits, and with it all clients.
-//! - A connection that has not said hello within [`connection::HELLO_PATIENCE`] is closed.
+//! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
 mod connection;
 mod replies;
@@ -254,7 +254,7 @@ impl Server {
         let now = Instant::now();
         while let Some(batch) = self.queue.next_batch() {
             if self.reply_delay.is_zero() {
-                for reply in &batch {
+                for reply in batch {
                     self.deliver(reply);
                 }
             } else {
@@ -263,17 +263,16 @@ impl Server {
             }
         }
         while let Some((_, reply)) = self.delayed.pop_front_if(|(at, _)| *at <= now) {
-            self.deliver(&reply);
+            self.deliver(reply);
         }
     }
 
-    fn deliver(&mut self, reply: &Reply) {
+    fn deliver(&mut self, reply: Reply) {
         let Ok(id) = usize::try_from(reply.client.connection) else { return };
         // A client that has gone does not wait any more.
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.reply(reply) {
-            self.unsent.push(id);
-        }
+        connection.reply(reply);
+        self.unsent.push(id);
     }
 
     fn read_all(&mut self) {

@@ -63,8 +63,10 @@ impl Replies {
 
 impl ReplyQueue {
     pub(super) fn next_batch(&self) -> Option<Vec<Reply>> {
-        // Cleared before looking, so that what comes after the look wakes again.
-        self.is_woken.store(false, Ordering::Release);
+        // Cleared before looking, so that what comes after the look wakes again. A swap and not a
+        // store: it takes its turn with that of `wake`, so that of the two either this look finds
+        // what was sent, or the sender finds the flag cleared.
+        self.is_woken.swap(false, Ordering::AcqRel);
         self.receiver.try_recv().ok()
     }
 }

@@ -122,9 +122,8 @@ impl Disk {
         }
     }
 
-    /// Reads entries back, at most `max_entries` of them. Reading a file sees what was written to
-    /// it, durable or not.
-    pub(crate) fn read(&self, request: &ReadLog, max_entries: usize) -> Entries {
+    /// Reads entries back. Reading a file sees what was written to it, durable or not.
+    pub(crate) fn read(&self, request: &ReadLog) -> Entries {
         let wanted = self
             .newest
             .log
@@ -136,7 +135,7 @@ impl Disk {
             bytes += entry.size_bytes();
             is_first || bytes <= request.max_bytes
         });
-        fits.take(max_entries).cloned().collect()
+        fits.cloned().collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! checks every step.
 
 mod disk;
+mod marks;
 mod members;
 mod network;
 pub(crate) mod show;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, DropReason, Entries, Entry, Event, HardState, Index, Input,
-    LogRead, Message, NodeId, Outcome, Raft, ReadLog, ReadPurpose, Rejection, RoleKind, Status,
-    Term, Ticket, Time, VoteAnswer, invariants,
+    Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
+    NodeId, Outcome, Raft, ReadLog, RoleKind, Status, Term, Ticket, Time, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
@@ -34,8 +34,8 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     /// Its state machine: everything it was told to apply since it started.
     pub(crate) applied: Vec<Entry>,
-    /// Entries it asked for and has not received.
-    pub(crate) log_reads: VecDeque<ReadLog>,
+    /// Entries it asked for and has not received, as the log was when it asked.
+    pub(crate) log_reads: VecDeque<(ReadLog, Entries)>,
     /// The commit index that the witness has looked at.
     checked_commit: Index,
 }
@@ -200,7 +200,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, node: &mut Node, action: Action) {
-        if let Some(mark) = mark(&action) {
+        if let Some(mark) = marks::of(&action) {
             *self.marks.entry(mark).or_default() += 1;
         }
         match action {
@@ -213,9 +213,10 @@ impl Cluster {
                 node.applied.extend(entries.iter().cloned());
             }
             Action::ReadLog(request) => {
-                let same = |other: &ReadLog| other.purpose == request.purpose;
-                assert!(!node.log_reads.iter().any(same), "one read of each purpose at a time");
-                node.log_reads.push_back(request);
+                let mut others = node.log_reads.iter().map(|(other, _)| other.purpose);
+                let is_first = others.all(|purpose| purpose != request.purpose);
+                assert!(is_first, "one read of each purpose at a time");
+                node.log_reads.push_back((request, node.disk.read(&request)));
             }
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
             Action::Persist(_)
@@ -223,61 +224,6 @@ impl Cluster {
             | Action::ConfigChanged(_)
             | Action::Trace(_) => {}
         }
-    }
-}
-
-/// The name of what this action shows to have happened, if it is worth counting.
-fn mark(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::ReadLog(request) => match request.purpose {
-            ReadPurpose::Apply => Some("log read to apply"),
-            ReadPurpose::Replicate(_) => Some("log read for a follower"),
-        },
-        Action::Resolved(_, outcome) => match outcome {
-            Outcome::Committed(_) => Some("committed"),
-            Outcome::Overwritten => Some("overwritten"),
-            Outcome::ReadAt(_) => Some("read"),
-            Outcome::Transferred => Some("transferred"),
-            Outcome::Rejected(why) => Some(mark_of_rejection(why)),
-        },
-        Action::ConfigChanged(cluster) if cluster.outgoing.is_some() => Some("joint"),
-        Action::ConfigChanged(_) => Some("members changed"),
-        Action::Trace(event) => match event {
-            Event::Elected { .. } => Some("elected"),
-            Event::QuorumLost { .. } => Some("quorum lost"),
-            Event::LeftOut { .. } => Some("left out"),
-            Event::DiskStalled { .. } => Some("disk stalled"),
-            Event::AskedToLead { .. } => Some("asked to lead"),
-            Event::Truncated { .. } => Some("truncated"),
-            Event::Backtracked { .. } => Some("backtracked"),
-            Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
-            Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
-            Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),
-            // To a former member, or of one: nobody else is a stranger to a correct node.
-            Event::MessageDropped { reason: DropReason::UnknownSender, .. } => {
-                Some("dropped a stranger's")
-            }
-            Event::MessageDropped { .. } => Some("dropped"),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn mark_of_rejection(why: &Rejection) -> &'static str {
-    match why {
-        Rejection::Busy => "busy",
-        Rejection::TooLarge { .. } => "too large",
-        Rejection::NotLeader { .. } => "not the leader",
-        Rejection::ChangeUnderWay => "change under way",
-        Rejection::NotReady => "not ready",
-        Rejection::NotCaughtUp { .. } => "not caught up",
-        Rejection::UnknownMember { .. } => "unknown member",
-        Rejection::NoVoters => "no voters",
-        Rejection::NoChange => "no change",
-        Rejection::TransferUnderWay { .. } => "transfer under way",
-        Rejection::TransferFailed { .. } => "transfer failed",
-        Rejection::Leaving => "leaving",
     }
 }
 
@@ -346,11 +292,8 @@ impl Cluster {
     /// Answers the oldest question for entries of a node with at most `max_entries` of them.
     pub(crate) fn answer_log_read(&mut self, id: NodeId, max_entries: usize) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let Some(request) = node.log_reads.pop_front() else { return };
-        let entries = match max_entries {
-            0 => Entries::empty(),
-            _ => node.disk.read(&request, max_entries),
-        };
+        let Some((request, entries)) = node.log_reads.pop_front() else { return };
+        let entries = entries.slice(0..max_entries.min(entries.len()));
         let ReadLog { purpose, first, .. } = request;
         self.note(|| format!("log read {id} {}", show::entries(&entries)));
         self.step(id, Input::LogRead(LogRead { purpose, first, entries }));

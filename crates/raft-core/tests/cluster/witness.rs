@@ -188,6 +188,9 @@ impl Witness {
     }
 
     fn observe_leader(&mut self, status: &Status, node: &Node) {
+        let durable = node.disk.durable.hard_state;
+        let is_own_vote_durable = durable.term == status.term && durable.vote == Some(node.id);
+        assert!(is_own_vote_durable, "{} leads, and may forget that it voted", node.id);
         match self.leaders.insert(status.term, node.id) {
             Some(leader) => assert_eq!(leader, node.id, "two leaders of term {}", status.term),
             None => {
