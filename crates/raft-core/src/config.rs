@@ -20,7 +20,9 @@ pub struct Config {
     /// The shortest time without a leader after which a node campaigns (paper §5.2). A node that
     /// heard from a leader more recently votes for nobody else.
     pub election_timeout_min: Duration,
-    /// The longest such time; each wait is drawn between the two.
+    /// The longest such time; each wait is drawn between the two. A leader that has not heard from
+    /// a majority for this long, or whose disk has not finished a write, steps down: it should be
+    /// longer than any pause that a healthy disk makes.
     pub election_timeout_max: Duration,
     /// Seed of the randomised timeouts. Two nodes with one seed campaign together: give each its
     /// own.

@@ -90,6 +90,20 @@
 //! * Everything is bounded ([`Limits`]): what is in memory, in flight and pending.
 //! * It is deterministic: the same inputs give the same actions, bit for bit.
 //!
+//! # Members and leaders
+//!
+//! The members of a cluster change while it runs ([`Input::ChangeConfig`]). A new node starts with
+//! [`Boot::joining`] and waits; [`ConfigChange::AddLearner`] makes the leader send it the log;
+//! [`ConfigChange::Promote`] gives it a vote once it has caught up. More than one voter at a time
+//! is changed by [`ConfigChange::Replace`], which passes through a joint configuration by itself
+//! (paper §6). A node that is removed is not told; it may be stopped, it may run on or start again,
+//! and it disturbs nobody. [`Action::ConfigChanged`] says whom to be connected to.
+//!
+//! Leadership goes to another voter on request ([`Input::TransferLeadership`]), within a few
+//! message delays. A leader that is removed, or whose disk has not finished a write for an election
+//! timeout, gives way by itself, and asks one that has everything to take over. So the election
+//! timeout should be longer than any pause that a healthy disk makes.
+//!
 //! The rules that tie a node's own fields to each other are written down and checked in
 //! [`invariants`]; tests run [`invariants::check`] after every step.
 //!
@@ -98,7 +112,8 @@
 //! `types`, `entry`, `message`, `config` and `api` are the words. `node` is the state and the frame
 //! of a step. Then the paper's own order: `receive` (what every message goes through, §5.1),
 //! `role`, `election` (§5.2, §5.4.1), `replication` (§5.3, §5.4.2) with `progress`, what a leader
-//! knows of a follower; `reads` and `read_index` (§8, thesis §6.4). Below them lie `log`, which
+//! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `reads` and
+//! `read_index` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
 //! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all, and
 //! `invariants` says what must hold.
@@ -106,8 +121,8 @@
 //! # What it does not do
 //!
 //! * No storage, network, time, threads or logging, and no traits for them.
-//! * No changes of membership and no snapshots yet: [`Payload::Config`], joint configurations and
-//!   learners are understood where they are read, but nothing makes them.
+//! * No snapshots yet: a node that joins receives the whole log.
+//! * No choice of its own who should be a member: that is for people, or a program above it.
 //! * No leases for reads: a leader proves itself by a round of heartbeats, which many reads share.
 //! * No sessions: a proposal that is made twice is applied twice. The state machine must tell.
 //! * No defence against members that lie (Byzantine faults).

@@ -50,8 +50,7 @@ impl Raft {
     }
 
     fn check_transfer(&self, to: NodeId) -> Result<(), Rejection> {
-        self.check_leads()?;
-        self.check_no_transfer()?;
+        self.check_takes_proposals()?;
         let is_voter = self.log.cluster().is_voter(to);
         if is_voter { Ok(()) } else { Err(Rejection::UnknownMember { node: to }) }
     }
@@ -105,12 +104,14 @@ impl Raft {
         self.become_follower(self.term(), None, out);
     }
 
-    /// Of the voters that have everything, the one that was heard of last.
+    /// Of the voters that have everything, the one that leadership was to go to anyway, or else the
+    /// one that was heard of last.
     fn heir(&self) -> Option<NodeId> {
         let Role::Leader(leader) = &self.role else { return None };
         let (voters, last) = (&self.log.cluster().voters, self.log.last().index);
         let may_lead = |peer: &&Progress| peer.matched == last && voters.contains(&peer.id);
-        leader.peers.iter().filter(may_lead).max_by_key(|peer| peer.heard_at).map(|peer| peer.id)
+        let rank = |peer: &&Progress| (self.is_transfer_to(peer.id), peer.heard_at);
+        leader.peers.iter().filter(may_lead).max_by_key(rank).map(|peer| peer.id)
     }
 
     /// The end of a step: whether a hand-over has come to its end.

@@ -639,6 +639,7 @@ fn a_dead_node_of_two_cannot_be_removed_and_the_leader_gives_way() {
 fn one_voter_coming_and_one_going_are_two() {
     let disk = |_| disk_with(&joint(&[1], &[2]), 0);
     let mut cluster = Cluster::with_disks(2, |_| {}, disk);
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Follower, "it waits like any other");
     cluster.settle();
     cluster.time_out(n(1));
     assert_eq!(cluster.status(n(1)).role, RoleKind::PreCandidate, "it needs n2");

@@ -159,6 +159,42 @@ fn a_transfer_fails_at_once_when_the_target_loses_its_vote() {
     assert_eq!(cluster.rejection(ticket), failed(Some(n(1))), "the joint configuration was left");
 }
 
+/// A leader left while it was handing over: the configuration without it was appended by itself. It
+/// asked one node to take over because it was told to, and then another of its own choice.
+#[test]
+fn a_leader_that_leaves_asks_the_node_that_it_was_told_to_ask() {
+    let mut cluster = Cluster::with_joining(3, 1);
+    cluster.elect(n(1));
+    cluster.change(n(1), ConfigChange::AddLearner(n(4)));
+    cluster.run(HEARTBEAT);
+    let voters = ids(&[2, 3, 4]);
+    cluster.change(n(1), ConfigChange::Replace { voters, learners: ids(&[1]) });
+    let ticket = cluster.transfer(n(1), n(2));
+    // The joint configuration is committed, and left, before n2 confirms that it has it.
+    cluster.deliver_kind("Append");
+    cluster.persist_everywhere();
+    [3, 4, 2].iter().for_each(|id| cluster.deliver((n(*id), n(1)), 0));
+    assert!(!cluster.members(n(1)).is_voter(n(1)), "n1 is leaving");
+    assert!(!says(&cluster, 1, 2, "TimeoutNow"), "n2 lacks the latest entry");
+    cluster.deliver_kind("Append");
+    cluster.persist_everywhere();
+    cluster.deliver_kind("Appended");
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Follower);
+    let asked: Vec<_> = (2..=4).filter(|id| says(&cluster, 1, *id, "TimeoutNow")).collect();
+    assert_eq!(asked, [2]);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(n(2)));
+    assert_eq!(cluster.outcome(ticket), Some(Outcome::Transferred));
+}
+
+#[test]
+fn a_leader_that_leaves_hands_over_by_itself() {
+    let mut cluster = led_by_1(3);
+    cluster.change(n(1), ConfigChange::Remove(n(1)));
+    let ticket = cluster.transfer(n(1), n(2));
+    assert_eq!(cluster.rejection(ticket), Some(Rejection::Leaving));
+}
+
 #[test]
 fn a_transfer_ends_when_another_node_is_elected() {
     let mut cluster = led_by_1(3);
