@@ -5,6 +5,7 @@ mod connectivity;
 mod dice;
 mod faults;
 mod hostile;
+mod member_faults;
 mod membership;
 mod paper;
 mod regressions;

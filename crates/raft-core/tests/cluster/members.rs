@@ -2,13 +2,44 @@
 
 use std::collections::BTreeSet;
 
-use raft_core::{ClusterConfig, Config, ConfigChange, Input, NodeId, Outcome, Rejection, Ticket};
+use raft_core::{
+    ClusterConfig, Config, ConfigChange, Entry, Index, Input, NodeId, Outcome, Payload, Position,
+    Rejection, Term, Ticket,
+};
 
-use super::{Cluster, Disk, Node, n, show};
+use super::{Cluster, Disk, Node, hard_state, n, show};
 
 /// Several nodes by their numbers.
 pub(crate) fn ids(numbers: &[u64]) -> BTreeSet<NodeId> {
     numbers.iter().copied().map(n).collect()
+}
+
+/// These voters, on the way from the others.
+pub(crate) fn joint(voters: &[u64], outgoing: &[u64]) -> ClusterConfig {
+    let (voters, outgoing) = (ids(voters), Some(ids(outgoing)));
+    ClusterConfig { voters, outgoing, learners: BTreeSet::new() }
+}
+
+pub(crate) fn voters(numbers: &[u64]) -> ClusterConfig {
+    ClusterConfig::of_voters(ids(numbers))
+}
+
+/// The change to these voters and no learners.
+pub(crate) fn replace(numbers: &[u64]) -> ConfigChange {
+    ConfigChange::Replace { voters: ids(numbers), learners: BTreeSet::new() }
+}
+
+/// A disk whose log is a first entry of term 1 and this configuration, then `more` of term 1.
+pub(crate) fn disk_with(config: &ClusterConfig, more: u64) -> Disk {
+    let payload = |index| match index {
+        2 => Payload::Config(config.clone().into()),
+        _ => Payload::Noop,
+    };
+    let entries = (1..=2 + more).map(|index| Entry {
+        at: Position::new(Term::new(1), Index::new(index)),
+        payload: payload(index),
+    });
+    Disk::with(hard_state(1, None), entries.collect())
 }
 
 impl Cluster {
@@ -53,8 +84,12 @@ impl Cluster {
         for change in [ConfigChange::AddLearner(id), ConfigChange::Promote(id)] {
             let ticket = self.change(leader, change);
             self.settle();
-            assert!(matches!(self.outcome(ticket), Some(Outcome::Committed(_))), "{id} joins");
+            assert!(self.is_committed(ticket), "{id} joins");
         }
+    }
+
+    pub(crate) fn is_committed(&self, ticket: Ticket) -> bool {
+        matches!(self.outcome(ticket), Some(Outcome::Committed(_)))
     }
 
     /// Why a request was rejected.

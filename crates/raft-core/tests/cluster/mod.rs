@@ -19,7 +19,7 @@ use raft_core::{
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
-pub(crate) use members::ids;
+pub(crate) use members::{disk_with, ids, joint, replace, voters};
 pub(crate) use network::{Link, Network};
 use witness::Witness;
 

@@ -305,6 +305,7 @@ fn is_quorum(cluster: &ClusterConfig, nodes: &BTreeSet<NodeId>) -> bool {
 /// Whether no two decisions, one in each of these configurations, can be made by different nodes.
 fn overlap(one: &ClusterConfig, other: &ClusterConfig) -> bool {
     let voters = one.members().chain(other.members()).collect::<BTreeSet<_>>();
+    assert!(voters.len() < 12, "every set of them is looked at");
     let pick = |chosen: u32, wanted: u32| -> BTreeSet<NodeId> {
         let numbered = voters.iter().enumerate();
         numbered.filter(|(at, _)| (chosen >> at) & 1 == wanted).map(|(_, id)| *id).collect()
