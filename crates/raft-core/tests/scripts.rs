@@ -345,13 +345,9 @@ fn act(
         Command::Read(node) => {
             cluster.read(node.0);
         }
-        Command::Change { node, what, nodes, learners } => {
-            cluster.change(node.0, config_change(what, nodes, learners)?);
+        Command::Change { .. } | Command::Transfer { .. } | Command::Campaign(_) => {
+            reorganise(cluster, command)?;
         }
-        Command::Transfer { node, to } => {
-            cluster.transfer(node.0, to.0);
-        }
-        Command::Campaign(node) => cluster.campaign(node.0),
         Command::Cut { nodes, from, to } => cut(cluster, nodes, *from, *to),
         Command::Heal => cluster.heal(),
         Command::Unreachable { node, peer } => cluster.unreachable(node.0, peer.0),
@@ -361,6 +357,21 @@ fn act(
         | Command::Members
         | Command::Status
         | Command::Network => {}
+    }
+    Ok(())
+}
+
+/// Changes who is a member, and who leads.
+fn reorganise(cluster: &mut Cluster, command: &Command) -> Result<(), String> {
+    match command {
+        Command::Change { node, what, nodes, learners } => {
+            cluster.change(node.0, config_change(what, nodes, learners)?);
+        }
+        Command::Transfer { node, to } => {
+            cluster.transfer(node.0, to.0);
+        }
+        Command::Campaign(node) => cluster.campaign(node.0),
+        _ => {}
     }
     Ok(())
 }
