@@ -97,6 +97,16 @@ impl Inbox {
         // What became ready, or that nothing did, is found out by looking.
         let _ = select.ready_deadline(deadline);
     }
+
+    /// Answers what clients still ask when the loop has ended, until they can ask no more: until
+    /// every [`Doors::clients`] is gone.
+    pub fn refuse_all(self, replies: &Replies) {
+        for event in self.clients {
+            if let Event::Requests(requests) = event {
+                replies.send(requests.iter().map(Reply::shutting_down).collect());
+            }
+        }
+    }
 }
 
 /// The clock that the core is told: nanoseconds since the server started.
@@ -133,14 +143,15 @@ pub trait Outside {
     fn apply(&self, work: ApplyWork);
 }
 
-/// Runs `replica` until it has stopped.
+/// Runs `replica` until it has stopped. Returns the inbox, where clients may still knock: see
+/// [`Inbox::refuse_all`].
 pub fn run(
     mut replica: Replica,
     mut inbox: Inbox,
     clock: Clock,
     outside: &impl Outside,
     replies: &Replies,
-) {
+) -> Inbox {
     let own = replica.raft().status().id;
     let (mut events, mut effects, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     loop {
@@ -163,7 +174,10 @@ pub fn run(
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
                 Effect::Trace(event) => trace(own, &event),
-                Effect::Stop => return replies.send(failures),
+                Effect::Stop => {
+                    replies.send(failures);
+                    return inbox;
+                }
             }
         }
         replies.send(std::mem::take(&mut failures));

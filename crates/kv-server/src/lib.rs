@@ -8,8 +8,8 @@
 //! clients --> clients thread (mio) ---+----> replies back through its waker
 //! ```
 //!
-//! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
-//! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
+//! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its two
+//! parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
 //! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
 //! clients. [`server`] starts and stops all of it. [`options`], [`settings`], [`members`] and
 //! [`timing`] turn flags into what a node needs to know. [`narrate`] tells people about it.

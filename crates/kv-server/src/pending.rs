@@ -98,6 +98,12 @@ impl Pending {
         let expired = self.waiting.extract_if(.., |_, waiting| waiting.deadline <= now);
         expired.map(|(_, waiting)| (waiting.client, waiting.give_up(now))).collect()
     }
+
+    /// Gives up every request.
+    pub(crate) fn take_all(&mut self, now: Time) -> Vec<(ClientTag, Error)> {
+        let all = std::mem::take(&mut self.waiting).into_values();
+        all.map(|waiting| (waiting.client, waiting.give_up(now))).collect()
+    }
 }
 
 impl Waiting {

@@ -11,10 +11,11 @@
 //! What is promised to clients:
 //! 1. A write is answered when it is applied, by the apply thread, with its result.
 //! 2. A write that is refused, overwritten or never proposed is answered as *not applied*.
-//! 3. A write whose fate is open when its time is up, or an election timeout after leadership was
-//!    lost, is answered as *unknown*. Nothing else is.
+//! 3. A write whose fate is open when its time is up, an election timeout after leadership was
+//!    lost, or when a stopping server waits no longer, is answered as *unknown*. Nothing else is.
 //! 4. A linearizable read is handed to the apply thread behind every entry it must see.
-//! 5. Every request is answered exactly once.
+//! 5. Every request is answered exactly once, also by a server that stops: nothing waits any more
+//!    when [`Effect::Stop`] is there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ pub enum Effect {
     RoleChanged(RoleChange),
     /// Tell people what happens inside.
     Trace(TraceEvent),
-    /// Everything is finished: stop.
+    /// Everything is finished and everybody answered: stop.
     Stop,
 }
 
@@ -210,7 +211,19 @@ impl Replica {
         }
         let is_idle = self.pending.is_empty() && self.committed.is_empty();
         if self.stop_by.is_some_and(|by| is_idle || now >= by) {
+            self.give_up_all(now, effects);
             effects.push(Effect::Stop);
+        }
+    }
+
+    /// Answers everybody who still waits with what is known of the request: nothing.
+    fn give_up_all(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for (client, error) in self.pending.take_all(now) {
+            effects.push(Effect::Fail(client, error));
+        }
+        for (_, client) in self.committed.drain(..) {
+            // It will take effect, but this node will not see with which result.
+            effects.push(Effect::Fail(client, timed_out(STOP_PATIENCE, Outcome::Unknown)));
         }
     }
 

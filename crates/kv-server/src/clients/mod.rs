@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kv_proto::{Error, ServerHello, Welcome};
-use log::{debug, warn};
+use log::{debug, error, warn};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
@@ -47,15 +47,25 @@ const FIRST_CONNECTION: usize = 2;
 /// The running thread.
 #[derive(Debug)]
 pub struct Clients {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<io::Result<()>>,
     replies: Replies,
-    stop: Arc<AtomicBool>,
+    closing: Arc<Closing>,
     address: SocketAddr,
+}
+
+/// How far stopping has come.
+#[derive(Debug, Default)]
+struct Closing {
+    /// Requests are refused.
+    refuses: AtomicBool,
+    /// Every reply has been sent on its way: the thread may end.
+    is_final: AtomicBool,
 }
 
 impl Clients {
     /// Serves clients on `listener`. Batches of requests go to `submit`, which may block, and
-    /// returns false when nobody takes requests any more.
+    /// hands back those that nobody takes any more: they are refused. `on_failure` is called when
+    /// clients can be served no longer.
     ///
     /// # Errors
     ///
@@ -64,7 +74,8 @@ impl Clients {
         listener: std::net::TcpListener,
         welcome: Welcome,
         reply_delay: Duration,
-        submit: impl FnMut(Vec<Request>) -> bool + Send + 'static,
+        submit: impl FnMut(Vec<Request>) -> Result<(), Vec<Request>> + Send + 'static,
+        on_failure: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -73,7 +84,7 @@ impl Clients {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (replies, queue) = replies::queue(waker);
-        let stop = Arc::new(AtomicBool::new(false));
+        let closing = Arc::new(Closing::default());
         let server = Server {
             poll,
             listener,
@@ -86,13 +97,19 @@ impl Clients {
             reply_delay,
             requests: Vec::new(),
             queue,
-            stop: Arc::clone(&stop),
+            closing: Arc::clone(&closing),
             accept_at: None,
             hellos: VecDeque::new(),
         };
-        let thread =
-            std::thread::Builder::new().name("clients".into()).spawn(move || server.run(submit))?;
-        Ok(Self { thread, replies, stop, address })
+        let thread = std::thread::Builder::new().name("clients".into()).spawn(move || {
+            let outcome = server.run(submit);
+            if let Err(error) = &outcome {
+                error!("clients cannot be served any more, so this node stops: {error}");
+                on_failure();
+            }
+            outcome
+        })?;
+        Ok(Self { thread, replies, closing, address })
     }
 
     /// The address it listens on.
@@ -105,13 +122,25 @@ impl Clients {
         self.replies.clone()
     }
 
-    /// Lets the replies under way leave, closes every connection, and waits for the thread.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::Release);
+    /// From now on requests are refused, and soon the `submit` of [`Clients::start`] is dropped.
+    /// Replies to earlier ones still leave.
+    pub fn refuse_requests(&self) {
+        self.closing.refuses.store(true, Ordering::Release);
         self.replies.wake();
-        if self.thread.join().is_err() {
-            warn!("the thread that serves clients had panicked");
-        }
+    }
+
+    /// Lets the replies that were sent before this call leave, closes every connection, and waits
+    /// for the thread.
+    ///
+    /// # Errors
+    ///
+    /// Why clients could not be served any more, if the thread had ended for that.
+    pub fn stop(self) -> io::Result<()> {
+        self.closing.refuses.store(true, Ordering::Release);
+        self.closing.is_final.store(true, Ordering::Release);
+        self.replies.wake();
+        let panicked = || io::Error::other("the thread that serves clients had panicked");
+        self.thread.join().unwrap_or_else(|_| Err(panicked()))
     }
 }
 
@@ -131,15 +160,19 @@ struct Server {
     reply_delay: Duration,
     requests: Vec<Request>,
     queue: ReplyQueue,
-    stop: Arc<AtomicBool>,
+    closing: Arc<Closing>,
     accept_at: Option<Instant>,
     /// By when each new connection must have said hello, in the order of their time.
     hellos: VecDeque<(Instant, usize)>,
 }
 
 impl Server {
-    fn run(mut self, mut submit: impl FnMut(Vec<Request>) -> bool) {
+    fn run(
+        mut self,
+        submit: impl FnMut(Vec<Request>) -> Result<(), Vec<Request>>,
+    ) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let mut submit = Some(submit);
         let mut stop_by = None;
         loop {
             let timeout =
@@ -147,27 +180,48 @@ impl Server {
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return warn!("clients cannot be served any more: {error}");
+                return Err(error);
+            }
+            // Looked at before the replies: when it is set, all of them are in the queue.
+            let is_final = self.closing.is_final.load(Ordering::Acquire);
+            if self.closing.refuses.load(Ordering::Acquire) {
+                submit = None;
             }
             self.note_events(&events);
             self.take_replies();
             self.read_all();
+            self.pass_on(submit.as_mut());
             self.send_all();
-            if !self.requests.is_empty() && !submit(std::mem::take(&mut self.requests)) {
-                return;
-            }
-            if self.stop.load(Ordering::Acquire) {
+            if is_final {
                 let by = *stop_by.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
-                if self.has_sent_everything() || Instant::now() >= by {
-                    return;
+                if self.has_finished() || Instant::now() >= by {
+                    return Ok(());
                 }
             }
         }
     }
 
+    /// Submits what was read; refuses what nobody takes.
+    fn pass_on(
+        &mut self,
+        submit: Option<&mut impl FnMut(Vec<Request>) -> Result<(), Vec<Request>>>,
+    ) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let requests = std::mem::take(&mut self.requests);
+        let refused = match submit {
+            Some(submit) => submit(requests).err().unwrap_or_default(),
+            None => requests,
+        };
+        for request in &refused {
+            self.deliver(Reply::shutting_down(request));
+        }
+    }
+
     /// How long nothing needs to be done without an event.
     fn timeout(&self) -> Option<Duration> {
-        let is_stopping = self.stop.load(Ordering::Acquire);
+        let is_stopping = self.closing.is_final.load(Ordering::Acquire);
         let now = Instant::now();
         let until = |at: Instant| at.saturating_duration_since(now);
         let timeouts = [
@@ -304,7 +358,10 @@ impl Server {
         }
     }
 
-    fn has_sent_everything(&self) -> bool {
-        self.delayed.is_empty() && !self.connections.values().any(Connection::has_unsent)
+    /// Whether nothing is left to be read, answered or sent.
+    fn has_finished(&self) -> bool {
+        self.readable.is_empty()
+            && self.delayed.is_empty()
+            && !self.connections.values().any(Connection::has_unsent)
     }
 }

@@ -4,3 +4,5 @@ mod crashes;
 mod hostile;
 mod node;
 mod refusals;
+mod stopping;
+mod stranger;
