@@ -18,7 +18,8 @@ use raft_storage::thread::{LogEvent, LogRequest, LogThread};
 use raft_storage::{Damage, FileDisk, Log, OpenError};
 
 use crate::apply::Applier;
-use crate::clients::Clients;
+use crate::clients::{Bounds, Clients};
+use crate::descriptors;
 use crate::directory::Directory;
 use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
 use crate::replica::{ApplyWork, Event, Replica};
@@ -115,6 +116,7 @@ impl Server {
             listener,
             welcome,
             settings.timing.client_delay,
+            bounds(),
             move |batch| match submit.send(Event::Requests(batch)) {
                 Err(SendError(Event::Requests(batch))) => Err(batch),
                 _ => Ok(()),
@@ -186,6 +188,14 @@ impl Server {
         }
         clients.stop()
     }
+}
+
+/// As many clients as there are file descriptors for, and the log has its own.
+fn bounds() -> Bounds {
+    let usual = Bounds::default();
+    let max_connections =
+        descriptors::max_clients(descriptors::raise_limit(), usual.max_connections);
+    Bounds { max_connections, ..usual }
 }
 
 /// A node that starts empty because it was pointed at the wrong directory must not go unnoticed.

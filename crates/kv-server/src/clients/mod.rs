@@ -2,17 +2,22 @@
 //!
 //! The thread takes requests off the sockets, checks them, and passes them on in batches; replies
 //! come back through a queue and a waker. Bounds, and what happens at each:
-//! - [`MAX_CONNECTIONS`]: one more is told "busy" and closed.
+//! - Connections ([`Bounds::max_connections`]): one more is told "busy" and closed.
 //! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
 //!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's own
-//!   sends come to wait. Replies to what was read before are still added.
+//!   sends come to wait. Replies to what was read before are kept as they are, their values shared
+//!   with the store; beyond [`Bounds::max_waiting_bytes`] the connection is closed.
+//! - Requests that arrive in part ([`Bounds::max_held_bytes`], over all connections): the connection
+//!   that grows beyond it is told "busy" and closed.
 //! - The queue to the event loop: this thread waits, and with it all clients.
 //! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
+mod bounds;
 mod connection;
 mod replies;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,24 +26,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kv_proto::{Error, ServerHello, Welcome};
-use log::{debug, error, warn};
+use log::{debug, error};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+pub use bounds::{Bounds, FREE_HELD_BYTES};
 pub use replies::{Replies, Reply};
 
 use crate::replica::Request;
+use crate::seldom::Seldom;
+use bounds::Held;
 use connection::{Connection, HELLO_PATIENCE, Reading};
 use replies::ReplyQueue;
-
-/// The most clients at once. Each takes a few KiB while idle.
-pub const MAX_CONNECTIONS: usize = 16 << 10;
 
 /// How long replies under way may take to leave when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long to wait before accepting again after it failed, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How far apart warnings are that any stranger can cause.
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -74,6 +82,7 @@ impl Clients {
         listener: std::net::TcpListener,
         welcome: Welcome,
         reply_delay: Duration,
+        bounds: Bounds,
         submit: impl FnMut(Vec<Request>) -> Result<(), Vec<Request>> + Send + 'static,
         on_failure: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
@@ -95,6 +104,9 @@ impl Clients {
             unsent: Vec::new(),
             delayed: VecDeque::new(),
             reply_delay,
+            bounds,
+            held: Held::default(),
+            warnings: Seldom::new(WARNING_PAUSE),
             requests: Vec::new(),
             queue,
             closing: Arc::clone(&closing),
@@ -158,6 +170,9 @@ struct Server {
     /// Replies that are held back for people to watch, in the order of their time.
     delayed: VecDeque<(Instant, Reply)>,
     reply_delay: Duration,
+    bounds: Bounds,
+    held: Held,
+    warnings: Seldom,
     requests: Vec<Request>,
     queue: ReplyQueue,
     closing: Arc<Closing>,
@@ -260,7 +275,7 @@ impl Server {
         while let Some((_, id)) = self.hellos.pop_front_if(|(by, _)| *by <= now) {
             if self.connections.get(&id).is_some_and(Connection::is_new) {
                 debug!("a client said nothing within {HELLO_PATIENCE:?} and is closed");
-                self.connections.remove(&id);
+                self.close(id);
             }
         }
     }
@@ -273,7 +288,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!("a client could not be let in: {error}; trying again shortly");
+                    self.warn(&format_args!("a client could not be let in: {error}; trying on"));
                     self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -292,8 +307,9 @@ impl Server {
             return debug!("client {peer} was gone before it was let in: {error}");
         }
         let mut connection = Connection::new(id, stream, peer);
-        if self.connections.len() >= MAX_CONNECTIONS {
-            warn!("client {peer} was refused: {MAX_CONNECTIONS} are connected already");
+        if self.connections.len() >= self.bounds.max_connections {
+            let count = self.connections.len();
+            self.warn(&format_args!("client {peer} was refused: {count} are connected already"));
             connection.say_hello(&ServerHello::Refused(Error::Busy));
             connection.send();
             return;
@@ -301,6 +317,19 @@ impl Server {
         self.connections.insert(id, connection);
         self.hellos.push_back((Instant::now() + HELLO_PATIENCE, id));
         self.readable.push(id);
+    }
+
+    /// Says so, but not again and again.
+    fn warn(&mut self, what: &dyn Display) {
+        let level =
+            if self.warnings.is_due(Instant::now()) { log::Level::Warn } else { log::Level::Debug };
+        log::log!(level, "{what}");
+    }
+
+    fn close(&mut self, id: usize) {
+        if let Some(connection) = self.connections.remove(&id) {
+            self.held.change(connection.held_bytes(), 0, &self.bounds);
+        }
     }
 
     /// Puts the replies that have come into the buffers of their connections.
@@ -325,19 +354,30 @@ impl Server {
         let Ok(id) = usize::try_from(reply.client.connection) else { return };
         // A client that has gone does not wait any more.
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.reply(reply);
-        self.unsent.push(id);
+        if connection.reply(reply, self.bounds.max_waiting_bytes) {
+            self.unsent.push(id);
+        } else {
+            self.close(id);
+        }
     }
 
     fn read_all(&mut self) {
         for id in std::mem::take(&mut self.readable) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            match connection.read(&self.welcome, &mut self.requests) {
+            let before = connection.held_bytes();
+            let mut reading = connection.read(&self.welcome, &mut self.requests);
+            let has_room = self.held.change(before, connection.held_bytes(), &self.bounds);
+            if !has_room && reading != Reading::Closed {
+                debug!("a client is closed: requests in part take too much memory by now");
+                connection.say_goodbye(Error::Busy);
+                reading = Reading::Closed;
+            }
+            match reading {
                 Reading::Done => {}
                 Reading::More => self.readable.push(id),
                 Reading::Closed => {
                     connection.send();
-                    self.connections.remove(&id);
+                    self.close(id);
                     continue;
                 }
             }
@@ -351,7 +391,7 @@ impl Server {
         for id in std::mem::take(&mut self.unsent) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if !connection.send() {
-                self.connections.remove(&id);
+                self.close(id);
             } else if connection.may_go_on() {
                 self.readable.push(id);
             }

@@ -4,5 +4,6 @@ mod crashes;
 mod hostile;
 mod node;
 mod refusals;
+mod resources;
 mod stopping;
 mod stranger;
