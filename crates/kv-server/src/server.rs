@@ -125,7 +125,7 @@ impl Server {
         )?;
         let log_requests = log.requests().clone();
         let store = Store::new(limits);
-        let applier = Applier::start(store, identity, clients.replies(), move |read| {
+        let applier = Applier::start(store, identity, clock, clients.replies(), move |read| {
             request(&log_requests, LogRequest::Read(read));
         })?;
         let network = start_network(settings, raft_listener, inside.clone(), peers)?;

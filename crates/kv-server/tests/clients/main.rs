@@ -6,10 +6,15 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
 use kv_proto::{
-    Call, ClientHello, Error, Header, Limits, RangeReply, Request, Response, Revision, Welcome,
+    Call, ClientHello, Error, Header, Limits, Outcome, Range, RangeReply, Request, Response,
+    Revision, Welcome,
 };
+use kv_server::apply::Applier;
 use kv_server::clients::{Bounds, Clients, FREE_HELD_BYTES, Reply};
-use kv_server::replica;
+use kv_server::event_loop::Clock;
+use kv_server::replica::{self, ApplyWork, Patience};
+use kv_store::Store;
+use raft_core::Time;
 use wire::frame::{FrameReader, HEADER_BYTES, write_frame};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,15 +149,18 @@ fn requests_in_part_have_a_bound_over_all_clients_and_small_ones_are_still_serve
     for hoarder in &mut hoarders {
         hoarder.say(half);
     }
-    // At least the last cannot have had room: it is told so.
-    let refused = hoarders.last_mut().and_then(Client::hear).expect("a goodbye");
-    let refused = Response::decode(&refused).unwrap();
-    assert_eq!(refused, Response::Closing { error: Error::Busy });
     let mut modest = Client::greeted(&clients);
     modest.ask(1);
     answer(&clients, &requests, 1, 1);
     modest.hear().expect("an answer");
+    // Everything that has arrived is read before it ends.
     clients.stop().unwrap();
+    let goodbyes: Vec<_> = hoarders.iter_mut().filter_map(Client::hear).collect();
+    assert!(!goodbyes.is_empty(), "all had room");
+    for goodbye in goodbyes {
+        let goodbye = Response::decode(&goodbye).unwrap();
+        assert_eq!(goodbye, Response::Closing { error: Error::Busy });
+    }
 }
 
 #[test]
@@ -169,5 +177,37 @@ fn what_nobody_takes_any_more_is_refused_and_what_comes_later_too() {
     client.ask(1);
     let answer = Response::decode(&client.hear().expect("an answer")).unwrap();
     assert_eq!(answer, Response::Failed { id: 0, error: Error::ShuttingDown });
+    clients.stop().unwrap();
+}
+
+/// A read that waited in the queue of the apply thread for longer than its client was once carried
+/// out all the same, for nobody.
+#[test]
+fn a_read_whose_time_is_up_is_not_carried_out() {
+    let (clients, requests) = start(Bounds::default());
+    let store = Store::new(Limits::default());
+    let applier =
+        Applier::start(store, Header::default(), Clock::start(), clients.replies(), |_| {})
+            .unwrap();
+    let mut client = Client::greeted(&clients);
+    client.ask(2);
+    let hour = Duration::from_hours(1);
+    let mut deadlines = [Time::ZERO, Time::ZERO + hour].into_iter();
+    while deadlines.len() > 0 {
+        for request in requests.recv_timeout(PATIENCE).expect("requests are passed on") {
+            let deadline = deadlines.next().expect("no more than were asked");
+            let patience = Patience { asked_at: Time::ZERO, deadline };
+            let range = Range::key("key");
+            applier.submit(ApplyWork::Read { client: request.client, range, term: 1, patience });
+        }
+    }
+    let late = Response::decode(&client.hear().expect("an answer")).unwrap();
+    let Response::Failed { id: 0, error: Error::Timeout { outcome, .. } } = late else {
+        panic!("another answer: {late:?}");
+    };
+    assert_eq!(outcome, Outcome::NotApplied);
+    let in_time = Response::decode(&client.hear().expect("an answer")).unwrap();
+    assert!(matches!(in_time, Response::Done { id: 1, .. }), "{in_time:?}");
+    applier.stop();
     clients.stop().unwrap();
 }
