@@ -6,17 +6,22 @@
 //! peers, has bounded ones: when the loop falls behind, their threads wait, and TCP makes the
 //! senders wait.
 //!
+//! One thing ends the process at once: a leader whose log contradicts what is committed here. Then
+//! something that was committed is lost somewhere, and every further answer could be wrong.
+//!
 //! The presets for people pace the loop: messages of peers wait for the next of its slow turns.
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
-use log::{debug, info, warn};
-use raft_core::{Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
+use log::{Level, debug, info, log};
+use raft_core::{DropReason, Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
 
 use crate::clients::{Replies, Reply};
 use crate::narrate;
 use crate::replica::{ApplyWork, Effect, Event, Replica};
+use crate::seldom::Seldom;
+use crate::server::halt;
 use crate::timing::Timing;
 
 /// The most events that wait from clients or from peers; a batch of requests counts as one.
@@ -153,6 +158,7 @@ pub fn run(
     replies: &Replies,
 ) -> Inbox {
     let own = replica.raft().status().id;
+    let mut warnings = Seldom::new(WARNING_PAUSE);
     let (mut events, mut effects, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         inbox.next_turn(clock.instant(replica.deadline()), &mut events);
@@ -173,7 +179,7 @@ pub fn run(
                 Effect::Apply(work) => outside.apply(work),
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
-                Effect::Trace(event) => trace(own, &event),
+                Effect::Trace(event) => trace(own, &event, &mut warnings),
                 Effect::Stop => {
                     replies.send(failures);
                     return inbox;
@@ -201,11 +207,18 @@ fn show_progress(own: NodeId, effect: &Effect) {
     }
 }
 
-fn trace(own: NodeId, event: &TraceEvent) {
-    match event {
-        TraceEvent::MessageDropped { .. } | TraceEvent::QuorumLost { .. } => {
-            warn!("{own} {}", narrate::event(event));
-        }
-        _ => debug!("{own} {}", narrate::event(event)),
+/// How far apart warnings are that a confused peer can cause.
+const WARNING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tells people what happens inside, and what a peer sends that makes no sense only so often.
+fn trace(own: NodeId, event: &TraceEvent, warnings: &mut Seldom) {
+    if let TraceEvent::MessageDropped { from, reason: DropReason::ConflictsWithCommitted } = event {
+        halt(&narrate::contradiction(own, *from));
     }
+    let level = match event {
+        TraceEvent::QuorumLost { .. } => Level::Warn,
+        TraceEvent::MessageDropped { .. } if warnings.is_due(Instant::now()) => Level::Warn,
+        _ => Level::Debug,
+    };
+    log!(level, "{own} {}", narrate::event(event));
 }
