@@ -11,8 +11,9 @@
 //! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
 //! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
 //! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
-//! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all of it. [`options`], [`settings`], [`members`] and
-//! [`timing`] turn flags into what a node needs to know. [`narrate`] tells people about it.
+//! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all
+//! of it. [`options`], [`settings`], [`members`] and [`timing`] turn flags into what a node needs
+//! to know. [`narrate`] tells people about it.
 //!
 //! What it does not do: it knows no rule of Raft (that is `raft-core`), no meaning of a command
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
