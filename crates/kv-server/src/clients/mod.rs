@@ -5,10 +5,10 @@
 //! - Connections ([`Bounds::max_connections`]): one more is told "busy" and closed.
 //! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
 //!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's
-//!   own sends come to wait. Replies to what was read before are kept as they are, their values shared
-//!   with the store; beyond [`Bounds::max_waiting_bytes`] the connection is closed.
-//! - Requests that arrive in part ([`Bounds::max_held_bytes`], over all connections): the one
-//!   that grows beyond it is told "busy" and closed.
+//!   own sends come to wait. Replies to what was read before are kept as they are, their values
+//!   shared with the store; beyond [`Bounds::max_waiting_bytes`] the connection is closed.
+//! - Requests that arrive in part ([`Bounds::max_held_bytes`], over all connections): the
+//!   connection that grows beyond it is told "busy" and closed.
 //! - The queue to the event loop: this thread waits, and with it all clients.
 //! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
