@@ -10,7 +10,8 @@ use crate::stranger::{Stranger, write_put};
 
 const CLIENTS: usize = 16;
 
-const REQUESTS: u64 = 800;
+/// More than may be in flight: some are still on their way when the node is asked to stop.
+const REQUESTS: u64 = 2000;
 
 /// A node once ended its clients' thread as soon as its loop was gone: hundreds of requests had no
 /// answer, among them writes that were durable. Every request of which the server can know is
