@@ -2,12 +2,13 @@
 //! is carried out.
 
 use raft_core::{
-    Action, Event as Told, Input, Raft, ReadPurpose, RoleKind, VoteAnswer, invariants,
+    Action, Event as Told, Input, Raft, ReadPurpose, RoleKind, VoteAnswer, Write, invariants,
 };
 
 use crate::coverage::{Coverage, Mark};
 use crate::model::place;
-use crate::node::Seen;
+use crate::nemesis::{Moment, Stop};
+use crate::node::{Node, Seen};
 use crate::queue::Event;
 use crate::scenario::Sabotage;
 use crate::show;
@@ -23,17 +24,20 @@ impl World {
         let now = node.clock.read(self.now);
         let id = node.id;
         self.trace.note(self.now, || format!("{id} {}", show::input(&input)));
-        let before = raft.clone();
+        let before = self.scenario.is_thorough.then(|| raft.clone());
         let mut actions = std::mem::take(&mut self.actions);
         raft.step(now, input, &mut actions);
-        invariants::check(&before, raft).map_err(|violation| Violation {
-            rule: violation.rule,
-            detail: format!("{id} breaks an invariant of its own"),
+        invariants::check(before.as_ref().unwrap_or(raft), raft).map_err(|violation| {
+            Violation {
+                rule: violation.rule,
+                detail: format!("{id} breaks an invariant of its own"),
+            }
         })?;
         // The disk is told first and the oracle looks next, so that the other actions are judged
         // by what is true after the step.
         for action in &actions {
             if let Action::Persist(write) = action {
+                check_replaced(node, write)?;
                 let prev = write.entries.first().map(|first| first.at.index.prev());
                 let prev = prev.and_then(|prev| node.storage.newest.position(prev));
                 self.oracle.written(prev.unwrap_or_default(), &write.entries)?;
@@ -55,6 +59,10 @@ impl World {
         let Some(raft) = &self.nodes[at].raft else { return Ok(()) };
         let status = raft.status();
         let known = self.oracle.commit();
+        let seen = self.nodes[at].seen.commit;
+        check(status.commit >= seen, "the commit index never goes back", || {
+            format!("{} goes back from {seen} to {}", status.id, status.commit)
+        })?;
         self.oracle.observe(&self.nodes, at, &status, raft.cluster())?;
         let node = &mut self.nodes[at];
         let leads = status.role == RoleKind::Leader;
@@ -148,8 +156,9 @@ impl World {
             return Ok(());
         }
         let is_writing = node.storage.is_writing();
-        if let Some((end, lasts)) = node.ambush.take_if(|_| is_writing) {
-            return self.stop(at, end, lasts);
+        let ambush = node.ambush.take_if(|_| is_writing);
+        if let Some((stop, Moment::WhileWriting)) = ambush {
+            return self.stop(at, stop);
         }
         let done = node.storage.finish(&mut self.coverage)?;
         if node.runs() {
@@ -157,11 +166,14 @@ impl World {
         }
         match done {
             Done::Nothing => Ok(()),
-            Done::Persisted(id) => self.input(at, Input::Persisted(id)),
+            Done::Persisted(id) => {
+                self.input(at, Input::Persisted(id))?;
+                ambush.map_or(Ok(()), |(stop, _)| self.stop(at, stop))
+            }
             Done::Read(read) => self.input(at, Input::LogRead(read)),
             Done::Failed => {
                 let lasts = self.scenario.timing.election_min;
-                self.stop(at, End::Kill, lasts)
+                self.stop(at, Stop { end: End::Kill, lasts })
             }
         }
     }
@@ -197,6 +209,20 @@ impl World {
             format!("{} wants to be woken for ever", node.id)
         })
     }
+}
+
+/// What is committed is never replaced, and a leader replaces nothing at all.
+fn check_replaced(node: &Node, write: &Write) -> Checked {
+    let Some(first) = write.entries.first() else { return Ok(()) };
+    let (id, at, seen) = (node.id, first.at, node.seen);
+    check(at.index > seen.commit, "what is committed stays as it is", || {
+        format!("{id} replaces {at} and what follows, committed up to {}", seen.commit)
+    })?;
+    let leads_on = seen.leads && write.hard_state.term == seen.led;
+    let last = node.storage.newest.last();
+    check(!leads_on || at.index > last.index, "a leader only appends to its log", || {
+        format!("{id} replaces {at} of a log up to {last}")
+    })
 }
 
 fn count(told: &Told, coverage: &mut Coverage) {

@@ -1,5 +1,6 @@
 //! Whole Raft clusters on one thread from one seed.
 
+pub mod campaign;
 mod clients;
 mod clock;
 pub mod coverage;
@@ -21,6 +22,7 @@ mod recovery;
 mod run;
 pub mod scenario;
 mod show;
+pub mod shrink;
 mod storage;
 mod trace;
 mod violation;

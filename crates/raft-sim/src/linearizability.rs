@@ -6,16 +6,18 @@
 //! Lowe's memory of what was tried. An operation without an answer may have happened at any moment
 //! after its question, or never; it is called open.
 //!
-//! What makes open writes cheap:
+//! What makes the search short:
 //!
-//! 1. If the value of an open put was never seen, neither by a read nor as what another write
+//! 1. No two puts have one value, so a register holds each value once. It is not replaced while
+//!    anything is left that has seen it.
+//! 2. If the value of an open put was never seen, neither by a read nor as what another write
 //!    replaced, the put can be left out: in any valid order, what comes right after it must be
 //!    another open write, which does not care.
-//! 2. For the same reason, no open write needs to come right after another one.
-//! 3. Open deletes are all alike: of those that were asked for, the earliest may stand for any.
+//! 3. For the same reason, no open write needs to come right after another one.
+//! 4. Open deletes are all alike: of those that were asked for, the earliest may stand for any.
 //!    One that finds nothing to delete can be left out.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 pub use crate::machine::Value;
@@ -139,6 +141,10 @@ struct Search {
     places: Vec<(usize, Option<usize>)>,
     /// In the order in which they were asked for.
     open_deletes: Vec<usize>,
+    /// How many operations that are not done have seen each value.
+    unseen: HashMap<Value, u32>,
+    /// Whether a register may hold nothing more than once.
+    has_deletes: bool,
     state: Value,
     done: Vec<u64>,
     /// Operations in the order that is being tried, each with the state before it.
@@ -180,6 +186,12 @@ impl Search {
         };
         let open_deletes = list.iter().filter(|node| is_open_delete(node));
         let open_deletes = open_deletes.map(|node| node.operation).collect();
+        let mut unseen = HashMap::new();
+        for answer in operations.iter().filter_map(|(_, operation)| operation.answer) {
+            *unseen.entry(answer.value).or_default() += 1;
+        }
+        let is_delete = |(_, it): &(usize, Operation)| it.call == Call::Write(None);
+        let has_deletes = operations.iter().any(is_delete);
         Self {
             key,
             done: vec![0; operations.len().div_ceil(64)],
@@ -187,6 +199,8 @@ impl Search {
             list,
             places,
             open_deletes,
+            unseen,
+            has_deletes,
             state: None,
             order: Vec::new(),
             tried: HashSet::new(),
@@ -236,7 +250,7 @@ impl Search {
             let is_new = after.is_some() || self.is_first_delete(operation);
             is_new && after != self.state && !self.is_after_open_write()
         };
-        if !is_possible {
+        if !is_possible || (matches!(call, Call::Write(_)) && !self.may_replace(answer.is_some())) {
             return false;
         }
         let (word, bit) = (operation / 64, 1 << (operation % 64));
@@ -249,6 +263,7 @@ impl Search {
         if self.order.len() > self.longest.len() {
             self.longest = self.order.iter().map(|(operation, _)| *operation).collect();
         }
+        self.count_unseen(operation, u32::wrapping_sub);
         self.state = after;
         let (question, answer) = self.places[operation];
         self.unlink(question);
@@ -256,6 +271,21 @@ impl Search {
             self.unlink(answer);
         }
         true
+    }
+
+    /// Whether nothing is left that has seen the state, but for the write that replaces it if that
+    /// has.
+    fn may_replace(&self, by_one_that_saw_it: bool) -> bool {
+        let left = self.unseen.get(&self.state).copied().unwrap_or(0);
+        let may_return = self.state.is_none() && self.has_deletes;
+        may_return || left == u32::from(by_one_that_saw_it)
+    }
+
+    fn count_unseen(&mut self, operation: usize, change: fn(u32, u32) -> u32) {
+        if let Some(answer) = self.operations[operation].1.answer {
+            let count = self.unseen.entry(answer.value).or_default();
+            *count = change(*count, 1);
+        }
     }
 
     fn is_after_open_write(&self) -> bool {
@@ -274,6 +304,7 @@ impl Search {
         let (operation, state) = self.order.pop()?;
         self.state = state;
         self.done[operation / 64] &= !(1 << (operation % 64));
+        self.count_unseen(operation, u32::wrapping_add);
         let (question, answer) = self.places[operation];
         if let Some(answer) = answer {
             self.link(answer);

@@ -1,14 +1,12 @@
 //! What befalls nodes and links: processes end and start, stop and go on; links are cut; clocks go
 //! wrong.
 
-use std::time::Duration;
-
 use raft_core::{Input, Raft};
 
 use crate::clock::Speed;
 use crate::coverage::Mark;
 use crate::faults::Fault;
-use crate::nemesis::Deed;
+use crate::nemesis::{Deed, Moment, Stop};
 use crate::network::Links;
 use crate::node::{self, Seen};
 use crate::queue::Event;
@@ -42,9 +40,9 @@ impl World {
                 Ok(())
             }
             Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
-            Deed::Stop(at, end, lasts) => self.stop(at, end, lasts),
-            Deed::Ambush(at, end, lasts) => {
-                self.nodes[at].ambush = Some((end, lasts));
+            Deed::Stop(at, stop, Moment::Now) => self.stop(at, stop),
+            Deed::Stop(at, stop, moment) => {
+                self.nodes[at].ambush = Some((stop, moment));
                 Ok(())
             }
             Deed::Pause(at, lasts) if self.nodes[at].runs() => {
@@ -92,8 +90,8 @@ impl World {
         }
     }
 
-    /// The process of a node ends, if it is not down already, and starts again after `lasts`.
-    pub(crate) fn stop(&mut self, at: usize, end: End, lasts: Duration) -> Checked {
+    /// The process of a node ends, if it is not down already, and starts again later.
+    pub(crate) fn stop(&mut self, at: usize, Stop { end, lasts }: Stop) -> Checked {
         if self.nodes[at].raft.is_none() {
             return Ok(());
         }

@@ -22,16 +22,31 @@ pub(crate) enum Deed {
     Cut(Links, Duration),
     /// What is under way on this link is lost, and the sender told, if so.
     Disconnect { from: usize, to: usize, is_told: bool },
-    /// The process of this node ends so, and starts again after this.
-    Stop(usize, End, Duration),
-    /// The same, in the middle of its next write.
-    Ambush(usize, End, Duration),
+    /// The process of this node ends.
+    Stop(usize, Stop, Moment),
     /// The process of this node is stopped for so long.
     Pause(usize, Duration),
     /// The clock of this node runs at this speed from now on.
     Speed(usize, Speed),
     /// The clock of this node jumps so far, forward if so.
     Jump(usize, bool, Duration),
+}
+
+/// How a process ends, and after how long it starts again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) end: End,
+    pub(crate) lasts: Duration,
+}
+
+/// When a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Now,
+    /// In the middle of its next write.
+    WhileWriting,
+    /// Right after its next write, with all that waited for it just told.
+    AfterWriting,
 }
 
 /// Decides what goes wrong.
@@ -77,10 +92,8 @@ impl Nemesis {
                 let (from, is_told) = (dice.place(nodes), dice.coin());
                 Deed::Disconnect { from, to: victim, is_told }
             }
-            Fault::Crashes if dice.coin() => Deed::Ambush(victim, End::PowerLoss, lasts),
-            Fault::Crashes => Deed::Stop(victim, End::PowerLoss, lasts),
-            Fault::Kills if dice.coin() => Deed::Ambush(victim, End::Kill, lasts / 4),
-            Fault::Kills => Deed::Stop(victim, End::Kill, lasts / 4),
+            Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
+            Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
             Fault::Pauses => Deed::Pause(victim, lasts),
             Fault::ClockSpeeds => Deed::Speed(victim, speed(dice)),
             Fault::ClockJumps => {
@@ -95,6 +108,16 @@ impl Nemesis {
             | Fault::BadDisks => return None,
         })
     }
+}
+
+/// Some processes start again at once.
+fn stop(dice: &mut Dice, end: End, lasts: Duration) -> Stop {
+    let lasts = if dice.coin() { lasts } else { lasts / 30 };
+    Stop { end, lasts }
+}
+
+fn moment(dice: &mut Dice) -> Moment {
+    dice.pick(&[Moment::Now, Moment::WhileWriting, Moment::WhileWriting, Moment::AfterWriting])
 }
 
 /// One way of a single link, or all that one node sends, or all that it should hear.

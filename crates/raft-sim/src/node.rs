@@ -1,15 +1,15 @@
 //! [`Node`]: one server: its process, its clock, its disk and its state machine.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use raft_core::{Config, Index, Input, NodeId, Raft, Term, Time};
 
 use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::machine::Machine;
+use crate::nemesis::{Moment, Stop};
 use crate::scenario::Scenario;
-use crate::storage::{End, Storage};
+use crate::storage::Storage;
 
 /// Every clock begins so late that it can go back for days.
 const CLOCK_ORIGIN: Time = Time::from_millis(365 * 24 * 3600 * 1000);
@@ -33,8 +33,8 @@ pub(crate) struct Node {
     /// When its timer goes off. An earlier one that was set before is ignored.
     pub(crate) wake_at: Option<Time>,
     pub(crate) seen: Seen,
-    /// How its process ends, and for how long, in the middle of the next write.
-    pub(crate) ambush: Option<(End, Duration)>,
+    /// How its process ends with its next write.
+    pub(crate) ambush: Option<(Stop, Moment)>,
 }
 
 /// What the oracle has looked at since the process started.

@@ -39,6 +39,10 @@ pub struct Scenario {
     pub workload: Workload,
     /// How often faults strike, and how long they last.
     pub trouble: Trouble,
+    /// Whether the core's invariants compare the states before and after every step, too; if not,
+    /// only the state after it is checked. The oracle knows the same rules of steps by what comes
+    /// out of them, and a copy of a node costs as much as a step.
+    pub is_thorough: bool,
     /// A mistake of the driver to look for: none, but in tests of the simulator itself.
     pub sabotage: Option<Sabotage>,
 }
@@ -173,20 +177,20 @@ impl Scenario {
             limits = Limits::default();
             workload.padding_bytes = 0;
         }
-        let kinds = [MediumKind::Memory, MediumKind::Memory, MediumKind::Disk];
         Self {
             seed,
             nodes: overrides.nodes.unwrap_or(drawn_nodes),
             steps: overrides.steps.unwrap_or(DEFAULT_STEPS),
             operations: overrides.operations.unwrap_or(usize::MAX),
             faults: overrides.faults.unwrap_or(drawn_faults),
-            medium: overrides.medium.unwrap_or(dice("medium").pick(&kinds)),
+            medium: overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium"))),
             timing,
             limits,
             network: NetworkTraits::draw(&mut dice("network traits"), timing),
             disk: DiskTraits::draw(&mut dice("disk traits"), timing),
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
+            is_thorough: dice("thorough").chance(150),
             sabotage: None,
         }
     }
@@ -201,8 +205,8 @@ fn draw_faults(dice: &mut Dice) -> Faults {
     }
 }
 
-/// Each limit either as usual or so small that it is met all the time. The cache is small in most
-/// runs also because every step checks all of it.
+/// Each limit either as usual or so small that it is met all the time. The cache is never large:
+/// every step checks all of it.
 fn draw_limits(dice: &mut Dice) -> Limits {
     let usual = Limits::default();
     Limits {
@@ -212,7 +216,7 @@ fn draw_limits(dice: &mut Dice) -> Limits {
         max_uncommitted_bytes: dice.pick(&[300, 2000, usual.max_uncommitted_bytes]),
         max_pending_reads: dice.pick(&[1, 3, usual.max_pending_reads]),
         max_proposal_bytes: dice.pick(&[100, usual.max_proposal_bytes, usual.max_proposal_bytes]),
-        max_cached_bytes: dice.pick(&[0, 0, 300, 300, 1000, 1000, usual.max_cached_bytes]),
+        max_cached_bytes: dice.pick(&[0, 0, 300, 300, 1000, 1000, 4000]),
     }
 }
 
@@ -221,7 +225,8 @@ impl Timing {
         let millis = Duration::from_millis;
         let heartbeat = dice.between(millis(10), millis(60));
         let election_min = heartbeat * 5 / 2 + dice.between(millis(1), 3 * heartbeat);
-        let election_max = election_min + dice.between(election_min / 4, election_min);
+        let spread = dice.pick(&[20, 2, 1]);
+        let election_max = election_min + dice.between(election_min / 30, election_min / spread);
         Self { heartbeat, election_min, election_max }
     }
 }
@@ -281,6 +286,11 @@ impl Trouble {
 }
 
 impl MediumKind {
+    /// A real log takes several times as long as a model of one.
+    fn draw(dice: &mut Dice) -> Self {
+        if dice.chance(200) { Self::Disk } else { Self::Memory }
+    }
+
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
