@@ -12,6 +12,7 @@ use kv_store::Store;
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
 
 use crate::clients::{Replies, Reply};
+use crate::event_loop::Clock;
 use crate::replica::{ApplyWork, ClientTag};
 
 /// The most answers that are collected before they are sent on their way.
@@ -26,7 +27,8 @@ pub struct Applier {
 
 impl Applier {
     /// Starts it on `store`. Answers go to `replies`, requests for more of the log to `read_log`.
-    /// `identity` is the header of every answer, without its revision and term.
+    /// `identity` is the header of every answer, without its revision and term; `clock` is the one
+    /// by which the replica measures how long clients wait.
     ///
     /// # Errors
     ///
@@ -34,12 +36,19 @@ impl Applier {
     pub fn start(
         store: Store,
         identity: Header,
+        clock: Clock,
         replies: Replies,
         read_log: impl Fn(ReadLog) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, work) = unbounded();
-        let worker =
-            Worker { store, identity, replies, read_log: Box::new(read_log), batch: Vec::new() };
+        let worker = Worker {
+            store,
+            identity,
+            clock,
+            replies,
+            read_log: Box::new(read_log),
+            batch: Vec::new(),
+        };
         let thread =
             std::thread::Builder::new().name("apply".into()).spawn(move || worker.run(&work))?;
         Ok(Self { queue, thread })
@@ -65,6 +74,7 @@ impl Applier {
 struct Worker {
     store: Store,
     identity: Header,
+    clock: Clock,
     replies: Replies,
     read_log: Box<dyn Fn(ReadLog) + Send>,
     batch: Vec<Reply>,
@@ -91,10 +101,12 @@ impl Worker {
     fn carry_out(&mut self, work: ApplyWork) {
         match work {
             ApplyWork::Entries { entries, waiters } => self.apply_all(&entries, &waiters),
-            ApplyWork::Read { client, range, term } => {
-                let result = self.store.range(&range).map(ProtoReply::Range);
+            ApplyWork::Read { client, range, term, patience } => {
+                let in_time = patience.check_read(self.clock.now());
+                let found = in_time.and_then(|()| self.store.range(&range));
                 let header = self.header(term);
-                self.batch.push(Reply { client, result: result.map(|reply| (header, reply)) });
+                let result = found.map(|range| (header, ProtoReply::Range(range)));
+                self.batch.push(Reply { client, result });
             }
             ApplyWork::Status { client, mut status } => {
                 let (applied_index, state_digest) = self.store.digest();

@@ -6,17 +6,22 @@
 //! peers, has bounded ones: when the loop falls behind, their threads wait, and TCP makes the
 //! senders wait.
 //!
+//! One thing ends the process at once: a leader whose log contradicts what is committed here. Then
+//! something that was committed is lost somewhere, and every further answer could be wrong.
+//!
 //! The presets for people pace the loop: messages of peers wait for the next of its slow turns.
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
-use log::{debug, info, warn};
-use raft_core::{Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
+use log::{Level, debug, info, log};
+use raft_core::{DropReason, Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
 
 use crate::clients::{Replies, Reply};
 use crate::narrate;
 use crate::replica::{ApplyWork, Effect, Event, Replica};
+use crate::seldom::Seldom;
+use crate::server::halt;
 use crate::timing::Timing;
 
 /// The most events that wait from clients or from peers; a batch of requests counts as one.
@@ -97,6 +102,16 @@ impl Inbox {
         // What became ready, or that nothing did, is found out by looking.
         let _ = select.ready_deadline(deadline);
     }
+
+    /// Answers what clients still ask when the loop has ended, until they can ask no more: until
+    /// every [`Doors::clients`] is gone.
+    pub fn refuse_all(self, replies: &Replies) {
+        for event in self.clients {
+            if let Event::Requests(requests) = event {
+                replies.send(requests.iter().map(Reply::shutting_down).collect());
+            }
+        }
+    }
 }
 
 /// The clock that the core is told: nanoseconds since the server started.
@@ -133,15 +148,17 @@ pub trait Outside {
     fn apply(&self, work: ApplyWork);
 }
 
-/// Runs `replica` until it has stopped.
+/// Runs `replica` until it has stopped. Returns the inbox, where clients may still knock: see
+/// [`Inbox::refuse_all`].
 pub fn run(
     mut replica: Replica,
     mut inbox: Inbox,
     clock: Clock,
     outside: &impl Outside,
     replies: &Replies,
-) {
+) -> Inbox {
     let own = replica.raft().status().id;
+    let mut warnings = Seldom::new(WARNING_PAUSE);
     let (mut events, mut effects, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         inbox.next_turn(clock.instant(replica.deadline()), &mut events);
@@ -162,8 +179,11 @@ pub fn run(
                 Effect::Apply(work) => outside.apply(work),
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
-                Effect::Trace(event) => trace(own, &event),
-                Effect::Stop => return replies.send(failures),
+                Effect::Trace(event) => trace(own, &event, &mut warnings),
+                Effect::Stop => {
+                    replies.send(failures);
+                    return inbox;
+                }
             }
         }
         replies.send(std::mem::take(&mut failures));
@@ -187,11 +207,18 @@ fn show_progress(own: NodeId, effect: &Effect) {
     }
 }
 
-fn trace(own: NodeId, event: &TraceEvent) {
-    match event {
-        TraceEvent::MessageDropped { .. } | TraceEvent::QuorumLost { .. } => {
-            warn!("{own} {}", narrate::event(event));
-        }
-        _ => debug!("{own} {}", narrate::event(event)),
+/// How far apart warnings are that a confused peer can cause.
+const WARNING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tells people what happens inside, and what a peer sends that makes no sense only so often.
+fn trace(own: NodeId, event: &TraceEvent, warnings: &mut Seldom) {
+    if let TraceEvent::MessageDropped { from, reason: DropReason::ConflictsWithCommitted } = event {
+        halt(&narrate::contradiction(own, *from));
     }
+    let level = match event {
+        TraceEvent::QuorumLost { .. } => Level::Warn,
+        TraceEvent::MessageDropped { .. } if warnings.is_due(Instant::now()) => Level::Warn,
+        _ => Level::Debug,
+    };
+    log!(level, "{own} {}", narrate::event(event));
 }

@@ -8,17 +8,19 @@
 //! clients --> clients thread (mio) ---+----> replies back through its waker
 //! ```
 //!
-//! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its two
-//! parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
+//! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
+//! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
 //! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
-//! clients. [`server`] starts and stops all of it. [`options`], [`settings`], [`members`] and
-//! [`timing`] turn flags into what a node needs to know. [`narrate`] tells people about it.
+//! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all
+//! of it. [`options`], [`settings`], [`members`] and [`timing`] turn flags into what a node needs
+//! to know. [`narrate`] tells people about it.
 //!
 //! What it does not do: it knows no rule of Raft (that is `raft-core`), no meaning of a command
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
 
 pub mod apply;
 pub mod clients;
+pub mod descriptors;
 pub mod directory;
 pub mod event_loop;
 pub mod members;
@@ -26,6 +28,7 @@ pub mod narrate;
 pub mod options;
 mod pending;
 pub mod replica;
+mod seldom;
 pub mod server;
 pub mod settings;
 pub mod timing;

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn complain(error: &dyn std::error::Error) {
-    eprintln!("kv-server: {error}");
+    // Nobody may be listening: the exit code says it too.
+    let _ = writeln!(std::io::stderr().lock(), "kv-server: {error}");
 }
 
 fn start_logger(is_verbose: bool) {
@@ -79,12 +80,12 @@ fn serve(settings: &Settings) -> Outcome {
             stopper.stop();
         }
     })?;
-    server.wait();
+    let outcome = server.wait();
     handle.close();
     if watcher.join().is_err() {
         log::error!("the thread that waits for signals had panicked");
     }
-    Ok(())
+    Ok(outcome?)
 }
 
 /// Fails if the log is damaged, so that a script can tell.

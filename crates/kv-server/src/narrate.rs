@@ -52,6 +52,15 @@ pub fn event(event: &Event) -> String {
     }
 }
 
+/// Why a node stops whose committed entries are not those of its leader.
+pub fn contradiction(own: NodeId, leader: NodeId) -> String {
+    format!(
+        "the log of the leader, node {leader}, contradicts what node {own} knows to be committed, \
+         so node {own} stops at once: some node was started on lost or older data. Keep this data \
+         directory, it may hold what the others lost, and look at each with 'kv-server log inspect'"
+    )
+}
+
 fn reason(answer: VoteAnswer) -> &'static str {
     match answer {
         VoteAnswer::Granted => "yes",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kv_proto::{Error, Outcome, Range};
 use raft_core::{Ticket, Time};
 
-use crate::replica::{ClientTag, timed_out};
+use crate::replica::{ClientTag, Patience, timed_out};
 
 /// The most requests that wait at once, over all clients.
 const MAX_WAITING: usize = 1 << 17;
@@ -28,8 +28,7 @@ pub(crate) struct Pending {
 pub(crate) struct Waiting {
     pub(crate) client: ClientTag,
     pub(crate) want: Want,
-    asked_at: Time,
-    deadline: Time,
+    pub(crate) patience: Patience,
     /// This node led when it took the request in, and does no more.
     is_orphan: bool,
 }
@@ -56,8 +55,8 @@ impl Pending {
         if self.waiting.is_empty() {
             self.next_check = now + CHECK_INTERVAL;
         }
-        let deadline = now + timeout;
-        let waiting = Waiting { client, want, asked_at: now, deadline, is_orphan: false };
+        let patience = Patience::new(now, timeout);
+        let waiting = Waiting { client, want, patience, is_orphan: false };
         self.waiting.insert(ticket, waiting);
         ticket
     }
@@ -83,7 +82,7 @@ impl Pending {
     pub(crate) fn leadership_lost(&mut self, by: Time) {
         for waiting in self.waiting.values_mut() {
             if matches!(waiting.want, Want::Write) {
-                waiting.deadline = waiting.deadline.min(by);
+                waiting.patience.deadline = waiting.patience.deadline.min(by);
                 waiting.is_orphan = true;
             }
         }
@@ -95,14 +94,20 @@ impl Pending {
             return Vec::new();
         }
         self.next_check = now + CHECK_INTERVAL;
-        let expired = self.waiting.extract_if(.., |_, waiting| waiting.deadline <= now);
+        let expired = self.waiting.extract_if(.., |_, waiting| waiting.patience.deadline <= now);
         expired.map(|(_, waiting)| (waiting.client, waiting.give_up(now))).collect()
+    }
+
+    /// Gives up every request.
+    pub(crate) fn take_all(&mut self, now: Time) -> Vec<(ClientTag, Error)> {
+        let all = std::mem::take(&mut self.waiting).into_values();
+        all.map(|waiting| (waiting.client, waiting.give_up(now))).collect()
     }
 }
 
 impl Waiting {
     fn give_up(&self, now: Time) -> Error {
-        let waited = now.since(self.asked_at);
+        let waited = now.since(self.patience.asked_at);
         match self.want {
             Want::Read(_) => timed_out(waited, Outcome::NotApplied),
             Want::Write if self.is_orphan => Error::LeadershipLost,

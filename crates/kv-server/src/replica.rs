@@ -11,10 +11,12 @@
 //! What is promised to clients:
 //! 1. A write is answered when it is applied, by the apply thread, with its result.
 //! 2. A write that is refused, overwritten or never proposed is answered as *not applied*.
-//! 3. A write whose fate is open when its time is up, or an election timeout after leadership was
-//!    lost, is answered as *unknown*. Nothing else is.
-//! 4. A linearizable read is handed to the apply thread behind every entry it must see.
-//! 5. Every request is answered exactly once.
+//! 3. A write whose fate is open when its time is up, an election timeout after leadership was
+//!    lost, or when a stopping server waits no longer, is answered as *unknown*. Nothing else is.
+//! 4. A linearizable read is handed to the apply thread behind every entry it must see. A read
+//!    whose time is up before its turn comes is answered so, and not carried out.
+//! 5. Every request is answered exactly once, also by a server that stops: nothing waits any more
+//!    when [`Effect::Stop`] is there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,7 +101,7 @@ pub enum Effect {
     RoleChanged(RoleChange),
     /// Tell people what happens inside.
     Trace(TraceEvent),
-    /// Everything is finished: stop.
+    /// Everything is finished and everybody answered: stop.
     Stop,
 }
 
@@ -121,6 +123,8 @@ pub enum ApplyWork {
         range: Range,
         /// The term for the answer's header.
         term: u64,
+        /// How long it may still wait for its turn.
+        patience: Patience,
     },
     /// Complete this with what the state machine knows, and answer.
     Status {
@@ -132,6 +136,29 @@ pub enum ApplyWork {
     /// Ask the log for more entries to apply: in this queue, so that a long log is not read
     /// faster than it is applied.
     ReadLog(ReadLog),
+}
+
+/// How long a client waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// When it asked.
+    pub asked_at: Time,
+    /// From when on it does not wait any more.
+    pub deadline: Time,
+}
+
+impl Patience {
+    pub(crate) fn new(now: Time, timeout: Duration) -> Self {
+        Self { asked_at: now, deadline: now + timeout }
+    }
+
+    /// What to say to a read whose time is up, instead of answering it.
+    pub(crate) fn check_read(&self, now: Time) -> Result<(), Error> {
+        if now < self.deadline {
+            return Ok(());
+        }
+        Err(timed_out(now.since(self.asked_at), Outcome::NotApplied))
+    }
 }
 
 /// How long a stopping server waits for what is under way.
@@ -210,7 +237,19 @@ impl Replica {
         }
         let is_idle = self.pending.is_empty() && self.committed.is_empty();
         if self.stop_by.is_some_and(|by| is_idle || now >= by) {
+            self.give_up_all(now, effects);
             effects.push(Effect::Stop);
+        }
+    }
+
+    /// Answers everybody who still waits with what is known of the request: nothing.
+    fn give_up_all(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        for (client, error) in self.pending.take_all(now) {
+            effects.push(Effect::Fail(client, error));
+        }
+        for (_, client) in self.committed.drain(..) {
+            // It will take effect, but this node will not see with which result.
+            effects.push(Effect::Fail(client, timed_out(STOP_PATIENCE, Outcome::Unknown)));
         }
     }
 
@@ -236,7 +275,7 @@ impl Replica {
                 self.proposals.push((ticket, command));
             }
             Call::Read(range) if range.options.consistency == Consistency::Stale => {
-                self.read(client, range, effects);
+                self.read(client, range, Patience::new(now, timeout), effects);
             }
             // Lease reads are not switched on anywhere yet: they get the stronger guarantee.
             Call::Read(range) => {
@@ -250,9 +289,9 @@ impl Replica {
         }
     }
 
-    fn read(&self, client: ClientTag, range: Range, effects: &mut Vec<Effect>) {
+    fn read(&self, client: ClientTag, range: Range, patience: Patience, effects: &mut Vec<Effect>) {
         let term = self.raft.term().get();
-        effects.push(Effect::Apply(ApplyWork::Read { client, range, term }));
+        effects.push(Effect::Apply(ApplyWork::Read { client, range, term, patience }));
     }
 
     /// Steps the core and turns its actions into effects.
@@ -289,10 +328,14 @@ impl Replica {
 
     fn on_resolved(&mut self, ticket: Ticket, outcome: TicketOutcome, effects: &mut Vec<Effect>) {
         // A request that was given up is not there any more.
-        let Some(Waiting { client, want, .. }) = self.pending.take(ticket) else { return };
+        let Some(Waiting { client, want, patience, .. }) = self.pending.take(ticket) else {
+            return;
+        };
         match (outcome, want) {
             (TicketOutcome::Committed(at), _) => self.committed.push_back((at.index, client)),
-            (TicketOutcome::ReadAt(_), Want::Read(range)) => self.read(client, range, effects),
+            (TicketOutcome::ReadAt(_), Want::Read(range)) => {
+                self.read(client, range, patience, effects);
+            }
             // A write becomes neither: only reads and hand-overs do, and none is asked for.
             (TicketOutcome::ReadAt(_) | TicketOutcome::Transferred, _) => {}
             (TicketOutcome::Overwritten, _) => {

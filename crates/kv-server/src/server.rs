@@ -1,13 +1,13 @@
 //! Starts every part of a node, and stops them in order.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{SendError, Sender};
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
 use kv_store::Store;
 use log::{error, info, warn};
@@ -18,7 +18,8 @@ use raft_storage::thread::{LogEvent, LogRequest, LogThread};
 use raft_storage::{Damage, FileDisk, Log, OpenError};
 
 use crate::apply::Applier;
-use crate::clients::Clients;
+use crate::clients::{Bounds, Clients};
+use crate::descriptors;
 use crate::directory::Directory;
 use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
 use crate::replica::{ApplyWork, Event, Replica};
@@ -31,10 +32,10 @@ const LOG_QUEUE: usize = 1 << 14;
 /// A running node.
 #[derive(Debug)]
 pub struct Server {
-    the_loop: JoinHandle<()>,
+    the_loop: JoinHandle<Inbox>,
     threads: Arc<Threads>,
     clients: Clients,
-    doors: Doors,
+    inside: Sender<Event>,
     advertised_address: String,
     data: String,
 }
@@ -89,6 +90,8 @@ impl Server {
     ///
     /// If the directory cannot be used, a port is taken, or the system refuses a thread.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        // The ports first and the threads last: where a port is taken, nothing is left behind.
+        let raft_listener = listen_to_peers(settings.raft_bind)?;
         let listener = listen(settings.client_bind)?;
         let (log, replica, clock) = recover(settings)?;
         let data = describe(&settings.data_dir, &replica);
@@ -107,21 +110,29 @@ impl Server {
             ..Header::default()
         };
         let log = start_log(log, doors.inside.clone())?;
-        let submit = doors.clients.clone();
-        let clients =
-            Clients::start(listener, welcome, settings.timing.client_delay, move |batch| {
-                submit.send(Event::Requests(batch)).is_ok()
-            })?;
+        let Doors { inside, clients: submit, peers } = doors;
+        let stopper = Stopper(inside.clone());
+        let clients = Clients::start(
+            listener,
+            welcome,
+            settings.timing.client_delay,
+            bounds(),
+            move |batch| match submit.send(Event::Requests(batch)) {
+                Err(SendError(Event::Requests(batch))) => Err(batch),
+                _ => Ok(()),
+            },
+            move || stopper.stop(),
+        )?;
         let log_requests = log.requests().clone();
         let store = Store::new(limits);
-        let applier = Applier::start(store, identity, clients.replies(), move |read| {
+        let applier = Applier::start(store, identity, clock, clients.replies(), move |read| {
             request(&log_requests, LogRequest::Read(read));
         })?;
-        let network = start_network(settings, doors.clone())?;
+        let network = start_network(settings, raft_listener, inside.clone(), peers)?;
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
-        Ok(Self { the_loop, threads, clients, doors, advertised_address, data })
+        Ok(Self { the_loop, threads, clients, inside, advertised_address, data })
     }
 
     /// Where it listens for the other nodes.
@@ -146,18 +157,25 @@ impl Server {
 
     /// A way to stop it from another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.doors.inside.clone())
+        Stopper(self.inside.clone())
     }
 
     /// Waits until it was stopped, and everything has ended in order: first the loop, so that
     /// nothing new begins; then the log and the store, so that what was accepted is finished; the
     /// clients last, so that they hear of it.
-    pub fn wait(self) {
-        let Self { the_loop, threads, clients, doors, .. } = self;
-        if the_loop.join().is_err() {
-            error!("the event loop had panicked");
+    ///
+    /// # Errors
+    ///
+    /// If it stopped because clients could not be served any more.
+    pub fn wait(self) -> io::Result<()> {
+        let Self { the_loop, threads, clients, inside, .. } = self;
+        let inbox = the_loop.join();
+        clients.refuse_requests();
+        match inbox {
+            Ok(inbox) => inbox.refuse_all(&clients.replies()),
+            Err(_) => error!("the event loop had panicked"),
         }
-        drop(doors);
+        drop(inside);
         match Arc::try_unwrap(threads) {
             Ok(Threads { log, applier, network }) => {
                 network.shutdown();
@@ -168,8 +186,16 @@ impl Server {
             }
             Err(_) => warn!("a thread of the server is still busy and is left behind"),
         }
-        clients.stop();
+        clients.stop()
     }
+}
+
+/// As many clients as there are file descriptors for, and the log has its own.
+fn bounds() -> Bounds {
+    let usual = Bounds::default();
+    let max_connections =
+        descriptors::max_clients(descriptors::raise_limit(), usual.max_connections);
+    Bounds { max_connections, ..usual }
 }
 
 /// A node that starts empty because it was pointed at the wrong directory must not go unnoticed.
@@ -184,6 +210,11 @@ fn describe(dir: &Path, replica: &Replica) -> String {
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::ClientPort { address, source })
+}
+
+fn listen_to_peers(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let taken = |source| raft_net_tcp::StartError::Listen { address, source };
+    Ok(TcpListener::bind(address).map_err(taken)?)
 }
 
 /// Opens the log and brings the replica back to where it was.
@@ -236,12 +267,21 @@ fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<
 /// The log cannot be written. What it holds is unknown from here on, so nothing may be said or
 /// done any more: not even an orderly stop.
 fn die(error: &dyn fmt::Display) -> ! {
-    error!("the log failed, and this node stops at once: {error}");
-    eprintln!("kv-server: the log failed, and this node stops at once: {error}");
+    halt(&format_args!("the log failed, and this node stops at once: {error}"))
+}
+
+/// Ends the process at once, and says why on standard error, if anybody reads it.
+pub(crate) fn halt(why: &dyn fmt::Display) -> ! {
+    let _ = writeln!(io::stderr().lock(), "kv-server: {why}");
     std::process::exit(1)
 }
 
-fn start_network(settings: &Settings, doors: Doors) -> Result<Network, StartError> {
+fn start_network(
+    settings: &Settings,
+    listener: TcpListener,
+    inside: Sender<Event>,
+    peers_in: Sender<Event>,
+) -> Result<Network, StartError> {
     let own = NodeId::new(settings.node_id);
     let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
     let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
@@ -253,15 +293,15 @@ fn start_network(settings: &Settings, doors: Doors) -> Result<Network, StartErro
     let on_event = move |event| {
         // As above: if nobody takes it, nobody needs it.
         let _ = match event {
-            NetEvent::Message(message) => doors.peers.send(Event::Message(message)),
-            NetEvent::Unreachable(peer) => doors.inside.send(Event::Unreachable(peer)),
+            NetEvent::Message(message) => peers_in.send(Event::Message(message)),
+            NetEvent::Unreachable(peer) => inside.send(Event::Unreachable(peer)),
             NetEvent::Connected { peer, client_address: Some(address) } => {
-                doors.inside.send(Event::ClientAddress(peer, address))
+                inside.send(Event::ClientAddress(peer, address))
             }
             NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
         };
     };
-    Ok(Network::start(config, on_event)?)
+    Ok(Network::start_on(listener, config, on_event)?)
 }
 
 fn start_loop(
@@ -270,7 +310,7 @@ fn start_loop(
     clock: Clock,
     threads: Arc<Threads>,
     clients: &Clients,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<JoinHandle<Inbox>> {
     let replies = clients.replies();
     std::thread::Builder::new()
         .name("loop".into())

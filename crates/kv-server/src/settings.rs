@@ -220,11 +220,11 @@ mod tests {
 
     #[test]
     fn flags_change_single_values_of_a_preset() {
-        let node = settings("--demo-mode --heartbeat-interval 1s --network-delay 20").unwrap();
+        let node = settings("--demo-mode --heartbeat-interval 1500ms --network-delay 20").unwrap();
         let demo = TimingMode::Demo.timing();
         let millis = std::time::Duration::from_millis;
         let expected =
-            Timing { heartbeat_interval: millis(1000), network_delay: millis(20), ..demo };
+            Timing { heartbeat_interval: millis(1500), network_delay: millis(20), ..demo };
         assert_eq!(node.timing, expected);
     }
 

@@ -72,6 +72,12 @@ impl Timing {
         if self.event_loop_delay.is_zero() {
             return Err(TimingError::ZeroEventLoopDelay);
         }
+        if self.is_paced && self.event_loop_delay >= self.heartbeat_interval {
+            return Err(TimingError::EventLoopTooSlow {
+                event_loop_delay: self.event_loop_delay,
+                heartbeat_interval: self.heartbeat_interval,
+            });
+        }
         Ok(())
     }
 
@@ -90,6 +96,13 @@ pub enum TimingError {
     Bound(ConfigError),
     /// The loop would never rest.
     ZeroEventLoopDelay,
+    /// A paced loop would take in heartbeats more slowly than they come.
+    EventLoopTooSlow {
+        /// How far apart its turns are.
+        event_loop_delay: Duration,
+        /// How far apart heartbeats are.
+        heartbeat_interval: Duration,
+    },
 }
 
 impl fmt::Display for TimingError {
@@ -97,6 +110,14 @@ impl fmt::Display for TimingError {
         let flags = match self {
             Self::ZeroEventLoopDelay => {
                 return write!(f, "--event-loop-delay is zero: give it at least 1ms");
+            }
+            Self::EventLoopTooSlow { event_loop_delay, heartbeat_interval } => {
+                return write!(
+                    f,
+                    "the event loop would take in messages every {event_loop_delay:?}, more \
+                     slowly than heartbeats come, every {heartbeat_interval:?}: give a shorter \
+                     --event-loop-delay or a longer --heartbeat-interval"
+                );
             }
             Self::Bound(error) => {
                 error.fmt(f)?;
@@ -172,6 +193,11 @@ mod tests {
         timing.election_timeout_max = Duration::from_millis(150);
         let said = timing.validate().unwrap_err().to_string();
         assert!(said.contains("--election-timeout-max"), "{said}");
+
+        let mut timing = TimingMode::Demo.timing();
+        timing.event_loop_delay = timing.heartbeat_interval;
+        let said = timing.validate().unwrap_err().to_string();
+        assert!(said.contains("every 2s") && said.contains("--event-loop-delay"), "{said}");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! 1. The read waits until an entry of the leader's own term is committed: before that, C may lag.
 //! 2. C is noted when the read arrives (or when 1 came true).
 //! 3. A heartbeat round that *starts after* the read arrived is answered by a quorum. Rounds are
-//!    numbered by the leader itself and no number is used twice in a term, so a late reply proves nothing
-//!    that its round did not.
+//!    numbered by the leader itself, and no number is used twice in a term: a late reply proves
+//!    nothing that its round did not.
 //! 4. The answer goes out when everything up to C has been handed out to be applied here.
 //!
 //! All reads that arrive while a round is under way share the next one.

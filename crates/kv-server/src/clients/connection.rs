@@ -1,5 +1,6 @@
 //! One client's connection: bytes in, requests out; replies in, bytes out.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use mio::net::TcpStream;
 use wire::frame::{FrameError, FrameReader};
 
 use super::Reply;
+use super::bounds::waiting_bytes;
 use crate::replica::{self, ClientTag, Request};
 
 /// How long a new connection may take to say hello.
 pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
 /// When so many bytes of replies wait for a client that does not fetch them, nothing more is read
-/// from it.
+/// from it, and what comes for it is not encoded yet.
 const MAX_UNSENT_BYTES: usize = 8 << 20;
 
 /// How often one connection is read before the others have their turn.
@@ -37,6 +39,9 @@ pub(super) struct Connection {
     unsent: Vec<u8>,
     /// How much at the front of `unsent` was sent.
     sent: usize,
+    /// Replies for which there is no room in `unsent`. Their values are shared with the store.
+    waiting: VecDeque<Reply>,
+    waiting_bytes: usize,
     in_flight: u32,
     max_in_flight: u32,
     stage: Stage,
@@ -71,6 +76,8 @@ impl Connection {
             reader: FrameReader::new(MAX_HELLO_BYTES),
             unsent: Vec::new(),
             sent: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
             in_flight: 0,
             max_in_flight: 0,
             stage: Stage::New,
@@ -111,7 +118,7 @@ impl Connection {
 
     fn is_saturated(&self) -> bool {
         let has_much_waiting = !self.is_new() && self.in_flight >= self.max_in_flight;
-        has_much_waiting || self.unsent_bytes() >= MAX_UNSENT_BYTES
+        has_much_waiting || !self.has_room()
     }
 
     /// Takes whole frames as long as there is room for their answers; false if the connection
@@ -178,16 +185,32 @@ impl Connection {
     }
 
     /// Says why the connection ends, in the form that the client can read at this stage.
-    fn say_goodbye(&mut self, error: Error) {
+    pub(super) fn say_goodbye(&mut self, error: Error) {
         match self.stage {
             Stage::New => self.say_hello(&ServerHello::Refused(error)),
             Stage::Open => self.write(&Response::Closing { error }),
         }
     }
 
-    /// Adds a reply to what is to be sent.
-    pub(super) fn reply(&mut self, reply: Reply) {
+    /// Adds a reply to what is to be sent. False if the client has left so many unfetched that it
+    /// must be closed.
+    pub(super) fn reply(&mut self, reply: Reply, max_waiting_bytes: usize) -> bool {
         self.in_flight = self.in_flight.saturating_sub(1);
+        if self.waiting.is_empty() && self.has_room() {
+            self.write_reply(reply);
+            return true;
+        }
+        self.waiting_bytes += waiting_bytes(&reply);
+        self.waiting.push_back(reply);
+        let may_stay = self.waiting_bytes <= max_waiting_bytes;
+        if !may_stay {
+            let count = self.waiting.len();
+            debug!("client {} is closed: it leaves {count} replies unfetched", self.peer);
+        }
+        may_stay
+    }
+
+    fn write_reply(&mut self, reply: Reply) {
         let id = reply.client.request;
         self.write(&match reply.result {
             Ok((header, reply)) => Response::Done { id, header, reply },
@@ -204,12 +227,36 @@ impl Connection {
         }
     }
 
+    /// Encodes what waits, as far as there is room.
+    fn encode_waiting(&mut self) {
+        // Moved only when most of it was sent, so that the work stays in step with what is sent.
+        if self.sent >= KEPT_BUFFER_BYTES && self.sent >= self.unsent_bytes() {
+            self.unsent.drain(..self.sent);
+            self.sent = 0;
+        }
+        while self.has_room()
+            && let Some(reply) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= waiting_bytes(&reply);
+            self.write_reply(reply);
+        }
+    }
+
     fn unsent_bytes(&self) -> usize {
         self.unsent.len() - self.sent
     }
 
+    fn has_room(&self) -> bool {
+        self.unsent_bytes() < MAX_UNSENT_BYTES
+    }
+
     pub(super) fn has_unsent(&self) -> bool {
-        self.unsent_bytes() > 0
+        self.unsent_bytes() > 0 || !self.waiting.is_empty()
+    }
+
+    /// The memory that requests on their way take, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.reader.held_bytes()
     }
 
     /// Whether there is room again for what was left unread.
@@ -219,7 +266,11 @@ impl Connection {
 
     /// Sends what the socket takes; false if the connection is over.
     pub(super) fn send(&mut self) -> bool {
-        while self.has_unsent() {
+        loop {
+            self.encode_waiting();
+            if !self.has_unsent() {
+                break;
+            }
             match self.stream.write(&self.unsent[self.sent..]) {
                 Ok(0) => return false,
                 Ok(count) => self.sent += count,

@@ -2,17 +2,22 @@
 //!
 //! The thread takes requests off the sockets, checks them, and passes them on in batches; replies
 //! come back through a queue and a waker. Bounds, and what happens at each:
-//! - [`MAX_CONNECTIONS`]: one more is told "busy" and closed.
+//! - Connections ([`Bounds::max_connections`]): one more is told "busy" and closed.
 //! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
-//!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's own
-//!   sends come to wait. Replies to what was read before are still added.
+//!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's
+//!   own sends come to wait. Replies to what was read before are kept as they are, their values
+//!   shared with the store; beyond [`Bounds::max_waiting_bytes`] the connection is closed.
+//! - Requests that arrive in part ([`Bounds::max_held_bytes`], over all connections): the
+//!   connection that grows beyond it is told "busy" and closed.
 //! - The queue to the event loop: this thread waits, and with it all clients.
 //! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
+mod bounds;
 mod connection;
 mod replies;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,24 +26,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kv_proto::{Error, ServerHello, Welcome};
-use log::{debug, warn};
+use log::{debug, error};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+pub use bounds::{Bounds, FREE_HELD_BYTES};
 pub use replies::{Replies, Reply};
 
 use crate::replica::Request;
+use crate::seldom::Seldom;
+use bounds::Held;
 use connection::{Connection, HELLO_PATIENCE, Reading};
 use replies::ReplyQueue;
-
-/// The most clients at once. Each takes a few KiB while idle.
-pub const MAX_CONNECTIONS: usize = 16 << 10;
 
 /// How long replies under way may take to leave when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long to wait before accepting again after it failed, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How far apart warnings are that any stranger can cause.
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -47,15 +55,25 @@ const FIRST_CONNECTION: usize = 2;
 /// The running thread.
 #[derive(Debug)]
 pub struct Clients {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<io::Result<()>>,
     replies: Replies,
-    stop: Arc<AtomicBool>,
+    closing: Arc<Closing>,
     address: SocketAddr,
+}
+
+/// How far stopping has come.
+#[derive(Debug, Default)]
+struct Closing {
+    /// Requests are refused.
+    refuses: AtomicBool,
+    /// Every reply has been sent on its way: the thread may end.
+    is_final: AtomicBool,
 }
 
 impl Clients {
     /// Serves clients on `listener`. Batches of requests go to `submit`, which may block, and
-    /// returns false when nobody takes requests any more.
+    /// hands back those that nobody takes any more: they are refused. `on_failure` is called when
+    /// clients can be served no longer.
     ///
     /// # Errors
     ///
@@ -64,7 +82,9 @@ impl Clients {
         listener: std::net::TcpListener,
         welcome: Welcome,
         reply_delay: Duration,
-        submit: impl FnMut(Vec<Request>) -> bool + Send + 'static,
+        bounds: Bounds,
+        submit: impl FnMut(Vec<Request>) -> Result<(), Vec<Request>> + Send + 'static,
+        on_failure: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -73,7 +93,7 @@ impl Clients {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (replies, queue) = replies::queue(waker);
-        let stop = Arc::new(AtomicBool::new(false));
+        let closing = Arc::new(Closing::default());
         let server = Server {
             poll,
             listener,
@@ -84,15 +104,24 @@ impl Clients {
             unsent: Vec::new(),
             delayed: VecDeque::new(),
             reply_delay,
+            bounds,
+            held: Held::default(),
+            warnings: Seldom::new(WARNING_PAUSE),
             requests: Vec::new(),
             queue,
-            stop: Arc::clone(&stop),
+            closing: Arc::clone(&closing),
             accept_at: None,
             hellos: VecDeque::new(),
         };
-        let thread =
-            std::thread::Builder::new().name("clients".into()).spawn(move || server.run(submit))?;
-        Ok(Self { thread, replies, stop, address })
+        let thread = std::thread::Builder::new().name("clients".into()).spawn(move || {
+            let outcome = server.run(submit);
+            if let Err(error) = &outcome {
+                error!("clients cannot be served any more, so this node stops: {error}");
+                on_failure();
+            }
+            outcome
+        })?;
+        Ok(Self { thread, replies, closing, address })
     }
 
     /// The address it listens on.
@@ -105,13 +134,25 @@ impl Clients {
         self.replies.clone()
     }
 
-    /// Lets the replies under way leave, closes every connection, and waits for the thread.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::Release);
+    /// From now on requests are refused, and soon the `submit` of [`Clients::start`] is dropped.
+    /// Replies to earlier ones still leave.
+    pub fn refuse_requests(&self) {
+        self.closing.refuses.store(true, Ordering::Release);
         self.replies.wake();
-        if self.thread.join().is_err() {
-            warn!("the thread that serves clients had panicked");
-        }
+    }
+
+    /// Lets the replies that were sent before this call leave, closes every connection, and waits
+    /// for the thread.
+    ///
+    /// # Errors
+    ///
+    /// Why clients could not be served any more, if the thread had ended for that.
+    pub fn stop(self) -> io::Result<()> {
+        self.closing.refuses.store(true, Ordering::Release);
+        self.closing.is_final.store(true, Ordering::Release);
+        self.replies.wake();
+        let panicked = || io::Error::other("the thread that serves clients had panicked");
+        self.thread.join().unwrap_or_else(|_| Err(panicked()))
     }
 }
 
@@ -129,17 +170,24 @@ struct Server {
     /// Replies that are held back for people to watch, in the order of their time.
     delayed: VecDeque<(Instant, Reply)>,
     reply_delay: Duration,
+    bounds: Bounds,
+    held: Held,
+    warnings: Seldom,
     requests: Vec<Request>,
     queue: ReplyQueue,
-    stop: Arc<AtomicBool>,
+    closing: Arc<Closing>,
     accept_at: Option<Instant>,
     /// By when each new connection must have said hello, in the order of their time.
     hellos: VecDeque<(Instant, usize)>,
 }
 
 impl Server {
-    fn run(mut self, mut submit: impl FnMut(Vec<Request>) -> bool) {
+    fn run(
+        mut self,
+        submit: impl FnMut(Vec<Request>) -> Result<(), Vec<Request>>,
+    ) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
+        let mut submit = Some(submit);
         let mut stop_by = None;
         loop {
             let timeout =
@@ -147,27 +195,48 @@ impl Server {
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return warn!("clients cannot be served any more: {error}");
+                return Err(error);
+            }
+            // Looked at before the replies: when it is set, all of them are in the queue.
+            let is_final = self.closing.is_final.load(Ordering::Acquire);
+            if self.closing.refuses.load(Ordering::Acquire) {
+                submit = None;
             }
             self.note_events(&events);
             self.take_replies();
             self.read_all();
+            self.pass_on(submit.as_mut());
             self.send_all();
-            if !self.requests.is_empty() && !submit(std::mem::take(&mut self.requests)) {
-                return;
-            }
-            if self.stop.load(Ordering::Acquire) {
+            if is_final {
                 let by = *stop_by.get_or_insert_with(|| Instant::now() + STOP_PATIENCE);
-                if self.has_sent_everything() || Instant::now() >= by {
-                    return;
+                if self.has_finished() || Instant::now() >= by {
+                    return Ok(());
                 }
             }
         }
     }
 
+    /// Submits what was read; refuses what nobody takes.
+    fn pass_on(
+        &mut self,
+        submit: Option<&mut impl FnMut(Vec<Request>) -> Result<(), Vec<Request>>>,
+    ) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let requests = std::mem::take(&mut self.requests);
+        let refused = match submit {
+            Some(submit) => submit(requests).err().unwrap_or_default(),
+            None => requests,
+        };
+        for request in &refused {
+            self.deliver(Reply::shutting_down(request));
+        }
+    }
+
     /// How long nothing needs to be done without an event.
     fn timeout(&self) -> Option<Duration> {
-        let is_stopping = self.stop.load(Ordering::Acquire);
+        let is_stopping = self.closing.is_final.load(Ordering::Acquire);
         let now = Instant::now();
         let until = |at: Instant| at.saturating_duration_since(now);
         let timeouts = [
@@ -206,7 +275,7 @@ impl Server {
         while let Some((_, id)) = self.hellos.pop_front_if(|(by, _)| *by <= now) {
             if self.connections.get(&id).is_some_and(Connection::is_new) {
                 debug!("a client said nothing within {HELLO_PATIENCE:?} and is closed");
-                self.connections.remove(&id);
+                self.close(id);
             }
         }
     }
@@ -219,7 +288,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    warn!("a client could not be let in: {error}; trying again shortly");
+                    self.warn(&format_args!("a client could not be let in: {error}; trying on"));
                     self.accept_at = Some(Instant::now() + ACCEPT_PAUSE);
                     return;
                 }
@@ -238,8 +307,9 @@ impl Server {
             return debug!("client {peer} was gone before it was let in: {error}");
         }
         let mut connection = Connection::new(id, stream, peer);
-        if self.connections.len() >= MAX_CONNECTIONS {
-            warn!("client {peer} was refused: {MAX_CONNECTIONS} are connected already");
+        if self.connections.len() >= self.bounds.max_connections {
+            let count = self.connections.len();
+            self.warn(&format_args!("client {peer} was refused: {count} are connected already"));
             connection.say_hello(&ServerHello::Refused(Error::Busy));
             connection.send();
             return;
@@ -247,6 +317,19 @@ impl Server {
         self.connections.insert(id, connection);
         self.hellos.push_back((Instant::now() + HELLO_PATIENCE, id));
         self.readable.push(id);
+    }
+
+    /// Says so, but not again and again.
+    fn warn(&mut self, what: &dyn Display) {
+        let level =
+            if self.warnings.is_due(Instant::now()) { log::Level::Warn } else { log::Level::Debug };
+        log::log!(level, "{what}");
+    }
+
+    fn close(&mut self, id: usize) {
+        if let Some(connection) = self.connections.remove(&id) {
+            self.held.change(connection.held_bytes(), 0, &self.bounds);
+        }
     }
 
     /// Puts the replies that have come into the buffers of their connections.
@@ -271,19 +354,30 @@ impl Server {
         let Ok(id) = usize::try_from(reply.client.connection) else { return };
         // A client that has gone does not wait any more.
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.reply(reply);
-        self.unsent.push(id);
+        if connection.reply(reply, self.bounds.max_waiting_bytes) {
+            self.unsent.push(id);
+        } else {
+            self.close(id);
+        }
     }
 
     fn read_all(&mut self) {
         for id in std::mem::take(&mut self.readable) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            match connection.read(&self.welcome, &mut self.requests) {
+            let before = connection.held_bytes();
+            let mut reading = connection.read(&self.welcome, &mut self.requests);
+            let has_room = self.held.change(before, connection.held_bytes(), &self.bounds);
+            if !has_room && reading != Reading::Closed {
+                debug!("a client is closed: requests in part take too much memory by now");
+                connection.say_goodbye(Error::Busy);
+                reading = Reading::Closed;
+            }
+            match reading {
                 Reading::Done => {}
                 Reading::More => self.readable.push(id),
                 Reading::Closed => {
                     connection.send();
-                    self.connections.remove(&id);
+                    self.close(id);
                     continue;
                 }
             }
@@ -297,14 +391,17 @@ impl Server {
         for id in std::mem::take(&mut self.unsent) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if !connection.send() {
-                self.connections.remove(&id);
+                self.close(id);
             } else if connection.may_go_on() {
                 self.readable.push(id);
             }
         }
     }
 
-    fn has_sent_everything(&self) -> bool {
-        self.delayed.is_empty() && !self.connections.values().any(Connection::has_unsent)
+    /// Whether nothing is left to be read, answered or sent.
+    fn has_finished(&self) -> bool {
+        self.readable.is_empty()
+            && self.delayed.is_empty()
+            && !self.connections.values().any(Connection::has_unsent)
     }
 }

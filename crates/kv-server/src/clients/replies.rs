@@ -8,7 +8,7 @@ use kv_proto::{Error, Header};
 use log::warn;
 use mio::Waker;
 
-use crate::replica::ClientTag;
+use crate::replica::{ClientTag, Request};
 
 /// The answer to one request.
 #[derive(Clone, Debug)]
@@ -17,6 +17,13 @@ pub struct Reply {
     pub client: ClientTag,
     /// What it is.
     pub result: Result<(Header, kv_proto::Reply), Error>,
+}
+
+impl Reply {
+    /// The answer to a request that comes too late.
+    pub(crate) fn shutting_down(request: &Request) -> Self {
+        Self { client: request.client, result: Err(Error::ShuttingDown) }
+    }
 }
 
 /// Where answers go. It has no bound of its own: there is one answer to each request, and those

@@ -1,67 +1,15 @@
 //! Bytes from strangers: a clear error or a closed connection, and the others are unaffected.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
 use kv_client::{Client, Options};
-use kv_proto::{
-    Call, ClientHello, Command, Error, Limits, Part, Put, Request, Response, ServerHello,
-};
-use wire::frame::{FrameReader, write_frame};
+use kv_proto::{Call, Error, Limits, Part, Request, Response};
+use wire::frame::write_frame;
 
-use crate::node::{Cluster, PATIENCE};
-
-/// A connection on which a test says what it likes.
-struct Stranger {
-    stream: TcpStream,
-    reader: FrameReader,
-}
-
-impl Stranger {
-    fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, reader: FrameReader::new(16 << 20) }
-    }
-
-    /// A connection that has said hello as it should.
-    fn greeted(address: &str) -> Self {
-        let mut stranger = Self::connect(address);
-        let mut hello = Vec::new();
-        ClientHello::default().write(&mut hello).unwrap();
-        stranger.say(&hello);
-        let welcome = ServerHello::decode(&stranger.hear().expect("a welcome")).unwrap();
-        assert!(matches!(welcome, ServerHello::Welcome(_)));
-        stranger
-    }
-
-    fn say(&mut self, bytes: &[u8]) {
-        // The server may hang up while it is being talked to.
-        let _ = self.stream.write_all(bytes);
-    }
-
-    /// The next frame; `None` when the server has hung up.
-    fn hear(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if let Some(body) = self.reader.next_frame().unwrap() {
-                return Some(body.to_vec());
-            }
-            match self.reader.fill(&mut self.stream) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("the server neither answered nor hung up: {error}"),
-            }
-        }
-    }
-
-    fn assert_hung_up(mut self, said: &str) {
-        while self.hear().is_some() {}
-        let mut rest = [0];
-        assert!(matches!(self.stream.read(&mut rest), Ok(0) | Err(_)), "{said}");
-    }
-}
+use crate::node::Cluster;
+use crate::stranger::Stranger;
 
 fn assert_serves(cluster: &Cluster) {
     let mut client = cluster.client();
@@ -148,18 +96,6 @@ fn too_large(part: Part, size: usize, limit: u32) -> Error {
     Error::TooLarge { part, size_bytes: size as u64, limit_bytes: u64::from(limit) }
 }
 
-impl Stranger {
-    fn put(&mut self, id: u64, key: &[u8], value: &[u8]) -> Response {
-        let mut command = Vec::new();
-        Command::Put(Put::new(key, value)).encode(&mut command).unwrap();
-        let mut frame = Vec::new();
-        let call = Call::Write(&command);
-        Request { id, timeout_millis: 30_000, call }.write(&mut frame).unwrap();
-        self.say(&frame);
-        Response::decode(&self.hear().expect("an answer")).unwrap()
-    }
-}
-
 /// A client sends far more than it may have in flight, and reads nothing until everything is sent
 /// that fits. The server stops reading it instead of hoarding, serves others in the meantime, and
 /// answers every request once the client reads.
@@ -172,7 +108,7 @@ fn a_client_that_floods_and_does_not_read_slows_only_itself() {
     for id in 0..requests {
         Request { id, timeout_millis: 30_000, call: Call::Status }.write(&mut frames).unwrap();
     }
-    let mut writer = flood.stream.try_clone().unwrap();
+    let mut writer = flood.second_hand();
     let sender = std::thread::spawn(move || writer.write_all(&frames));
     assert_serves(&cluster);
     let mut answered = vec![false; usize::try_from(requests).unwrap()];

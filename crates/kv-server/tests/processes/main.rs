@@ -1,6 +1,10 @@
 //! The server as a process: what only the operating system can break.
 
+mod contradiction;
 mod crashes;
 mod hostile;
 mod node;
 mod refusals;
+mod resources;
+mod stopping;
+mod stranger;

@@ -84,6 +84,12 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// Asks node `id` to stop, and waits until it has, in order.
+    pub(crate) fn stop(&mut self, id: usize) {
+        let mut child = self.nodes[id - 1].take().expect("it runs");
+        assert_eq!(terminate(&mut child, "-TERM").code(), Some(0));
+    }
+
     pub(crate) fn kill_all(&mut self) {
         for id in 1..=self.nodes.len() {
             if self.nodes[id - 1].is_some() {

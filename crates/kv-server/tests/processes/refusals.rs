@@ -59,7 +59,17 @@ fn a_port_in_use_is_named() {
         let (code, said) = refused(&mut with_flags(folder.path(), &flags));
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&taken) && said.contains("another process uses"), "{said}");
+        assert!(!folder.path().join("data").exists(), "it opened its data before it could serve");
     }
+}
+
+/// A server that could not write its complaint once panicked, and exited with another code.
+#[test]
+fn a_refusal_that_nobody_can_read_still_has_its_exit_code() {
+    let folder = TempDir::new().unwrap();
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = with_flags(folder.path(), &["--heartbeat-interval", "80ms"]);
+    assert_eq!(command.stderr(full).status().unwrap().code(), Some(2));
 }
 
 #[test]

@@ -158,16 +158,20 @@ fn a_stopping_node_finishes_what_is_under_way_and_takes_nothing_new() {
     assert!(cluster.has_stopped(1));
 }
 
+/// Nobody else is there to commit the write. It is answered all the same, with what is known.
 #[test]
-fn a_stopping_node_does_not_wait_for_ever() {
+fn a_stopping_node_does_not_wait_for_ever_and_answers_who_waits() {
     let mut cluster = Cluster::with_leader(1);
     cluster.cut_off(2);
     cluster.cut_off(3);
     cluster.put_within(1, 1, Duration::from_mins(1));
     cluster.stop(1);
     assert!(!cluster.has_stopped(1));
+    cluster.get(1, 2, "key", Consistency::Stale);
+    assert_eq!(cluster.error(1, 2), Error::ShuttingDown);
     cluster.pass(Duration::from_secs(3));
     assert!(cluster.has_stopped(1));
+    assert_eq!(cluster.error(1, 1).outcome(), Outcome::Unknown);
 }
 
 #[test]

@@ -1,0 +1,343 @@
+//! [`Clients`]: who asks what of whom, and what became of it.
+//!
+//! A client asks one thing, or a burst of writes, and waits for the answers, though not for ever.
+//! Every operation has a number, which is its ticket, the value that it puts, and its place in the
+//! list of all.
+
+use std::sync::Arc;
+
+use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, Position, Rejection, Ticket};
+
+use crate::coverage::{Coverage, Mark};
+use crate::dice::Dice;
+use crate::linearizability::{Answer, Call, Operation};
+use crate::machine::{Command, Machine, Value};
+use crate::node::Node;
+use crate::scenario::{Scenario, Workload};
+use crate::violation::{Checked, Violation, check};
+
+/// Everything that was ever asked.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    dice: Dice,
+    workload: Workload,
+    /// How many operations may still be asked for.
+    left: usize,
+    /// How many operations each client waits for.
+    waiting: Vec<usize>,
+    asked: Vec<Asked>,
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    by: Asker,
+    /// Where it was asked.
+    node: NodeId,
+    /// In which start of that node.
+    start: u64,
+    command: Option<Command>,
+    key: u8,
+    at: u64,
+    /// Everything up to here was committed when it was asked.
+    floor: Index,
+    fate: Fate,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// This client, who waits.
+    Client(usize),
+    /// A client who waits no longer.
+    Gone,
+    /// The simulator itself.
+    Probe,
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Nothing yet.
+    Open,
+    /// It is a committed write that is yet to be applied where it was asked.
+    Committed(Position),
+    Answered(Answer),
+    /// It was told that nothing happened, and nothing will.
+    Refused,
+    /// Whoever knew is gone.
+    Lost,
+}
+
+impl Asked {
+    fn is_open(&self) -> bool {
+        matches!(self.fate, Fate::Open | Fate::Committed(_))
+    }
+}
+
+/// What a client asks next: the input for a node, and the operations in it.
+pub(crate) struct Question {
+    pub(crate) input: Input,
+    pub(crate) operations: std::ops::Range<usize>,
+}
+
+impl Clients {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            dice: Dice::new(scenario.seed, "clients"),
+            workload: scenario.workload,
+            left: scenario.operations,
+            waiting: vec![0; scenario.workload.clients],
+            asked: Vec::new(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many operations there were.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(crate) fn fate(&self, operation: usize) -> Fate {
+        self.asked[operation].fate
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// How long a client thinks.
+    pub(crate) fn think(&mut self) -> std::time::Duration {
+        self.dice.around(self.workload.think)
+    }
+
+    /// Whom a client asks: the leader, if it believes there is one, or anybody.
+    pub(crate) fn choose(&mut self, nodes: &[Node], leader: Option<usize>) -> usize {
+        let anybody = self.dice.place(nodes.len());
+        match leader {
+            Some(leader) if self.dice.chance(self.workload.leader_per_mille) => leader,
+            _ => anybody,
+        }
+    }
+
+    /// What this client asks of `node` at the moment `at`.
+    pub(crate) fn ask(&mut self, client: usize, node: &Node, at: u64, floor: Index) -> Question {
+        let is_read = self.dice.chance(self.workload.read_per_mille);
+        let burst = 1 + self.dice.place(usize::try_from(self.workload.burst).unwrap_or(1));
+        let count = if is_read { 1 } else { burst.min(self.left) };
+        self.left = self.left.saturating_sub(count);
+        self.waiting[client] = count;
+        let first = self.asked.len();
+        if is_read {
+            let key = self.key();
+            let input = self.read(Asker::Client(client), node, key, at, floor);
+            return Question { input, operations: first..first + 1 };
+        }
+        let proposals = (0..count).map(|_| {
+            let key = self.key();
+            self.write(Asker::Client(client), node, key, at, floor)
+        });
+        let input = Input::Propose(proposals.collect());
+        Question { input, operations: first..first + count }
+    }
+
+    fn key(&mut self) -> u8 {
+        u8::try_from(self.dice.below(u64::from(self.workload.keys))).unwrap_or(0)
+    }
+
+    /// A read at `node`, asked at the moment `at`.
+    pub(crate) fn read(&mut self, by: Asker, node: &Node, key: u8, at: u64, floor: Index) -> Input {
+        let ticket = Ticket::new(self.asked.len() as u64);
+        let (start, command, fate) = (node.start, None, Fate::Open);
+        self.asked.push(Asked { by, node: node.id, start, command, key, at, floor, fate });
+        Input::Read(ticket)
+    }
+
+    /// A write at `node`, asked at the moment `at`.
+    pub(crate) fn write(
+        &mut self,
+        by: Asker,
+        node: &Node,
+        key: u8,
+        at: u64,
+        floor: Index,
+    ) -> (Ticket, Arc<[u8]>) {
+        let number = self.asked.len() as u64;
+        let command = Command { number, key };
+        let (start, fate) = (node.start, Fate::Open);
+        let asked =
+            Asked { by, node: node.id, start, command: Some(command), key, at, floor, fate };
+        self.asked.push(asked);
+        let padding = self.dice.below(self.workload.padding_bytes + 1);
+        let bytes = command.encode(usize::try_from(padding).unwrap_or(0));
+        (Ticket::new(number), bytes.into())
+    }
+
+    /// A node told the outcome of a ticket. Returns the client that has nothing left to wait for.
+    pub(crate) fn resolved(
+        &mut self,
+        node: &Node,
+        ticket: Ticket,
+        outcome: Outcome,
+        at: u64,
+        coverage: &mut Coverage,
+    ) -> Result<Option<usize>, Violation> {
+        let number = usize::try_from(ticket.get()).unwrap_or(usize::MAX);
+        let Some(asked) = self.asked.get(number).copied() else {
+            check(false, "an outcome has a ticket that was given", || format!("{ticket:?}"))?;
+            return Ok(None);
+        };
+        let is_its = asked.node == node.id && asked.start == node.start;
+        check(is_its && asked.fate == Fate::Open, "a ticket has one outcome", || {
+            format!("{} tells {outcome:?} of #{number}, which is {asked:?}", node.id)
+        })?;
+        count(outcome, node, coverage);
+        let fate = match (outcome, asked.command) {
+            (Outcome::Committed(position), Some(_)) => Fate::Committed(position),
+            (Outcome::ReadAt(index), None) => {
+                check_read(node, number, index, asked.floor)?;
+                Fate::Answered(Answer { at, value: node.machine.read(asked.key) })
+            }
+            (Outcome::Rejected(_), _) | (Outcome::Overwritten, Some(_)) => Fate::Refused,
+            (Outcome::Committed(_), None)
+            | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, Some(_) | None) => {
+                let rule = "an outcome fits what was asked";
+                check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
+                Fate::Lost
+            }
+        };
+        self.asked[number].fate = fate;
+        Ok(if matches!(fate, Fate::Committed(_)) { None } else { self.answer(number, coverage) })
+    }
+
+    /// A node has applied a command, which replaced this. Returns the client that has nothing left
+    /// to wait for.
+    pub(crate) fn applied(
+        &mut self,
+        node: &Node,
+        command: Command,
+        replaced: Value,
+        at: u64,
+        coverage: &mut Coverage,
+    ) -> Result<Option<usize>, Violation> {
+        let number = usize::try_from(command.number).unwrap_or(usize::MAX);
+        let Some(asked) = self.asked.get(number) else { return Ok(None) };
+        if asked.node != node.id || asked.start != node.start {
+            return Ok(None);
+        }
+        let is_told = matches!(asked.fate, Fate::Committed(at) if at.index == node.machine.applied);
+        check(is_told, "an outcome is told before its entry is applied", || {
+            format!("{} applies #{number} at {}: {asked:?}", node.id, node.machine.applied)
+        })?;
+        self.asked[number].fate = Fate::Answered(Answer { at, value: replaced });
+        Ok(self.answer(number, coverage))
+    }
+
+    /// An entry is committed: nobody may have been told that it never will be.
+    pub(crate) fn committed(&self, entry: &Entry) -> Checked {
+        let Payload::Command(bytes) = &entry.payload else { return Ok(()) };
+        let number = Command::decode(bytes).and_then(|it| usize::try_from(it.number).ok());
+        let fate = number.and_then(|number| self.asked.get(number)).map(|asked| asked.fate);
+        check(fate.is_some_and(|fate| fate != Fate::Refused), "what was refused is dead", || {
+            format!("operation {number:?} is committed at {}, and was {fate:?}", entry.at)
+        })
+    }
+
+    fn answer(&mut self, number: usize, coverage: &mut Coverage) -> Option<usize> {
+        if self.asked[number].by == Asker::Gone {
+            coverage.reach(Mark::LateOutcome);
+        }
+        self.release(number)
+    }
+
+    /// Whoever waits for this operation waits no longer. Returns the client that has nothing left
+    /// to wait for.
+    pub(crate) fn give_up(&mut self, number: usize) -> Option<usize> {
+        if !self.asked[number].is_open() {
+            return None;
+        }
+        let free = self.release(number);
+        self.asked[number].by = Asker::Gone;
+        free
+    }
+
+    fn release(&mut self, number: usize) -> Option<usize> {
+        let Asker::Client(client) = self.asked[number].by else { return None };
+        self.waiting[client] -= 1;
+        (self.waiting[client] == 0).then_some(client)
+    }
+
+    /// Answers a read from this state at once: a mistake to be noticed.
+    pub(crate) fn answer_at_once(&mut self, number: usize, machine: &Machine, at: u64) {
+        let asked = &mut self.asked[number];
+        asked.fate = Fate::Answered(Answer { at, value: machine.read(asked.key) });
+    }
+
+    /// The process of a node has ended. Returns how many proposals it took with it.
+    pub(crate) fn stopped(&mut self, node: NodeId) -> usize {
+        let mut proposals = 0;
+        for asked in self.asked.iter_mut().filter(|asked| asked.node == node) {
+            if asked.is_open() {
+                asked.fate = Fate::Lost;
+                proposals += usize::from(asked.command.is_some());
+            }
+        }
+        proposals
+    }
+
+    /// The operations that were asked of these nodes and have no outcome yet.
+    pub(crate) fn open<'a>(&'a self, nodes: &'a [NodeId]) -> impl Iterator<Item = usize> + 'a {
+        let is_at = |asked: &Asked| nodes.contains(&asked.node);
+        let all = self.asked.iter().enumerate();
+        all.filter(move |(_, asked)| asked.is_open() && is_at(asked)).map(|(number, _)| number)
+    }
+
+    /// What the clients have seen.
+    pub(crate) fn history(&self, coverage: &mut Coverage) -> Vec<Operation> {
+        let mut history = Vec::with_capacity(self.asked.len());
+        for asked in &self.asked {
+            let answer = match asked.fate {
+                Fate::Answered(answer) => Some(answer),
+                Fate::Refused => continue,
+                Fate::Open | Fate::Committed(_) | Fate::Lost => {
+                    coverage.reach(Mark::UnknownOutcome);
+                    None
+                }
+            };
+            let call =
+                asked.command.map_or(Call::Read, |command| Call::Write(Some(command.number)));
+            history.push(Operation { key: asked.key, call, invoked: asked.at, answer });
+        }
+        history
+    }
+}
+
+/// A read must see everything that was committed when it was asked, and may be answered.
+fn check_read(node: &Node, number: usize, index: Index, floor: Index) -> Checked {
+    check(index >= floor, "a read sees everything committed before it", || {
+        format!("#{number} may read at {index}, and {floor} was committed when it came")
+    })?;
+    let Machine { applied, .. } = node.machine;
+    check(applied >= index, "a read is answered when it may be served", || {
+        format!("{} may answer #{number} at {index}, and has applied {applied}", node.id)
+    })
+}
+
+fn count(outcome: Outcome, node: &Node, coverage: &mut Coverage) {
+    let leads = node.raft.as_ref().is_some_and(|raft| raft.status().leader == Some(node.id));
+    let mark = match outcome {
+        Outcome::Committed(_) => Mark::Written,
+        Outcome::ReadAt(_) if leads => Mark::ReadOnLeader,
+        Outcome::ReadAt(_) => Mark::ReadOnFollower,
+        Outcome::Overwritten => Mark::Overwritten,
+        Outcome::Rejected(Rejection::NotLeader { .. }) => Mark::NotLeader,
+        Outcome::Rejected(Rejection::Busy) => Mark::Busy,
+        Outcome::Rejected(Rejection::TooLarge { .. }) => Mark::TooLarge,
+        // Of changes of members and of hand-overs, for which no client asks yet.
+        Outcome::Rejected(_) | Outcome::Transferred => return,
+    };
+    coverage.reach(mark);
+}

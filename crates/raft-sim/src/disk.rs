@@ -1,0 +1,344 @@
+//! [`SimDisk`]: a directory in memory that may lose whatever was not synced, sector by sector.
+//!
+//! It keeps what is written, and beside it what every unsynced sector held before: a sync forgets
+//! the past, a loss of power goes back to it wherever the dice say so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use raft_storage::{Access, Disk, DiskFile};
+
+use crate::dice::Dice;
+
+const SECTOR_BYTES: usize = 512;
+
+type Names = BTreeMap<String, usize>;
+
+/// One disk. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct SimDisk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    files: Vec<File>,
+    names: Names,
+    /// The names as of the last sync of the directory, and after every change since but the last.
+    past_names: Vec<Names>,
+    is_locked: bool,
+    /// Tells the logs that are made on this disk from each other.
+    next_number: u64,
+    /// How many changes happen before the process ends; none, if it goes on.
+    changes_left: Option<u64>,
+}
+
+#[derive(Default)]
+struct File {
+    bytes: Vec<u8>,
+    synced_len: usize,
+    /// What the sectors written since the last sync held before.
+    past: BTreeMap<usize, [u8; SECTOR_BYTES]>,
+}
+
+impl File {
+    fn write(&mut self, bytes: &[u8], start: usize) {
+        let end = start + bytes.len();
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        for sector in start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
+            let held = &self.bytes[sector * SECTOR_BYTES..];
+            let held = &held[..held.len().min(SECTOR_BYTES)];
+            self.past.entry(sector).or_insert_with(|| {
+                let mut past = [0; SECTOR_BYTES];
+                past[..held.len()].copy_from_slice(held);
+                past
+            });
+        }
+        self.bytes[start..end].copy_from_slice(bytes);
+    }
+
+    fn sync(&mut self) {
+        self.past.clear();
+        self.synced_len = self.bytes.len();
+    }
+
+    /// Some of what was not synced is lost, and the rest is durable from now on.
+    fn lose_power(&mut self, dice: &mut Dice) {
+        let mut len = self.synced_len;
+        for (sector, past) in std::mem::take(&mut self.past) {
+            let start = sector * SECTOR_BYTES;
+            let end = self.bytes.len().min(start + SECTOR_BYTES);
+            if dice.coin() {
+                len = len.max(end);
+            } else {
+                self.bytes[start..end].copy_from_slice(&past[..end - start]);
+            }
+        }
+        self.bytes.truncate(len);
+        self.synced_len = len;
+    }
+}
+
+impl State {
+    /// Counts a change. `Ok(false)` is the last one of a process: it happens, and nobody is told.
+    fn change(&mut self) -> io::Result<bool> {
+        match &mut self.changes_left {
+            None => Ok(true),
+            Some(0) => Err(gone()),
+            Some(left) => {
+                *left -= 1;
+                Ok(*left > 0)
+            }
+        }
+    }
+
+    fn change_names(&mut self, change: impl FnOnce(&mut Names)) -> io::Result<()> {
+        let is_told = self.change()?;
+        self.past_names.push(self.names.clone());
+        change(&mut self.names);
+        told(is_told)
+    }
+
+    fn find(&self, name: &str) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the process has ended")
+}
+
+fn told(is_told: bool) -> io::Result<()> {
+    if is_told { Ok(()) } else { Err(gone()) }
+}
+
+impl SimDisk {
+    /// An empty disk; `number` tells the logs made on it from those of other disks.
+    pub(crate) fn new(number: u64) -> Self {
+        let state = State { next_number: number, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process ends with its `changes`th change from now, which is made, as far as a change
+    /// can be that nobody waited for.
+    pub(crate) fn stop_after(&self, changes: u64) {
+        self.state().changes_left = Some(changes);
+    }
+
+    /// The process has ended: nothing is locked, and another may begin.
+    pub(crate) fn restart(&self) {
+        let mut state = self.state();
+        state.is_locked = false;
+        state.changes_left = None;
+    }
+
+    /// The power goes: of every unsynced sector the old or the new content stays, and of the
+    /// changes of names as many as the dice say.
+    pub(crate) fn lose_power(&self, dice: &mut Dice) {
+        let mut state = self.state();
+        for file in &mut state.files {
+            file.lose_power(dice);
+        }
+        let kept = dice.place(state.past_names.len() + 1);
+        let mut past = std::mem::take(&mut state.past_names);
+        if kept < past.len() {
+            state.names = past.swap_remove(kept);
+        }
+    }
+
+    /// How many files there are.
+    pub(crate) fn file_count(&self) -> usize {
+        self.state().names.len()
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimDisk")
+    }
+}
+
+/// Nothing else opens the log while this is there.
+#[derive(Debug)]
+pub(crate) struct SimLock(SimDisk);
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.0.state().is_locked = false;
+    }
+}
+
+impl Disk for SimDisk {
+    type File = SimFile;
+    type Lock = SimLock;
+
+    fn directory(&self) -> String {
+        "data".into()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state().names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str, _: Access) -> io::Result<SimFile> {
+        let file = self.state().find(name)?;
+        Ok(SimFile { disk: self.clone(), file })
+    }
+
+    fn create(&self, name: &str) -> io::Result<SimFile> {
+        let mut state = self.state();
+        let file = state.files.len();
+        state.files.push(File::default());
+        state.change_names(|names| {
+            names.insert(name.into(), file);
+        })?;
+        Ok(SimFile { disk: self.clone(), file })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.find(from)?;
+        state.change_names(|names| {
+            names.remove(from);
+            names.insert(to.into(), file);
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.find(name)?;
+        state.change_names(|names| {
+            names.remove(name);
+        })
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let is_told = state.change()?;
+        state.past_names.clear();
+        told(is_told)
+    }
+
+    fn lock(&self, _: &str) -> io::Result<SimLock> {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.is_locked, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(SimLock(self.clone()))
+    }
+
+    fn unique_number(&self) -> u64 {
+        let mut state = self.state();
+        state.next_number += 1;
+        state.next_number
+    }
+}
+
+/// A file of a [`SimDisk`].
+#[derive(Debug)]
+pub(crate) struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+fn offset(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+impl DiskFile for SimFile {
+    fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.disk.state().files[self.file].bytes.len() as u64)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset_bytes: u64) -> io::Result<()> {
+        let start = offset(offset_bytes)?;
+        let state = self.disk.state();
+        let held = state.files[self.file].bytes.get(start..start.saturating_add(bytes.len()));
+        bytes.copy_from_slice(held.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {
+        let start = offset(offset_bytes)?;
+        let mut state = self.disk.state();
+        let is_told = state.change()?;
+        state.files[self.file].write(bytes, start);
+        told(is_told)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.change()? {
+            state.files[self.file].sync();
+            return Ok(());
+        }
+        // Nobody waited for this one: it has done nothing yet.
+        Err(gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk_with_a_file() -> (SimDisk, SimFile) {
+        let disk = SimDisk::new(0);
+        let file = disk.create("a").expect("a file");
+        file.write_at(&[1; 3 * SECTOR_BYTES], 0).expect("written");
+        file.sync().expect("synced");
+        disk.sync_directory().expect("synced");
+        (disk, file)
+    }
+
+    fn read(file: &SimFile) -> Vec<u8> {
+        let mut bytes = vec![0; 3 * SECTOR_BYTES];
+        file.read_at(&mut bytes, 0).expect("three sectors");
+        bytes.into_iter().step_by(SECTOR_BYTES).collect()
+    }
+
+    #[test]
+    fn a_loss_of_power_leaves_every_subset_of_unsynced_sectors() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..100 {
+            let (disk, file) = disk_with_a_file();
+            file.write_at(&[2; 2 * SECTOR_BYTES], SECTOR_BYTES as u64).expect("written");
+            disk.lose_power(&mut Dice::new(seed, "test"));
+            seen.insert(read(&file));
+        }
+        let all = [[1, 1, 1], [1, 1, 2], [1, 2, 1], [1, 2, 2]];
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+    }
+
+    #[test]
+    fn what_was_synced_stays_and_unsynced_names_may_go() {
+        let mut names = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let (disk, file) = disk_with_a_file();
+            file.write_at(&[3; 3 * SECTOR_BYTES], 0).expect("written");
+            file.sync().expect("synced");
+            disk.rename("a", "b").expect("renamed");
+            disk.create("c").expect("made");
+            disk.lose_power(&mut Dice::new(seed, "test"));
+            assert_eq!(read(&file), [3, 3, 3]);
+            names.insert(disk.list().expect("listed").join(" "));
+        }
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "b", "b c"]);
+    }
+
+    #[test]
+    fn the_last_change_of_a_process_is_made_and_not_told() {
+        let (disk, file) = disk_with_a_file();
+        disk.stop_after(1);
+        assert!(file.write_at(&[4; SECTOR_BYTES], 0).is_err(), "nobody is told");
+        assert!(file.write_at(&[5; SECTOR_BYTES], 0).is_err(), "nothing happens any more");
+        assert_eq!(read(&file), [4, 1, 1]);
+        disk.restart();
+        assert!(file.sync().is_ok());
+    }
+}

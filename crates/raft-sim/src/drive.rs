@@ -1,0 +1,244 @@
+//! One step of one node: the real core takes one input, everything is checked, and what it wants
+//! is carried out.
+
+use raft_core::{
+    Action, Event as Told, Input, Raft, ReadPurpose, RoleKind, VoteAnswer, Write, invariants,
+};
+
+use crate::coverage::{Coverage, Mark};
+use crate::model::place;
+use crate::nemesis::{Moment, Stop};
+use crate::node::{Node, Seen};
+use crate::queue::Event;
+use crate::scenario::Sabotage;
+use crate::show;
+use crate::storage::{Done, End};
+use crate::violation::{Checked, Violation, check};
+use crate::world::World;
+
+impl World {
+    /// Takes one step of a node whose process runs.
+    pub(crate) fn drive(&mut self, at: usize, input: Input) -> Checked {
+        let node = &mut self.nodes[at];
+        let Some(raft) = &mut node.raft else { return Ok(()) };
+        let now = node.clock.read(self.now);
+        let id = node.id;
+        self.trace.note(self.now, || format!("{id} {}", show::input(&input)));
+        let before = self.scenario.is_thorough.then(|| raft.clone());
+        let mut actions = std::mem::take(&mut self.actions);
+        raft.step(now, input, &mut actions);
+        invariants::check(before.as_ref().unwrap_or(raft), raft).map_err(|violation| {
+            Violation {
+                rule: violation.rule,
+                detail: format!("{id} breaks an invariant of its own"),
+            }
+        })?;
+        // The disk is told first and the oracle looks next, so that the other actions are judged
+        // by what is true after the step.
+        for action in &actions {
+            if let Action::Persist(write) = action {
+                check_replaced(node, write)?;
+                let prev = write.entries.first().map(|first| first.at.index.prev());
+                let prev = prev.and_then(|prev| node.storage.newest.position(prev));
+                self.oracle.written(prev.unwrap_or_default(), &write.entries)?;
+                node.storage.write(write.clone())?;
+            }
+        }
+        self.observe(at)?;
+        for action in actions.drain(..) {
+            self.trace.note(self.now, || format!("{id}    {}", show::action(&action)));
+            self.carry_out(at, action)?;
+        }
+        self.actions = actions;
+        self.start_disk(at);
+        self.set_timer(at);
+        Ok(())
+    }
+
+    fn observe(&mut self, at: usize) -> Checked {
+        let Some(raft) = &self.nodes[at].raft else { return Ok(()) };
+        let status = raft.status();
+        let known = self.oracle.commit();
+        let seen = self.nodes[at].seen.commit;
+        check(status.commit >= seen, "the commit index never goes back", || {
+            format!("{} goes back from {seen} to {}", status.id, status.commit)
+        })?;
+        self.oracle.observe(&self.nodes, at, &status, raft.cluster())?;
+        let node = &mut self.nodes[at];
+        let leads = status.role == RoleKind::Leader;
+        let led = if leads { status.term } else { node.seen.led };
+        node.seen = Seen { commit: status.commit, led, leads };
+        let entries = node.storage.newest.entries();
+        for entry in entries.iter().skip(place(known.next()).unwrap_or(0)) {
+            if entry.at.index > status.commit {
+                break;
+            }
+            self.clients.committed(entry)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, at: usize, action: Action) -> Checked {
+        match action {
+            Action::Send(message) => {
+                self.oracle.sent(&self.nodes, at, &message)?;
+                self.send(message);
+                Ok(())
+            }
+            // The disk was told before everything else.
+            Action::Persist(_) | Action::RoleChanged(_) | Action::ConfigChanged(_) => Ok(()),
+            Action::Apply(entries) => entries.iter().try_for_each(|entry| self.apply(at, entry)),
+            Action::ReadLog(read) => {
+                self.coverage.reach(match read.purpose {
+                    ReadPurpose::Apply => Mark::ReadLogToApply,
+                    ReadPurpose::Replicate(_) => Mark::ReadLogForPeer,
+                });
+                self.nodes[at].storage.read(read);
+                Ok(())
+            }
+            Action::Resolved(ticket, outcome) => {
+                let (node, steps) = (&self.nodes[at], self.steps);
+                let resolved =
+                    self.clients.resolved(node, ticket, outcome, steps, &mut self.coverage)?;
+                self.release(resolved);
+                Ok(())
+            }
+            Action::Trace(told) => {
+                count(&told, &mut self.coverage);
+                let is_dropped = matches!(told, Told::MessageDropped { .. });
+                check(!is_dropped, "a correct node sends nothing that makes no sense", || {
+                    format!("{} drops a message: {told:?}", self.nodes[at].id)
+                })
+            }
+        }
+    }
+
+    fn apply(&mut self, at: usize, entry: &raft_core::Entry) -> Checked {
+        let node = &mut self.nodes[at];
+        let follows = entry.at.index == node.machine.applied.next();
+        check(follows, "entries are applied one after the other", || {
+            format!("{} applies {} after {}", node.id, entry.at, node.machine.applied)
+        })?;
+        let skips = self.scenario.sabotage == Some(Sabotage::SkippedEntry)
+            && at == 0
+            && entry.at.index.get() == 20;
+        let applied = if skips {
+            node.machine.skip(entry);
+            None
+        } else {
+            node.machine.apply(entry)
+        };
+        let save_every = self.scenario.workload.save_every;
+        if save_every.is_some_and(|every| entry.at.index.get().is_multiple_of(every)) {
+            node.saved = node.machine;
+        }
+        let node = &self.nodes[at];
+        self.oracle.applied(node, entry, &node.machine)?;
+        let Some((command, replaced)) = applied else { return Ok(()) };
+        let (steps, coverage) = (self.steps, &mut self.coverage);
+        let done = self.clients.applied(node, command, replaced, steps, coverage)?;
+        self.release(done);
+        Ok(())
+    }
+
+    /// Has the disk begin what waits, if it is idle.
+    pub(crate) fn start_disk(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if let Some(takes) = node.storage.start(&mut self.coverage) {
+            let done = Event::DiskDone { node: at, start: node.start };
+            self.queue.push(self.now + takes, done);
+        }
+    }
+
+    pub(crate) fn disk_done(&mut self, at: usize, start: u64) -> Checked {
+        let node = &mut self.nodes[at];
+        if node.start != start || node.raft.is_none() {
+            return Ok(());
+        }
+        let is_writing = node.storage.is_writing();
+        let ambush = node.ambush.take_if(|_| is_writing);
+        if let Some((stop, Moment::WhileWriting)) = ambush {
+            return self.stop(at, stop);
+        }
+        let done = node.storage.finish(&mut self.coverage)?;
+        if node.runs() {
+            self.start_disk(at);
+        }
+        match done {
+            Done::Nothing => Ok(()),
+            Done::Persisted(id) => {
+                self.input(at, Input::Persisted(id))?;
+                ambush.map_or(Ok(()), |(stop, _)| self.stop(at, stop))
+            }
+            Done::Read(read) => self.input(at, Input::LogRead(read)),
+            Done::Failed => {
+                let lasts = self.scenario.timing.election_min;
+                self.stop(at, Stop { end: End::Kill, lasts })
+            }
+        }
+    }
+
+    /// Sets the timer of a node, unless it goes off early enough as it is.
+    pub(crate) fn set_timer(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let Some(deadline) = node.raft.as_ref().map(Raft::deadline) else { return };
+        let due = node.clock.reaches(deadline, self.now);
+        if node.wake_at.is_none_or(|set| due < set) {
+            node.wake_at = Some(due);
+            self.queue.push(due, Event::Wake(at));
+        }
+    }
+
+    pub(crate) fn timer(&mut self, at: usize) -> Checked {
+        let node = &mut self.nodes[at];
+        if node.wake_at != Some(self.now) || !node.runs() {
+            return Ok(());
+        }
+        node.wake_at = None;
+        let Some(deadline) = node.raft.as_ref().map(Raft::deadline) else { return Ok(()) };
+        if deadline > node.clock.read(self.now) {
+            self.set_timer(at);
+            return Ok(());
+        }
+        self.steps += 1;
+        self.drive(at, Input::Wake)?;
+        let node = &mut self.nodes[at];
+        let now = node.clock.read(self.now);
+        let is_over = node.raft.as_ref().is_none_or(|raft| raft.deadline() > now);
+        check(is_over, "a node that was woken sleeps again", || {
+            format!("{} wants to be woken for ever", node.id)
+        })
+    }
+}
+
+/// What is committed is never replaced, and a leader replaces nothing at all.
+fn check_replaced(node: &Node, write: &Write) -> Checked {
+    let Some(first) = write.entries.first() else { return Ok(()) };
+    let (id, at, seen) = (node.id, first.at, node.seen);
+    check(at.index > seen.commit, "what is committed stays as it is", || {
+        format!("{id} replaces {at} and what follows, committed up to {}", seen.commit)
+    })?;
+    let leads_on = seen.leads && write.hard_state.term == seen.led;
+    let last = node.storage.newest.last();
+    check(!leads_on || at.index > last.index, "a leader only appends to its log", || {
+        format!("{id} replaces {at} of a log up to {last}")
+    })
+}
+
+fn count(told: &Told, coverage: &mut Coverage) {
+    let mark = match told {
+        Told::Elected { .. } => Mark::Elected,
+        Told::QuorumLost { .. } => Mark::QuorumLost,
+        Told::Truncated { .. } => Mark::Truncated,
+        Told::Backtracked { .. } => Mark::Backtracked,
+        Told::VoteAsked { answer, .. } => match answer {
+            VoteAnswer::AlreadyVoted => Mark::AlreadyVoted,
+            VoteAnswer::LogBehind => Mark::LogBehind,
+            VoteAnswer::LeaderAlive => Mark::LeaderAlive,
+            VoteAnswer::OldTerm => Mark::OldTerm,
+            VoteAnswer::Granted => return,
+        },
+        _ => return,
+    };
+    coverage.reach(mark);
+}

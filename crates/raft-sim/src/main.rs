@@ -1,0 +1,174 @@
+//! `raft-sim`: runs seeds, replays one, and shrinks what fails. `cargo xtask sim` builds it with
+//! optimisation and with every assertion.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use raft_sim::campaign::{Campaign, Summary};
+use raft_sim::coverage::Mark;
+use raft_sim::faults::Faults;
+use raft_sim::scenario::{MediumKind, Overrides, Scenario};
+use raft_sim::shrink::shrink;
+use raft_sim::{Violation, run};
+
+/// How many runs the shrinker may take.
+const MAX_SHRINK_RUNS: u32 = 500;
+
+/// How many lines of a failing run are shown unasked.
+const SHOWN_LINES: usize = 60;
+
+/// How many runs pass between two signs of life.
+const RUNS_PER_SIGN: u64 = 1000;
+
+/// Run Raft clusters in simulation, one per seed, until one breaks a rule
+#[derive(Parser, Debug)]
+#[command(bin_name = "cargo xtask sim")]
+struct Arguments {
+    /// Replay this seed and show all that happens
+    #[arg(long, conflicts_with_all = ["seeds", "from", "minutes", "jobs"])]
+    seed: Option<u64>,
+    /// How many seeds to run, unless the minutes are over before [default: 1000]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Begin no run after so many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// How many runs at a time [default: one per core]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Clusters of so many nodes, from 1 to 8
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    nodes: Option<u8>,
+    /// So many events before the faults end
+    #[arg(long)]
+    steps: Option<u64>,
+    /// So many client operations at most
+    #[arg(long)]
+    operations: Option<usize>,
+    /// Only these faults, by their names with commas between, or none
+    #[arg(long)]
+    faults: Option<Faults>,
+    /// Keep the logs in memory, or as real logs on simulated disks
+    #[arg(long, value_parser = ["memory", "disk"])]
+    medium: Option<String>,
+    /// No cramped limits, and no long commands
+    #[arg(long)]
+    roomy: bool,
+}
+
+impl Arguments {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            nodes: self.nodes.map(usize::from),
+            steps: self.steps,
+            operations: self.operations,
+            faults: self.faults,
+            medium: self.medium.as_deref().map(|name| match name {
+                "disk" => MediumKind::Disk,
+                _ => MediumKind::Memory,
+            }),
+            is_roomy: self.roomy,
+        }
+    }
+
+    fn campaign(&self) -> Campaign {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let unbounded = if self.minutes.is_some() { u64::MAX } else { 1000 };
+        let minutes = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        Campaign {
+            from: self.from,
+            seeds: self.seeds.unwrap_or(unbounded),
+            time: minutes.unwrap_or(Duration::MAX),
+            jobs: self.jobs.unwrap_or(cores),
+            overrides: self.overrides(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // A panic in what is tested is reported like every other broken rule.
+    std::panic::set_hook(Box::new(|_| {}));
+    let is_right = match arguments.seed {
+        Some(seed) => replay(seed, &arguments.overrides()),
+        None => explore(&arguments.campaign()),
+    };
+    if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shows all that happens in one run; whether it breaks no rule.
+fn replay(seed: u64, overrides: &Overrides) -> bool {
+    let scenario = Scenario::draw(seed, overrides);
+    show(&format!("{scenario:#?}"));
+    let report = run(&scenario, true);
+    report.trace.iter().for_each(|line| show(line));
+    show(&format!("\n{}", report.coverage));
+    show(&match &report.result {
+        Ok(()) => format!("seed {seed}{overrides}: every rule holds in {} events", report.steps),
+        Err(violation) => format!("seed {seed}{overrides}: event {}: {violation}", report.steps),
+    });
+    report.result.is_ok()
+}
+
+/// Runs many seeds; whether none of them breaks a rule.
+fn explore(campaign: &Campaign) -> bool {
+    let summary = campaign.run(|runs| {
+        if runs.is_multiple_of(RUNS_PER_SIGN) {
+            eprintln!("{runs} runs");
+        }
+    });
+    show(&summary.coverage.to_string());
+    let missing: Vec<_> = summary.coverage.missing().map(Mark::name).collect();
+    if !missing.is_empty() {
+        show(&format!("never reached: {}", missing.join(", ")));
+    }
+    show(&figures(&summary, campaign.jobs));
+    match summary.failure {
+        None => true,
+        Some((seed, violation)) => {
+            explain(seed, &campaign.overrides, &violation);
+            false
+        }
+    }
+}
+
+fn figures(summary: &Summary, jobs: usize) -> String {
+    let Summary { runs, steps, elapsed, .. } = summary;
+    let per_core = |count: u64| {
+        let micros = elapsed.as_micros().max(1) * jobs as u128;
+        u128::from(count) * 1_000_000 / micros
+    };
+    format!(
+        "{runs} runs, {steps} events in {elapsed:.1?} on {jobs} threads: {} runs and {} events a \
+         second and thread",
+        per_core(*runs),
+        per_core(*steps)
+    )
+}
+
+/// Says what is wrong in as few events as can be.
+fn explain(seed: u64, overrides: &Overrides, violation: &Violation) {
+    show(&format!("\nseed {seed}{overrides} breaks a rule: {violation}"));
+    show("looking for the simplest run that does...");
+    let Some(shrunk) = shrink(seed, overrides, MAX_SHRINK_RUNS) else {
+        return show("run again, it breaks none: a run depends on more than its seed");
+    };
+    let report = run(&Scenario::draw(seed, &shrunk.overrides), true);
+    let skipped = report.trace.len().saturating_sub(SHOWN_LINES);
+    show(&format!("\n... {skipped} lines"));
+    report.trace[skipped..].iter().for_each(|line| show(line));
+    show(&format!("\n{}\n\nall of it ({} runs to find it):", shrunk.violation, shrunk.runs));
+    show(&format!("cargo xtask sim --seed {seed}{}", shrunk.overrides));
+}
+
+/// Prints a line. Whoever closes the pipe has seen enough.
+fn show(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,193 @@
+//! What befalls nodes and links: processes end and start, stop and go on; links are cut; clocks go
+//! wrong.
+
+use raft_core::{Input, Raft};
+
+use crate::clock::Speed;
+use crate::coverage::Mark;
+use crate::faults::Fault;
+use crate::nemesis::{Deed, Moment, Stop};
+use crate::network::Links;
+use crate::node::{self, Seen};
+use crate::queue::Event;
+use crate::storage::End;
+use crate::violation::{Checked, Violation};
+use crate::world::World;
+
+impl World {
+    /// A fault of this kind will strike.
+    pub(crate) fn expect(&mut self, fault: Fault) {
+        let at = self.now + self.nemesis.gap(fault);
+        self.queue.push(at, Event::Strike(fault));
+    }
+
+    /// A fault of this kind strikes, unless the faults have ended.
+    pub(crate) fn strike(&mut self, fault: Fault) -> Checked {
+        if self.recovery.is_some() {
+            return Ok(());
+        }
+        self.expect(fault);
+        let leader = self.leader();
+        let Some(deed) = self.nemesis.deed(fault, leader) else { return Ok(()) };
+        match deed {
+            Deed::Cut(links, lasts) => {
+                let is_partition = fault == Fault::Partitions;
+                self.coverage.reach(if is_partition { Mark::Partitioned } else { Mark::LinkCut });
+                self.network.cut(links);
+                let nodes = self.nodes.len();
+                self.trace.note(self.now, || format!("cut {}", show_links(links, nodes)));
+                self.queue.push(self.now + lasts, Event::Mend(links));
+                Ok(())
+            }
+            Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
+            Deed::Stop(at, stop, Moment::Now) => self.stop(at, stop),
+            Deed::Stop(at, stop, moment) => {
+                self.nodes[at].ambush = Some((stop, moment));
+                Ok(())
+            }
+            Deed::Pause(at, lasts) if self.nodes[at].runs() => {
+                self.pause(at);
+                self.queue.push(self.now + lasts, Event::Resume(at));
+                Ok(())
+            }
+            Deed::Pause(..) => Ok(()),
+            Deed::Speed(at, speed) => {
+                let is_slow = speed.tenths() < Speed::TRUE.tenths();
+                self.coverage.reach(if is_slow { Mark::ClockSlow } else { Mark::ClockFast });
+                self.trace.note(self.now, || format!("{} clock runs at {speed:?}", node::id(at)));
+                self.nodes[at].clock.set_speed(speed, self.now);
+                self.set_timer(at);
+                Ok(())
+            }
+            Deed::Jump(at, is_forward, by) => {
+                self.coverage.reach(if is_forward { Mark::ClockForward } else { Mark::ClockBack });
+                let way = if is_forward { "forward" } else { "back" };
+                self.trace.note(self.now, || format!("{} clock {way} by {by:?}", node::id(at)));
+                self.nodes[at].clock.jump(is_forward, by, self.now);
+                self.set_timer(at);
+                Ok(())
+            }
+        }
+    }
+
+    fn disconnect(&mut self, from: usize, to: usize, is_told: bool) -> Checked {
+        if from == to {
+            return Ok(());
+        }
+        self.coverage.reach(Mark::Disconnected);
+        let (name, peer) = (node::id(from), node::id(to));
+        self.trace.note(self.now, || format!("{name} -> {peer} loses what is under way"));
+        self.network.lose_under_way((from, to), self.now);
+        if is_told { self.input(from, Input::Unreachable(peer)) } else { Ok(()) }
+    }
+
+    /// Links work again.
+    pub(crate) fn mend(&mut self, links: Links) {
+        if self.recovery.is_none() {
+            let nodes = self.nodes.len();
+            self.trace.note(self.now, || format!("mend {}", show_links(links, nodes)));
+            self.network.mend(links);
+        }
+    }
+
+    /// The process of a node ends, if it is not down already, and starts again later.
+    pub(crate) fn stop(&mut self, at: usize, Stop { end, lasts }: Stop) -> Checked {
+        if self.nodes[at].raft.is_none() {
+            return Ok(());
+        }
+        self.coverage.reach(match end {
+            End::PowerLoss => Mark::Crashed,
+            End::Kill => Mark::Killed,
+        });
+        let node = &mut self.nodes[at];
+        self.trace.note(self.now, || format!("{} stops: {end:?}", node.id));
+        if node.storage.is_writing() {
+            self.coverage.reach(Mark::CrashedWhileWriting);
+        }
+        node.storage.stop(end)?;
+        node.raft = None;
+        node.is_paused = false;
+        node.inbox.clear();
+        node.wake_at = None;
+        node.seen = Seen::default();
+        node.ambush = None;
+        self.queue.push(self.now + lasts, Event::Restart(at));
+        if self.clients.stopped(node.id) > 0 {
+            self.coverage.reach(Mark::CrashedWithProposals);
+        }
+        if self.nodes.iter().all(|node| node.raft.is_none()) {
+            self.coverage.reach(Mark::EveryoneDown);
+        }
+        Ok(())
+    }
+
+    /// The process of a node that is down starts.
+    pub(crate) fn restart(&mut self, at: usize) -> Checked {
+        if self.nodes[at].raft.is_some() || self.is_given_up(at) {
+            return Ok(());
+        }
+        let founders = self.founders();
+        let may_fail = self.recovery.is_none() && self.nodes[at].start > 0;
+        let mut config = node::config(&self.scenario, at);
+        let node = &mut self.nodes[at];
+        let (saved, coverage) = (node.saved, &mut self.coverage);
+        let Some(boot) = node.storage.restart(founders, saved.applied, may_fail, coverage)? else {
+            self.trace.note(self.now, || format!("{} fails to start", node::id(at)));
+            let again = self.now + self.scenario.timing.election_min;
+            self.queue.push(again, Event::Restart(at));
+            return Ok(());
+        };
+        if node.start > 0 {
+            coverage.reach(Mark::Restarted);
+        }
+        if saved.applied.get() > 0 {
+            coverage.reach(Mark::StateRestored);
+        }
+        node.start += 1;
+        config.seed ^= node.start;
+        self.trace.note(self.now, || format!("{} starts with {}", node.id, boot.last));
+        let raft = Raft::restore(config, boot, node.clock.read(self.now));
+        node.machine = saved;
+        node.raft = Some(raft.map_err(|error| Violation {
+            rule: "a node starts with what its disk held",
+            detail: format!("{} does not: {error}", node.id),
+        })?);
+        self.drive(at, Input::Wake)
+    }
+
+    fn pause(&mut self, at: usize) {
+        let leads = self.leader() == Some(at);
+        self.coverage.reach(if leads { Mark::LeaderPaused } else { Mark::FollowerPaused });
+        self.trace.note(self.now, || format!("{} is paused", node::id(at)));
+        self.nodes[at].is_paused = true;
+    }
+
+    /// A process that was stopped goes on: with all its input first, or with its timer.
+    pub(crate) fn resume(&mut self, at: usize) -> Checked {
+        if !self.nodes[at].is_paused || self.is_given_up(at) {
+            return Ok(());
+        }
+        self.trace.note(self.now, || format!("{} goes on", node::id(at)));
+        let node = &mut self.nodes[at];
+        node.is_paused = false;
+        if node.seen.leads && self.oracle.has_leader_after(node.seen.led) {
+            self.coverage.reach(Mark::DeposedWhilePaused);
+        }
+        let inbox = std::mem::take(&mut node.inbox);
+        node.wake_at = None;
+        if node.start.is_multiple_of(2) {
+            self.drive(at, Input::Wake)?;
+        }
+        for input in inbox {
+            self.input(at, input)?;
+        }
+        self.start_disk(at);
+        self.set_timer(at);
+        Ok(())
+    }
+}
+
+fn show_links(links: Links, nodes: usize) -> String {
+    let shown = links.within(nodes).map(|(from, to)| format!("{}>{}", from + 1, to + 1));
+    shown.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,144 @@
+//! [`Nemesis`]: decides what goes wrong, where and for how long.
+
+use std::time::Duration;
+
+use crate::clock::Speed;
+use crate::dice::Dice;
+use crate::faults::Fault;
+use crate::network::Links;
+use crate::scenario::{Scenario, Trouble};
+use crate::storage::End;
+
+/// A jump of a clock is at most so long, either way.
+const LONGEST_JUMP: Duration = Duration::from_hours(24);
+
+/// How often a fault looks for the leader rather than for anybody, in a thousand times.
+const LEADER_PER_MILLE: u64 = 400;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Deed {
+    /// These links are cut for so long.
+    Cut(Links, Duration),
+    /// What is under way on this link is lost, and the sender told, if so.
+    Disconnect { from: usize, to: usize, is_told: bool },
+    /// The process of this node ends.
+    Stop(usize, Stop, Moment),
+    /// The process of this node is stopped for so long.
+    Pause(usize, Duration),
+    /// The clock of this node runs at this speed from now on.
+    Speed(usize, Speed),
+    /// The clock of this node jumps so far, forward if so.
+    Jump(usize, bool, Duration),
+}
+
+/// How a process ends, and after how long it starts again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stop {
+    pub(crate) end: End,
+    pub(crate) lasts: Duration,
+}
+
+/// When a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Now,
+    /// In the middle of its next write.
+    WhileWriting,
+    /// Right after its next write, with all that waited for it just told.
+    AfterWriting,
+}
+
+/// Decides what goes wrong.
+#[derive(Debug)]
+pub(crate) struct Nemesis {
+    /// Each kind of fault has dice of its own.
+    dice: [Dice; Fault::ALL.len()],
+    trouble: Trouble,
+    nodes: usize,
+}
+
+impl Nemesis {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            dice: Fault::ALL.map(|fault| Dice::new(scenario.seed, fault.name())),
+            trouble: scenario.trouble,
+            nodes: scenario.nodes,
+        }
+    }
+
+    fn dice(&mut self, fault: Fault) -> &mut Dice {
+        &mut self.dice[fault as usize]
+    }
+
+    /// How long it is until a fault of this kind strikes.
+    pub(crate) fn gap(&mut self, fault: Fault) -> Duration {
+        let mean = self.trouble.gap;
+        self.dice(fault).around(mean)
+    }
+
+    /// What a fault of this kind does; nothing if it is none that strikes.
+    pub(crate) fn deed(&mut self, fault: Fault, leader: Option<usize>) -> Option<Deed> {
+        let (nodes, mean) = (self.nodes, self.trouble.duration);
+        let dice = self.dice(fault);
+        let anybody = dice.place(nodes);
+        let is_for_leader = dice.chance(LEADER_PER_MILLE);
+        let victim = leader.filter(|_| is_for_leader).unwrap_or(anybody);
+        let lasts = dice.around(mean);
+        Some(match fault {
+            Fault::Cuts => Deed::Cut(cut(dice, victim, nodes), lasts),
+            Fault::Partitions => Deed::Cut(partition(dice), lasts),
+            Fault::Disconnects => {
+                let (from, is_told) = (dice.place(nodes), dice.coin());
+                Deed::Disconnect { from, to: victim, is_told }
+            }
+            Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
+            Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
+            Fault::Pauses => Deed::Pause(victim, lasts),
+            Fault::ClockSpeeds => Deed::Speed(victim, speed(dice)),
+            Fault::ClockJumps => {
+                let longest = if dice.coin() { LONGEST_JUMP } else { mean };
+                Deed::Jump(victim, dice.coin(), dice.between(Duration::ZERO, longest))
+            }
+            Fault::Loss
+            | Fault::Duplication
+            | Fault::Reordering
+            | Fault::Delays
+            | Fault::SlowDisks
+            | Fault::BadDisks => return None,
+        })
+    }
+}
+
+/// Some processes start again at once.
+fn stop(dice: &mut Dice, end: End, lasts: Duration) -> Stop {
+    let lasts = if dice.coin() { lasts } else { lasts / 30 };
+    Stop { end, lasts }
+}
+
+fn moment(dice: &mut Dice) -> Moment {
+    dice.pick(&[Moment::Now, Moment::WhileWriting, Moment::WhileWriting, Moment::AfterWriting])
+}
+
+/// One way of a single link, or all that one node sends, or all that it should hear.
+fn cut(dice: &mut Dice, victim: usize, nodes: usize) -> Links {
+    let other = dice.place(nodes);
+    match dice.below(3) {
+        0 => Links::between(|from| from == victim, |to| to == other),
+        1 => Links::between(|from| from == victim, |_| true),
+        _ => Links::between(|_| true, |to| to == victim),
+    }
+}
+
+/// Everything between two parts of the cluster.
+fn partition(dice: &mut Dice) -> Links {
+    let sides = dice.next();
+    let is_left = |node: usize| sides >> node & 1 == 1;
+    let one_way = Links::between(is_left, |to| !is_left(to));
+    one_way.union(Links::between(|from| !is_left(from), is_left))
+}
+
+/// Broken, or right again.
+fn speed(dice: &mut Dice) -> Speed {
+    if dice.chance(300) { Speed::TRUE } else { dice.pick(&Speed::BROKEN) }
+}

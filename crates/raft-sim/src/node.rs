@@ -1,0 +1,96 @@
+//! [`Node`]: one server: its process, its clock, its disk and its state machine.
+
+use std::collections::VecDeque;
+
+use raft_core::{Config, Index, Input, NodeId, Raft, Term, Time};
+
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::machine::Machine;
+use crate::nemesis::{Moment, Stop};
+use crate::scenario::Scenario;
+use crate::storage::Storage;
+
+/// Every clock begins so late that it can go back for days.
+const CLOCK_ORIGIN: Time = Time::from_millis(365 * 24 * 3600 * 1000);
+
+/// One server.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    /// None while the process is down.
+    pub(crate) raft: Option<Raft>,
+    /// The process is stopped: it does nothing, and everything waits in the inbox.
+    pub(crate) is_paused: bool,
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) clock: Clock,
+    pub(crate) storage: Storage,
+    pub(crate) machine: Machine,
+    /// The state as it was last saved: what a restart begins with.
+    pub(crate) saved: Machine,
+    /// How often the process has started.
+    pub(crate) start: u64,
+    /// When its timer goes off. An earlier one that was set before is ignored.
+    pub(crate) wake_at: Option<Time>,
+    pub(crate) seen: Seen,
+    /// How its process ends with its next write.
+    pub(crate) ambush: Option<(Stop, Moment)>,
+}
+
+/// What the oracle has looked at since the process started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) commit: Index,
+    /// The last term that it was seen to lead.
+    pub(crate) led: Term,
+    /// Whether it leads that term still.
+    pub(crate) leads: bool,
+}
+
+impl Node {
+    /// The node at this place, which was never started.
+    pub(crate) fn new(scenario: &Scenario, at: usize) -> Self {
+        Self {
+            id: id(at),
+            raft: None,
+            is_paused: false,
+            inbox: VecDeque::new(),
+            clock: Clock::showing(CLOCK_ORIGIN),
+            storage: Storage::new(scenario, at),
+            machine: Machine::default(),
+            saved: Machine::default(),
+            start: 0,
+            wake_at: None,
+            seen: Seen::default(),
+            ambush: None,
+        }
+    }
+
+    /// Whether its process runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.raft.is_some() && !self.is_paused
+    }
+}
+
+/// The name of the node at this place.
+pub(crate) fn id(at: usize) -> NodeId {
+    NodeId::new(at as u64 + 1)
+}
+
+/// The place of the node of this name.
+pub(crate) fn seat(id: NodeId) -> usize {
+    usize::try_from(id.get().saturating_sub(1)).unwrap_or(usize::MAX)
+}
+
+/// How the node at this place behaves. Each start has a seed of its own.
+pub(crate) fn config(scenario: &Scenario, at: usize) -> Config {
+    let timing = scenario.timing;
+    Config {
+        heartbeat_interval: timing.heartbeat,
+        election_timeout_min: timing.election_min,
+        election_timeout_max: timing.election_max,
+        seed: Dice::new(scenario.seed, &format!("timeouts {at}")).next(),
+        limits: scenario.limits.clone(),
+        ..Config::new(id(at))
+    }
+}

@@ -1,0 +1,87 @@
+//! [`Queue`]: what will happen, and when. The only thing that makes time pass.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use raft_core::{Message, Time};
+
+use crate::faults::Fault;
+use crate::network::Links;
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A message arrives that was sent then.
+    Arrival { message: Message, sent: Time },
+    /// A node's timer goes off.
+    Wake(usize),
+    /// The disk of a node is done with what it was told, if the node has not stopped since.
+    DiskDone { node: usize, start: u64 },
+    /// A client asks the next thing.
+    Client(usize),
+    /// The client of this operation waits no longer.
+    Impatience(usize),
+    /// A fault of this kind strikes.
+    Strike(Fault),
+    /// Links that were cut work again.
+    Mend(Links),
+    /// A node that is down starts.
+    Restart(usize),
+    /// A process that was stopped goes on.
+    Resume(usize),
+    /// It is looked whether the cluster has recovered.
+    Probe,
+}
+
+/// Events in the order of their times; those of one time in the order in which they were added.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    // Small keys in the heap, events beside it: a heap moves what it holds.
+    heap: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
+    added: u64,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, at: Time, event: Event) {
+        let place = if let Some(place) = self.free.pop() {
+            self.events[place] = Some(event);
+            place
+        } else {
+            self.events.push(Some(event));
+            self.events.len() - 1
+        };
+        self.added += 1;
+        self.heap.push(Reverse((at, self.added, place)));
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        let event = self.events[place].take()?;
+        self.free.push(place);
+        Some((at, event))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_in_the_order_of_time_and_then_of_arrival() {
+        let mut queue = Queue::default();
+        for (millis, node) in [(5, 1), (3, 2), (5, 3), (1, 4)] {
+            queue.push(Time::from_millis(millis), Event::Wake(node));
+        }
+        let order = std::iter::from_fn(|| queue.pop()).map(|(_, event)| match event {
+            Event::Wake(node) => node,
+            other => panic!("{other:?} was never added"),
+        });
+        assert_eq!(order.collect::<Vec<_>>(), [4, 2, 1, 3]);
+    }
+}

@@ -1,0 +1,211 @@
+//! [`Storage`]: a node's log thread. It works off one queue, syncs all writes that wait together,
+//! and takes its time.
+//!
+//! Beside the log stand two models: `newest`, what the node has handed over, and `durable`, what
+//! has been promised to survive. A real log is measured by the second one at every restart.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use raft_core::{Boot, ClusterConfig, Index, LogRead, PersistId, ReadLog, Write};
+
+use crate::coverage::{Coverage, Mark};
+use crate::dice::Dice;
+use crate::faults::Fault;
+use crate::medium::Medium;
+use crate::model::Model;
+use crate::scenario::{DiskTraits, Sabotage, Scenario};
+use crate::violation::{Checked, Violation, check};
+
+/// The log thread of one node, and what it keeps.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    /// What would survive a loss of power, as far as anybody was told.
+    pub(crate) durable: Model,
+    /// The same with every write that was handed over.
+    pub(crate) newest: Model,
+    queue: VecDeque<Request>,
+    job: Job,
+    /// The number of the latest write of this start.
+    last_write: PersistId,
+    medium: Medium,
+    dice: Dice,
+    traits: DiskTraits,
+    slowness: Duration,
+    sabotage: Option<Sabotage>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Write(Write),
+    Read(ReadLog),
+}
+
+/// What the thread is at.
+#[derive(Debug)]
+enum Job {
+    Nothing,
+    Writing { batch: Vec<Write>, fails: bool },
+    Reading(ReadLog),
+}
+
+/// What the thread has done.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Nothing,
+    Persisted(PersistId),
+    Read(LogRead),
+    /// The disk refused: the process has to end.
+    Failed,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the power: what was not synced may be lost.
+    PowerLoss,
+    /// By itself: the system keeps what it was handed.
+    Kill,
+}
+
+impl Storage {
+    pub(crate) fn new(scenario: &Scenario, node: usize) -> Self {
+        let if_on = |fault, per_mille| if scenario.faults.has(fault) { per_mille } else { 0 };
+        let traits = DiskTraits {
+            slow_per_mille: if_on(Fault::SlowDisks, scenario.disk.slow_per_mille),
+            fail_per_mille: if_on(Fault::BadDisks, scenario.disk.fail_per_mille),
+            ..scenario.disk
+        };
+        Self {
+            durable: Model::default(),
+            newest: Model::default(),
+            queue: VecDeque::new(),
+            job: Job::Nothing,
+            last_write: PersistId::ZERO,
+            medium: Medium::new(scenario, node),
+            dice: Dice::new(scenario.seed, &format!("disk {node}")),
+            traits,
+            slowness: 10 * scenario.timing.election_max,
+            sabotage: scenario.sabotage,
+        }
+    }
+
+    /// Nothing fails any more, and everything takes its usual time.
+    pub(crate) fn calm_down(&mut self) {
+        self.traits.slow_per_mille = 0;
+        self.traits.fail_per_mille = 0;
+    }
+
+    pub(crate) fn write(&mut self, write: Write) -> Checked {
+        let is_next = write.id.get() == self.last_write.get() + 1;
+        check(is_next, "writes are numbered one by one", || {
+            format!("write {} after {}", write.id.get(), self.last_write.get())
+        })?;
+        self.last_write = write.id;
+        self.newest.apply(&write)?;
+        self.queue.push_back(Request::Write(write));
+        Ok(())
+    }
+
+    pub(crate) fn read(&mut self, request: ReadLog) {
+        self.queue.push_back(Request::Read(request));
+    }
+
+    /// Whether there is a write that nobody was told of.
+    pub(crate) fn is_writing(&self) -> bool {
+        matches!(self.job, Job::Writing { .. })
+    }
+
+    /// Begins the next job, if one waits and none is under way; returns how long it takes.
+    pub(crate) fn start(&mut self, coverage: &mut Coverage) -> Option<Duration> {
+        if !matches!(self.job, Job::Nothing) {
+            return None;
+        }
+        match self.queue.pop_front()? {
+            Request::Read(read) => {
+                self.job = Job::Reading(read);
+                Some(self.dice.between(Duration::ZERO, self.traits.sync_min))
+            }
+            Request::Write(first) => Some(self.start_batch(first, coverage)),
+        }
+    }
+
+    /// All writes up to the next read are synced together.
+    fn start_batch(&mut self, first: Write, coverage: &mut Coverage) -> Duration {
+        let mut batch = vec![first];
+        let is_write = |request: &mut Request| matches!(request, Request::Write(_));
+        while let Some(Request::Write(write)) = self.queue.pop_front_if(is_write) {
+            batch.push(write);
+        }
+        let fails = self.dice.chance(self.traits.fail_per_mille);
+        self.job = Job::Writing { batch, fails };
+        let mut takes = self.dice.between(self.traits.sync_min, self.traits.sync_max);
+        if self.dice.chance(self.traits.slow_per_mille) {
+            coverage.reach(Mark::SlowSync);
+            takes += self.slowness / 10 + self.dice.between(Duration::ZERO, self.slowness);
+        }
+        takes
+    }
+
+    /// Ends the job that is under way.
+    pub(crate) fn finish(&mut self, coverage: &mut Coverage) -> Result<Done, Violation> {
+        match std::mem::replace(&mut self.job, Job::Nothing) {
+            Job::Nothing => Ok(Done::Nothing),
+            Job::Reading(request) => self.answer(&request),
+            Job::Writing { batch, fails: true } => {
+                coverage.reach(Mark::WriteFailed);
+                self.job = Job::Writing { batch, fails: true };
+                Ok(Done::Failed)
+            }
+            Job::Writing { batch, fails: false } => {
+                self.medium.append(&batch, coverage)?;
+                let is_early = self.sabotage == Some(Sabotage::EarlyPersisted);
+                let last =
+                    batch.last().map(|write| if is_early { self.last_write } else { write.id });
+                batch.iter().try_for_each(|write| self.durable.apply(write))?;
+                Ok(last.map_or(Done::Nothing, Done::Persisted))
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &ReadLog) -> Result<Done, Violation> {
+        // The queue is worked off in order: everything that was handed over before is durable.
+        let expected = self.durable.read(request);
+        let entries = self.medium.read(request, &expected)?;
+        let ReadLog { purpose, first, .. } = *request;
+        Ok(Done::Read(LogRead { purpose, first, entries }))
+    }
+
+    /// The process ends, whatever it was at.
+    pub(crate) fn stop(&mut self, end: End) -> Checked {
+        self.queue.clear();
+        self.last_write = PersistId::ZERO;
+        let batch = match std::mem::replace(&mut self.job, Job::Nothing) {
+            Job::Writing { batch, .. } => batch,
+            Job::Nothing | Job::Reading(_) => Vec::new(),
+        };
+        self.medium.stop(batch, end, &mut self.durable, &mut self.dice)
+    }
+
+    /// The process starts again: what the node is told, unless it is cut short, too.
+    pub(crate) fn restart(
+        &mut self,
+        cluster: ClusterConfig,
+        applied: Index,
+        may_fail: bool,
+        coverage: &mut Coverage,
+    ) -> Result<Option<Boot>, Violation> {
+        let is_whole =
+            self.medium.restart(&mut self.durable, may_fail, &mut self.dice, coverage)?;
+        if !is_whole {
+            return Ok(None);
+        }
+        match self.sabotage {
+            Some(Sabotage::ForgottenVote) => self.durable.forget_vote(),
+            Some(Sabotage::LostTail) => self.durable.forget_last_entry(),
+            _ => {}
+        }
+        self.newest = self.durable.clone();
+        Ok(Some(self.durable.boot(cluster, applied)))
+    }
+}

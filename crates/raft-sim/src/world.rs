@@ -1,0 +1,230 @@
+//! [`World`]: a whole cluster, its clients and its troubles, on one thread. Nothing happens but the
+//! events of its queue, and each of them is one step.
+//!
+//! What a node does in a step is in `drive`, what befalls it in `mischief`, and how everything has
+//! to end well in `recovery`.
+
+use raft_core::{Action, ClusterConfig, Input, Message, Time};
+
+use crate::clients::{Clients, Question};
+use crate::coverage::{Coverage, Mark};
+use crate::linearizability;
+use crate::nemesis::Nemesis;
+use crate::network::Network;
+use crate::node::{self, Node, seat};
+use crate::oracle::Oracle;
+use crate::queue::{Event, Queue};
+use crate::recovery::Recovery;
+use crate::scenario::{Sabotage, Scenario};
+use crate::trace::Trace;
+use crate::violation::{Checked, Violation};
+
+/// More input than this does not wait for a stopped process: messages beyond it are lost.
+const MAX_INBOX: usize = 64;
+
+/// More events than this are never under way: messages beyond it are lost.
+const MAX_QUEUE: usize = 20_000;
+
+/// A whole cluster.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) scenario: Scenario,
+    pub(crate) now: Time,
+    /// How many events have happened.
+    pub(crate) steps: u64,
+    pub(crate) queue: Queue,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) nemesis: Nemesis,
+    pub(crate) oracle: Oracle,
+    /// Once the faults have ended.
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) coverage: Coverage,
+    pub(crate) trace: Trace,
+    /// The actions of one step: kept for its memory.
+    pub(crate) actions: Vec<Action>,
+}
+
+impl World {
+    pub(crate) fn new(scenario: &Scenario, is_traced: bool) -> Self {
+        Self {
+            now: Time::ZERO,
+            steps: 0,
+            queue: Queue::default(),
+            nodes: (0..scenario.nodes).map(|at| Node::new(scenario, at)).collect(),
+            network: Network::new(scenario),
+            clients: Clients::new(scenario),
+            nemesis: Nemesis::new(scenario),
+            oracle: Oracle::default(),
+            recovery: None,
+            coverage: Coverage::default(),
+            trace: Trace::new(is_traced),
+            actions: Vec::new(),
+            scenario: scenario.clone(),
+        }
+    }
+
+    /// Lets the whole run happen: the part with faults, the recovery, and the judgement of what
+    /// the clients have seen.
+    pub(crate) fn run(&mut self) -> Checked {
+        for at in 0..self.nodes.len() {
+            self.restart(at)?;
+        }
+        for client in 0..self.clients.count() {
+            self.think(client);
+        }
+        for fault in self.scenario.faults.iter().filter(|fault| fault.strikes()) {
+            self.expect(fault);
+        }
+        while self.steps < self.scenario.steps {
+            self.step()?;
+        }
+        self.recover()?;
+        self.judge()
+    }
+
+    /// Lets the next event happen.
+    pub(crate) fn step(&mut self) -> Checked {
+        let Some((at, event)) = self.queue.pop() else {
+            let detail = format!("nothing is under way after {} events", self.steps);
+            return Err(Violation { rule: "a cluster is never still for ever", detail });
+        };
+        self.now = at;
+        self.happen(event)
+    }
+
+    fn happen(&mut self, event: Event) -> Checked {
+        // A timer that was set again, or for an earlier time, is not an event.
+        if let Event::Wake(at) = event {
+            return self.timer(at);
+        }
+        self.steps += 1;
+        match event {
+            Event::Wake(at) => self.timer(at),
+            Event::Arrival { message, sent } => self.arrive(message, sent),
+            Event::DiskDone { node, start } => self.disk_done(node, start),
+            Event::Client(client) => self.ask(client),
+            Event::Impatience(operation) => {
+                let client = self.clients.give_up(operation);
+                self.release(client);
+                Ok(())
+            }
+            Event::Strike(fault) => self.strike(fault),
+            Event::Mend(links) => {
+                self.mend(links);
+                Ok(())
+            }
+            Event::Restart(at) => self.restart(at),
+            Event::Resume(at) => self.resume(at),
+            Event::Probe => self.probe(),
+        }
+    }
+
+    /// Hands a message to the network.
+    pub(crate) fn send(&mut self, message: Message) {
+        let link = (seat(message.from), seat(message.to));
+        if self.queue.len() > MAX_QUEUE {
+            return;
+        }
+        let [first, second] = self.network.send(link, self.now, &mut self.coverage);
+        let sent = self.now;
+        if let Some(at) = second {
+            self.queue.push(at, Event::Arrival { message: message.clone(), sent });
+        }
+        if let Some(at) = first {
+            self.queue.push(at, Event::Arrival { message, sent });
+        }
+    }
+
+    fn arrive(&mut self, message: Message, sent: Time) -> Checked {
+        let (from, to) = (seat(message.from), seat(message.to));
+        if !self.network.delivers((from, to), sent) {
+            return Ok(());
+        }
+        if self.nodes[to].is_paused && self.nodes[to].inbox.len() >= MAX_INBOX {
+            self.coverage.reach(Mark::InboxFull);
+            return Ok(());
+        }
+        self.input(to, Input::Message(message))
+    }
+
+    /// Gives input to a node: at once, or when its process goes on; not at all if it is down.
+    pub(crate) fn input(&mut self, at: usize, input: Input) -> Checked {
+        let node = &mut self.nodes[at];
+        if node.raft.is_none() {
+            return Ok(());
+        }
+        if node.is_paused {
+            node.inbox.push_back(input);
+            return Ok(());
+        }
+        self.drive(at, input)
+    }
+
+    /// The node that leads the latest term, if its process runs.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let running = (0..self.nodes.len()).filter(|at| self.nodes[*at].runs());
+        let leads = |at: &usize| {
+            let node = &self.nodes[*at];
+            node.seen.leads && self.oracle.leader_of(node.seen.led) == Some(node.id)
+        };
+        running.filter(leads).max_by_key(|at| self.nodes[*at].seen.led)
+    }
+
+    /// The members that every cluster begins with.
+    pub(crate) fn founders(&self) -> ClusterConfig {
+        ClusterConfig::of_voters((0..self.scenario.nodes).map(node::id))
+    }
+
+    /// A client thinks, and then asks.
+    pub(crate) fn think(&mut self, client: usize) {
+        if self.recovery.is_none() && !self.clients.is_done() {
+            let at = self.now + self.clients.think();
+            self.queue.push(at, Event::Client(client));
+        }
+    }
+
+    /// A client that has nothing left to wait for, if it is one, goes on.
+    pub(crate) fn release(&mut self, client: Option<usize>) {
+        if let Some(client) = client {
+            self.think(client);
+        }
+    }
+
+    fn ask(&mut self, client: usize) -> Checked {
+        if self.recovery.is_some() || self.clients.is_done() {
+            return Ok(());
+        }
+        let leader = self.leader();
+        let at = self.clients.choose(&self.nodes, leader);
+        let node = &self.nodes[at];
+        if node.raft.is_none() {
+            // Nobody is there: the connection is refused, and nothing was asked.
+            self.think(client);
+            return Ok(());
+        }
+        let floor = self.oracle.commit();
+        let Question { input, operations } = self.clients.ask(client, node, self.steps, floor);
+        for operation in operations.clone() {
+            let gives_up = self.now + self.scenario.workload.patience;
+            self.queue.push(gives_up, Event::Impatience(operation));
+        }
+        if self.scenario.sabotage == Some(Sabotage::StaleRead) && matches!(input, Input::Read(_)) {
+            self.clients.answer_at_once(operations.start, &self.nodes[at].machine, self.steps);
+            self.think(client);
+            return Ok(());
+        }
+        self.input(at, input)
+    }
+
+    /// What the clients have seen must be explained by a single copy.
+    fn judge(&mut self) -> Checked {
+        let history = self.clients.history(&mut self.coverage);
+        self.coverage.reach(Mark::HistoryChecked);
+        linearizability::check(&history).map_err(|refusal| Violation {
+            rule: "the history of the clients is linearizable",
+            detail: refusal.to_string(),
+        })
+    }
+}
