@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use xtask::failure::Failure;
 use xtask::workspace::{self, Profile};
-use xtask::{ci, cluster, tidy, torture};
+use xtask::{ci, cluster, sim, tidy, torture};
 
 /// The project's own commands
 #[derive(Parser, Debug)]
@@ -18,6 +18,13 @@ enum Task {
     Tidy,
     /// Start a cluster of real processes on this machine
     Cluster(cluster::Options),
+    /// Run clusters in simulation, one per seed, until one breaks a rule
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// See `cargo xtask sim --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Kill nodes under writers, and see that nothing acknowledged is lost
     Torture {
         /// Torture this kv-server instead of building one
@@ -43,6 +50,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Cluster(options) => cluster::run(&options),
+        Task::Sim { arguments } => sim::run(&arguments),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
             torture::run(&workspace::build_programs(Profile::Release)?.server, options)

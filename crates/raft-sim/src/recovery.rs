@@ -4,7 +4,8 @@
 //! All nodes are healed, or only a random majority. The others stay as they are for ever: down,
 //! stopped, deaf, dumb, or with clocks that run wild. Then, within a bounded time and a bounded
 //! number of elections, a write is accepted, each healed node serves a read that was asked after
-//! it, and every ticket given to a healed node has its outcome.
+//! it, and every ticket given to a healed node has its outcome. The time is bounded between one step
+//! forward and the next: a long log takes long to send where windows are small.
 
 use raft_core::Input;
 
@@ -19,9 +20,9 @@ use crate::world::World;
 /// A recovery takes fewer elections than this.
 const MAX_ELECTIONS: u64 = 20;
 
-/// A recovery takes less than so many times the longest election timeout. A sync that began before
-/// the faults ended may take a good part of it.
-const MAX_TIMEOUTS: u32 = 60;
+/// In so many times the longest election timeout, something has come forward. A sync that began
+/// before the faults ended may take a good part of it.
+const MAX_TIMEOUTS: u32 = 40;
 
 /// What a recovery has come to.
 #[derive(Debug)]
@@ -64,14 +65,30 @@ impl World {
     }
 
     fn wait_for_recovery(&mut self) -> Checked {
-        let limit = self.now + MAX_TIMEOUTS * self.scenario.timing.election_max;
+        let patience = MAX_TIMEOUTS * self.scenario.timing.election_max;
         let elections = self.coverage.count(Mark::Elected) + MAX_ELECTIONS;
+        let (mut limit, mut reached) = (self.now + patience, 0);
         while self.recovery.as_ref().is_some_and(|recovery| !recovery.is_done) {
             self.step()?;
+            let progress = self.progress();
+            if progress > reached {
+                (limit, reached) = (self.now + patience, progress);
+            }
             let is_early = self.now <= limit && self.coverage.count(Mark::Elected) <= elections;
             check(is_early, "a cluster recovers when the faults end", || self.obstacle())?;
         }
         Ok(())
+    }
+
+    /// How far the logs of the healed nodes have come: it may go back for a while, and grows in
+    /// the end.
+    fn progress(&self) -> u64 {
+        let healed = (0..self.nodes.len()).filter(|at| !self.is_given_up(*at));
+        let reached = healed.map(|at| {
+            let node = &self.nodes[at];
+            node.seen.commit.get() + node.storage.durable.last().index.get()
+        });
+        reached.sum()
     }
 
     /// Whether this node is left as it is.
@@ -155,8 +172,10 @@ impl World {
         let leader = self.leader().map(|at| self.nodes[at].id);
         let elections = self.coverage.count(Mark::Elected);
         format!(
-            "leader {leader:?} after {elections} elections in all, operations without outcome \
-             {open:?}, {:?}",
+            "leader {leader:?} after {elections} elections in all, {} operations without outcome \
+             (the first is {:?}), {:?}",
+            open.len(),
+            open.first(),
             self.recovery
         )
     }
