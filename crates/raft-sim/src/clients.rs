@@ -205,7 +205,8 @@ impl Clients {
             }
             (Outcome::Rejected(_), _) | (Outcome::Overwritten, Some(_)) => Fate::Refused,
             (Outcome::Committed(_), None)
-            | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, Some(_) | None) => {
+            | (Outcome::ReadAt(_) | Outcome::Overwritten, Some(_) | None)
+            | (Outcome::Transferred, _) => {
                 let rule = "an outcome fits what was asked";
                 check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
                 Fate::Lost
