@@ -4,8 +4,8 @@
 //! All nodes are healed, or only a random majority. The others stay as they are for ever: down,
 //! stopped, deaf, dumb, or with clocks that run wild. Then, within a bounded time and a bounded
 //! number of elections, a write is accepted, each healed node serves a read that was asked after
-//! it, and every ticket given to a healed node has its outcome. The time is bounded between one step
-//! forward and the next: a long log takes long to send where windows are small.
+//! it, and every ticket given to a healed node has its outcome. The time is bounded between one
+//! step forward and the next: a long log takes long to send where windows are small.
 
 use raft_core::Input;
 
