@@ -44,13 +44,7 @@ fn one_server_changes_across_terms_do_not_elect_two_leaders() {
             cluster.settle();
             // n2 is elected by n3 and n4, and begins a change in the same step in which it can.
             cluster.now = cluster.now + ELECTION_TIMEOUT_MAX;
-            cluster.time_out(n(2));
-            while cluster.status(n(2)).role != RoleKind::Leader {
-                for kind in ["PreVote", "PreVoteReply", "Vote", "VoteReply"] {
-                    cluster.deliver_kind(kind);
-                    cluster.persist_everywhere();
-                }
-            }
+            cluster.win(n(2));
             let early = cluster.change(n(2), second.clone());
             assert_eq!(cluster.rejection(early), Some(Rejection::NotReady));
             cluster.run(2 * Duration::from_millis(50));
@@ -128,13 +122,7 @@ fn a_recovered_leader_leaves_a_joint_configuration_only_when_it_is_committed() {
     let disk = |id| if id == n(1) { disk_with(&joint, 0) } else { Disk::default() };
     let mut cluster = Cluster::with_disks(4, |_| {}, disk);
     cluster.settle();
-    cluster.time_out(n(1));
-    while cluster.status(n(1)).role != RoleKind::Leader {
-        for kind in ["PreVote", "PreVoteReply", "Vote", "VoteReply"] {
-            cluster.deliver_kind(kind);
-            cluster.persist_everywhere();
-        }
-    }
+    cluster.win(n(1));
     assert_eq!(*cluster.members(n(1)), joint);
     cluster.persist_everywhere();
     assert_eq!(*cluster.members(n(1)), joint, "its own disk is no majority");
@@ -271,12 +259,14 @@ fn a_joining_node_may_stop_before_it_knows_the_members() {
     cluster.add_joining(config);
     cluster.restart(n(2));
     cluster.change(n(1), ConfigChange::AddLearner(n(2)));
-    while cluster.status(n(2)).last == Position::ORIGIN {
-        if let Some(link) = cluster.network.busy_links().first().copied() {
+    for _ in 0..10 {
+        if cluster.status(n(2)).last == Position::ORIGIN {
+            let link = cluster.network.busy_links()[0];
             cluster.deliver(link, 0);
+            cluster.persist_everywhere();
         }
-        cluster.persist_everywhere();
     }
+    assert_ne!(cluster.status(n(2)).last, Position::ORIGIN, "it has begun to receive");
     assert_eq!(cluster.members(n(2)).members().count(), 0);
     cluster.crash(n(2), usize::MAX);
     cluster.restart(n(2));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use raft_core::{
     ClusterConfig, Config, ConfigChange, Entry, Index, Input, NodeId, Outcome, Payload, Position,
-    Rejection, Term, Ticket,
+    Rejection, RoleKind, Term, Ticket,
 };
 
 use super::{Cluster, Disk, Node, hard_state, n, show};
@@ -77,6 +77,18 @@ impl Cluster {
     pub(crate) fn campaign(&mut self, id: NodeId) {
         self.note(|| format!("campaign {id}"));
         self.step(id, Input::Campaign);
+    }
+
+    /// Makes this node win an election, and nothing more: its first entry is still on its way.
+    pub(crate) fn win(&mut self, id: NodeId) {
+        self.time_out(id);
+        for kind in ["PreVote", "PreVoteReply", "Vote", "VoteReply"] {
+            self.deliver_kind(kind);
+            if self.status(id).role != RoleKind::Leader {
+                self.persist_everywhere();
+            }
+        }
+        assert_eq!(self.status(id).role, RoleKind::Leader, "{id} is not elected");
     }
 
     /// Makes a node that is no member a voter, by way of a learner.
