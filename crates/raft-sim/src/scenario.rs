@@ -192,7 +192,7 @@ impl Scenario {
             disk: DiskTraits::draw(&mut dice("disk traits"), timing),
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
-            is_thorough: dice("thorough").chance(150),
+            is_thorough: dice("thorough").chance(100),
             sabotage: overrides.sabotage,
         }
     }
