@@ -42,7 +42,7 @@ pub struct Summary {
 
 impl Campaign {
     /// Runs until a rule is broken, the seeds are used up or the time is over. `on_run` is called
-    /// after each run with how many there were: on any thread, and now and then twice.
+    /// after each run, on its thread, with how many there were.
     pub fn run(&self, on_run: impl Fn(u64) + Sync) -> Summary {
         let begin = Instant::now();
         let end = self.from.saturating_add(self.seeds);

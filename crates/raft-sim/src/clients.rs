@@ -330,10 +330,9 @@ fn check_read(node: &Node, number: usize, index: Index, floor: Index) -> Checked
 }
 
 fn count(outcome: Outcome, node: &Node, coverage: &mut Coverage) {
-    let leads = node.raft.as_ref().is_some_and(|raft| raft.status().leader == Some(node.id));
     let mark = match outcome {
         Outcome::Committed(_) => Mark::Written,
-        Outcome::ReadAt(_) if leads => Mark::ReadOnLeader,
+        Outcome::ReadAt(_) if node.seen.leads => Mark::ReadOnLeader,
         Outcome::ReadAt(_) => Mark::ReadOnFollower,
         Outcome::Overwritten => Mark::Overwritten,
         Outcome::Rejected(Rejection::NotLeader { .. }) => Mark::NotLeader,

@@ -9,7 +9,7 @@ use clap::Parser;
 use raft_sim::campaign::{Campaign, Summary};
 use raft_sim::coverage::Mark;
 use raft_sim::faults::Faults;
-use raft_sim::scenario::{MediumKind, Overrides, Scenario};
+use raft_sim::scenario::{MediumKind, Overrides, Sabotage, Scenario};
 use raft_sim::shrink::shrink;
 use raft_sim::{Violation, run};
 
@@ -59,6 +59,9 @@ struct Arguments {
     /// No cramped limits, and no long commands
     #[arg(long)]
     roomy: bool,
+    /// Make this mistake, to see it found
+    #[arg(long, value_parser = Sabotage::ALL.map(Sabotage::name))]
+    sabotage: Option<String>,
 }
 
 impl Arguments {
@@ -73,6 +76,9 @@ impl Arguments {
                 _ => MediumKind::Memory,
             }),
             is_roomy: self.roomy,
+            sabotage: self.sabotage.as_deref().and_then(|name| {
+                Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name)
+            }),
         }
     }
 

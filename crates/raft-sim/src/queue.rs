@@ -33,11 +33,32 @@ pub(crate) enum Event {
     Probe,
 }
 
+/// When an event happens; then, in one word, its number among all, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    at: Time,
+    number_and_place: u64,
+}
+
+/// Enough for many more events than are ever under way.
+const PLACE_BITS: u32 = 20;
+
+impl Key {
+    fn new(at: Time, number: u64, place: usize) -> Self {
+        Self { at, number_and_place: number << PLACE_BITS | place as u64 }
+    }
+
+    fn place(self) -> usize {
+        let mask = (1 << PLACE_BITS) - 1;
+        usize::try_from(self.number_and_place & mask).unwrap_or(usize::MAX)
+    }
+}
+
 /// Events in the order of their times; those of one time in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     // Small keys in the heap, events beside it: a heap moves what it holds.
-    heap: BinaryHeap<Reverse<(Time, u64, usize)>>,
+    heap: BinaryHeap<Reverse<Key>>,
     events: Vec<Option<Event>>,
     free: Vec<usize>,
     added: u64,
@@ -53,14 +74,15 @@ impl Queue {
             self.events.len() - 1
         };
         self.added += 1;
-        self.heap.push(Reverse((at, self.added, place)));
+        self.heap.push(Reverse(Key::new(at, self.added, place)));
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
-        let Reverse((at, _, place)) = self.heap.pop()?;
+        let Reverse(key) = self.heap.pop()?;
+        let place = key.place();
         let event = self.events[place].take()?;
         self.free.push(place);
-        Some((at, event))
+        Some((key.at, event))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -159,6 +159,8 @@ pub struct Overrides {
     pub medium: Option<MediumKind>,
     /// The usual limits rather than cramped ones, and commands without padding.
     pub is_roomy: bool,
+    /// This mistake.
+    pub sabotage: Option<Sabotage>,
 }
 
 /// How many events a run has before the faults end, unless told otherwise.
@@ -190,8 +192,8 @@ impl Scenario {
             disk: DiskTraits::draw(&mut dice("disk traits"), timing),
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
-            is_thorough: dice("thorough").chance(150),
-            sabotage: None,
+            is_thorough: dice("thorough").chance(100),
+            sabotage: overrides.sabotage,
         }
     }
 }
@@ -229,13 +231,18 @@ impl Timing {
         let election_max = election_min + dice.between(election_min / 30, election_min / spread);
         Self { heartbeat, election_min, election_max }
     }
+
+    /// The longest that a message or a sync takes: what is slower than that is a fault. A vote has
+    /// to be over well within an election timeout, and mostly before the next candidate wakes up:
+    /// otherwise all votes are split for ever.
+    fn slowest(self) -> Duration {
+        (self.election_min / 6).min(self.election_max.saturating_sub(self.election_min) / 3)
+    }
 }
 
 impl NetworkTraits {
-    /// The longest way there and back is well within an election timeout: what is slower than that
-    /// is a fault.
     fn draw(dice: &mut Dice, timing: Timing) -> Self {
-        let slowest = timing.election_min / 6;
+        let slowest = timing.slowest();
         let delay_min = dice.between(Duration::from_micros(20), slowest / 4);
         Self {
             delay_min,
@@ -249,10 +256,11 @@ impl NetworkTraits {
 
 impl DiskTraits {
     fn draw(dice: &mut Dice, timing: Timing) -> Self {
-        let sync_min = dice.between(Duration::from_micros(50), timing.election_min / 20);
+        let slowest = timing.slowest();
+        let sync_min = dice.between(Duration::from_micros(20), slowest / 4);
         Self {
             sync_min,
-            sync_max: dice.between(sync_min, timing.election_min / 6),
+            sync_max: dice.between(sync_min, slowest),
             slow_per_mille: dice.pick(&[1, 10, 50]),
             fail_per_mille: dice.pick(&[1, 5, 20]),
             segment_bytes: dice.pick(&[2048, 4096, 16384, 65536]),
@@ -300,10 +308,32 @@ impl MediumKind {
     }
 }
 
+impl Sabotage {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::EarlyPersisted,
+        Self::ForgottenVote,
+        Self::LostTail,
+        Self::StaleRead,
+        Self::SkippedEntry,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EarlyPersisted => "early-persisted",
+            Self::ForgottenVote => "forgotten-vote",
+            Self::LostTail => "lost-tail",
+            Self::StaleRead => "stale-read",
+            Self::SkippedEntry => "skipped-entry",
+        }
+    }
+}
+
 /// As arguments of the command line.
 impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, steps, operations, faults, medium, is_roomy } = self;
+        let Self { nodes, steps, operations, faults, medium, is_roomy, sabotage } = self;
         let arguments = [
             nodes.map(|nodes| format!(" --nodes {nodes}")),
             steps.map(|steps| format!(" --steps {steps}")),
@@ -311,6 +341,7 @@ impl fmt::Display for Overrides {
             faults.map(|faults| format!(" --faults {faults}")),
             medium.map(|medium| format!(" --medium {}", medium.name())),
             is_roomy.then(|| " --roomy".to_owned()),
+            sabotage.map(|sabotage| format!(" --sabotage {}", sabotage.name())),
         ];
         arguments.into_iter().flatten().try_for_each(|argument| f.write_str(&argument))
     }

@@ -4,6 +4,7 @@
 //! command line. Each fault, each client operation, each node and each event that turns out not to
 //! matter is left out.
 
+use crate::faults::{Fault, Faults};
 use crate::run::{Report, run};
 use crate::scenario::{MediumKind, Overrides, Scenario};
 use crate::violation::Violation;
@@ -22,65 +23,109 @@ pub struct Shrunk {
 /// Makes a failing run simpler for as long as it breaks the same rule, in at most `max_runs` runs.
 /// None if it breaks no rule to begin with.
 pub fn shrink(seed: u64, overrides: &Overrides, max_runs: u32) -> Option<Shrunk> {
-    let mut best = overrides.clone();
-    let mut scenario = Scenario::draw(seed, &best);
-    let mut report = run(&scenario, false);
-    let rule = report.result.as_ref().err()?.rule;
+    let mut best = Failing::of(seed, overrides.clone())?;
     let mut runs = 1;
-    let mut candidates = simpler(&scenario, &best, &report).into_iter();
-    while let Some(candidate) = candidates.next().filter(|_| runs < max_runs) {
-        let simpler_scenario = Scenario::draw(seed, &candidate);
-        let simpler_report = run(&simpler_scenario, false);
-        runs += 1;
-        let is_same = simpler_report.result.as_ref().is_err_and(|found| found.rule == rule);
-        if is_same {
-            (best, scenario, report) = (candidate, simpler_scenario, simpler_report);
-            candidates = simpler(&scenario, &best, &report).into_iter();
+    loop {
+        let before = best.overrides.clone();
+        for cut in cuts(&best) {
+            let Some(simpler) = cut.of(&best).filter(|_| runs < max_runs) else { continue };
+            runs += 1;
+            let failing = Failing::of(seed, simpler);
+            best = failing.filter(|it| it.violation.rule == best.violation.rule).unwrap_or(best);
+        }
+        if best.overrides == before || runs >= max_runs {
+            let Failing { overrides, violation, .. } = best;
+            return Some(Shrunk { overrides, violation, runs });
         }
     }
-    let violation = report.result.err()?;
-    Some(Shrunk { overrides: best, violation, runs })
 }
 
-/// Runs that are a little simpler than this one, the boldest steps first.
-fn simpler(scenario: &Scenario, overrides: &Overrides, report: &Report) -> Vec<Overrides> {
-    let like = |change: &dyn Fn(&mut Overrides)| {
+/// A run that breaks a rule.
+struct Failing {
+    overrides: Overrides,
+    scenario: Scenario,
+    report: Report,
+    violation: Violation,
+}
+
+impl Failing {
+    fn of(seed: u64, overrides: Overrides) -> Option<Self> {
+        let scenario = Scenario::draw(seed, &overrides);
+        let report = run(&scenario, false);
+        let violation = report.result.clone().err()?;
+        Some(Self { overrides, scenario, report, violation })
+    }
+}
+
+/// Something that may be left out.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// What comes after so many events.
+    Steps(u64),
+    /// All operations after so many.
+    Operations(usize),
+    /// All nodes but so many.
+    Nodes(usize),
+    Disk,
+    Limits,
+    /// All faults but these.
+    Faults(Faults),
+    Fault(Fault),
+}
+
+/// What may be left out, the boldest cuts first. Of the numbers, the smallest that still fails is
+/// found in a few rounds.
+fn cuts(failing: &Failing) -> Vec<Cut> {
+    let Failing { scenario, report, .. } = failing;
+    let mut cuts = vec![Cut::Steps(report.steps), Cut::Operations(report.operations)];
+    cuts.extend([1, 3].map(Cut::Nodes));
+    cuts.extend([Cut::Disk, Cut::Limits]);
+    let singles = scenario.faults.iter().map(|fault| Faults::NONE.with(fault));
+    cuts.extend([Faults::NONE].into_iter().chain(singles).map(Cut::Faults));
+    cuts.extend(scenario.faults.iter().map(Cut::Fault));
+    let operations = report.operations;
+    cuts.extend([0, operations / 2, operations - operations / 4].map(Cut::Operations));
+    cuts.extend([operations - operations / 10, operations.saturating_sub(1)].map(Cut::Operations));
+    let steps = scenario.steps.min(report.steps);
+    cuts.extend([0, steps / 2, steps - steps / 4, steps - steps / 10].map(Cut::Steps));
+    cuts
+}
+
+impl Cut {
+    /// The same run without this; none if there is no such thing in it any more.
+    fn of(self, failing: &Failing) -> Option<Overrides> {
+        let Failing { scenario, overrides, .. } = failing;
         let mut simpler = overrides.clone();
-        change(&mut simpler);
-        simpler
-    };
-    let mut candidates = Vec::new();
-    // What comes after the failure does not matter.
-    if report.steps < scenario.steps {
-        candidates.push(like(&|it| it.steps = Some(report.steps)));
+        let is_less = match self {
+            Self::Steps(steps) => {
+                simpler.steps = Some(steps);
+                steps < scenario.steps
+            }
+            Self::Operations(operations) => {
+                simpler.operations = Some(operations);
+                operations < scenario.operations
+            }
+            Self::Nodes(nodes) => {
+                simpler.nodes = Some(nodes);
+                nodes < scenario.nodes
+            }
+            Self::Disk => {
+                simpler.medium = Some(MediumKind::Memory);
+                scenario.medium != MediumKind::Memory
+            }
+            Self::Limits => {
+                simpler.is_roomy = true;
+                !overrides.is_roomy
+            }
+            Self::Faults(faults) => {
+                simpler.faults = Some(faults);
+                faults.iter().count() < scenario.faults.iter().count()
+            }
+            Self::Fault(fault) => {
+                simpler.faults = Some(scenario.faults.without(fault));
+                scenario.faults.has(fault)
+            }
+        };
+        is_less.then_some(simpler)
     }
-    if report.operations < scenario.operations {
-        candidates.push(like(&|it| it.operations = Some(report.operations)));
-    }
-    for nodes in [1, 3].into_iter().filter(|nodes| *nodes < scenario.nodes) {
-        candidates.push(like(&|it| it.nodes = Some(nodes)));
-    }
-    if scenario.medium != MediumKind::Memory {
-        candidates.push(like(&|it| it.medium = Some(MediumKind::Memory)));
-    }
-    if !overrides.is_roomy {
-        candidates.push(like(&|it| it.is_roomy = true));
-    }
-    for fault in scenario.faults.iter() {
-        candidates.push(like(&|it| it.faults = Some(scenario.faults.without(fault))));
-    }
-    for operations in fewer(report.operations as u64) {
-        let operations = usize::try_from(operations).unwrap_or(0);
-        candidates.push(like(&|it| it.operations = Some(operations)));
-    }
-    for steps in fewer(scenario.steps) {
-        candidates.push(like(&|it| it.steps = Some(steps)));
-    }
-    candidates
-}
-
-/// None, half as many, and then ever closer to `count`.
-fn fewer(count: u64) -> impl Iterator<Item = u64> {
-    let parts = [0, count / 2, count - count / 4, count - count / 10, count.saturating_sub(1)];
-    parts.into_iter().filter(move |fewer| *fewer < count)
 }

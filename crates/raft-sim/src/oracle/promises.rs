@@ -1,6 +1,6 @@
 //! What a message promises must be on its sender's disk before it leaves.
 
-use raft_core::{Body, Index, Message, RoleKind, Term};
+use raft_core::{Body, Index, Message, NodeId, Term};
 
 use super::Oracle;
 use crate::node::{Node, seat};
@@ -45,13 +45,7 @@ impl Oracle {
     }
 
     /// A vote is told: it must be durable, and the only one of that node in that term, ever.
-    fn vote(
-        &mut self,
-        node: &Node,
-        term: Term,
-        candidate: raft_core::NodeId,
-        message: &Message,
-    ) -> Checked {
+    fn vote(&mut self, node: &Node, term: Term, candidate: NodeId, message: &Message) -> Checked {
         let shown = || show::message(message);
         let is_durable = node.storage.durable.hard_state.vote == Some(candidate);
         check(is_durable, "no vote is told before it is durable", shown)?;
@@ -77,11 +71,7 @@ fn check_acknowledgement(
     };
     check(newest.holds(promised), "what is acknowledged is not being replaced", shown)?;
     let leader = &nodes[seat(message.to)];
-    let leads = leader
-        .raft
-        .as_ref()
-        .map(raft_core::Raft::status)
-        .is_some_and(|status| status.role == RoleKind::Leader && status.term == message.term);
+    let leads = leader.seen.leads && leader.seen.led == message.term;
     let is_equal = leader.storage.newest.holds(promised);
     check(!leads || is_equal, "what is acknowledged is the leader's", shown)
 }
