@@ -45,6 +45,7 @@ marks! {
     MessageDuplicated => "messages duplicated",
     MessageOvertaken => "messages overtaken",
     MessageLate => "messages later than an election",
+    MessageHeldBack => "messages held back while they could not arrive",
     LinkCut => "links cut",
     Partitioned => "partitions",
     Disconnected => "connections broken",

@@ -105,6 +105,9 @@ impl World {
             }
             Action::Trace(told) => {
                 count(&told, &mut self.coverage);
+                if matches!(told, Told::ElectionTimeout { .. }) {
+                    self.check_content(at)?;
+                }
                 let is_dropped = matches!(told, Told::MessageDropped { .. });
                 check(!is_dropped, "a correct node sends nothing that makes no sense", || {
                     format!("{} drops a message: {told:?}", self.nodes[at].id)

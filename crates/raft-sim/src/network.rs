@@ -15,6 +15,10 @@ pub(crate) const MAX_NODES: usize = 8;
 /// The number of directed links, those from a node to itself included.
 const LINKS: usize = MAX_NODES * MAX_NODES;
 
+/// Of the messages that cannot be delivered, so many in a thousand come later, where messages may
+/// be late.
+const HELD_BACK_PER_MILLE: u64 = 300;
+
 /// Where the link from one node to another lies.
 const fn place(from: usize, to: usize) -> usize {
     from * MAX_NODES + to
@@ -135,6 +139,16 @@ impl Network {
         self.cuts[link] == 0 && sent >= self.broken_at[link]
     }
 
+    /// How much longer a message stays in the network that cannot be delivered now; none if it is
+    /// lost. So a node that was down hears late answers to what it asked before.
+    pub(crate) fn hold_back(&mut self, coverage: &mut Coverage) -> Option<Duration> {
+        if self.late_per_mille == 0 || !self.dice.chance(HELD_BACK_PER_MILLE) {
+            return None;
+        }
+        coverage.reach(Mark::MessageHeldBack);
+        Some(self.dice.between(Duration::ZERO, self.lateness))
+    }
+
     /// Loses what is under way on this link.
     pub(crate) fn lose_under_way(&mut self, (from, to): (usize, usize), now: Time) {
         self.broken_at[place(from, to)] = now;
@@ -155,6 +169,11 @@ impl Network {
         self.latest = [Time::ZERO; LINKS];
         self.loss_per_mille = self.loss_per_mille.min(20);
         self.late_per_mille = 0;
+    }
+
+    /// Loses nothing any more but what is cut.
+    pub(crate) fn lose_nothing(&mut self) {
+        self.loss_per_mille = 0;
     }
 }
 

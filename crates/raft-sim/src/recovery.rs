@@ -6,6 +6,9 @@
 //! number of elections, a write is accepted, each healed node serves a read that was asked after
 //! it, and every ticket given to a healed node has its outcome. The time is bounded between one
 //! step forward and the next: a long log takes long to send where windows are small.
+//!
+//! After that, nothing is lost any more, and the healed nodes keep the leader they have: none of
+//! them even looks for another, whatever the others say (partial connectivity).
 
 use raft_core::Input;
 
@@ -24,6 +27,11 @@ const MAX_ELECTIONS: u64 = 20;
 /// before the faults ended may take a good part of it.
 const MAX_TIMEOUTS: u32 = 40;
 
+/// So many times the longest election timeout it takes until everybody follows the leader, once
+/// nothing is lost; and so many more it is watched.
+const SETTLING_TIMEOUTS: u32 = 3;
+const WATCHED_TIMEOUTS: u32 = 8;
+
 /// What a recovery has come to.
 #[derive(Debug)]
 pub(crate) struct Recovery {
@@ -33,6 +41,8 @@ pub(crate) struct Recovery {
     /// For each node, a read that was asked for after that was done.
     reads: Vec<Option<usize>>,
     is_done: bool,
+    /// From now on, nobody has a reason to look for another leader.
+    is_settled: bool,
 }
 
 impl World {
@@ -50,7 +60,8 @@ impl World {
         }
         let reads = vec![None; count];
         let healed: Vec<usize> = (0..count).filter(|at| is_healed[*at]).collect();
-        self.recovery = Some(Recovery { is_healed, write: None, reads, is_done: false });
+        self.recovery =
+            Some(Recovery { is_healed, write: None, reads, is_done: false, is_settled: false });
         for at in healed {
             let node = &mut self.nodes[at];
             node.storage.calm_down();
@@ -61,7 +72,35 @@ impl World {
             self.set_timer(at);
         }
         self.queue.push(self.now, Event::Probe);
-        self.wait_for_recovery()
+        self.wait_for_recovery()?;
+        self.watch()
+    }
+
+    /// Lets the recovered cluster be, and looks whether it is content.
+    fn watch(&mut self) -> Checked {
+        self.network.lose_nothing();
+        let election = self.scenario.timing.election_max;
+        let settled = self.now + SETTLING_TIMEOUTS * election;
+        while self.now < settled {
+            self.step()?;
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.is_settled = true;
+        }
+        let end = self.now + WATCHED_TIMEOUTS * election;
+        while self.now < end {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// A node looks for another leader.
+    pub(crate) fn check_content(&self, at: usize) -> Checked {
+        let is_settled = self.recovery.as_ref().is_some_and(|recovery| recovery.is_settled);
+        let is_right = !is_settled || self.is_given_up(at);
+        check(is_right, "healthy nodes keep the leader they have", || {
+            format!("{} looks for another than {:?}", self.nodes[at].id, self.leader())
+        })
     }
 
     fn wait_for_recovery(&mut self) -> Checked {
@@ -144,6 +183,9 @@ impl World {
         let is_done = is_served && self.unresolved().is_empty();
         if let Some(recovery) = &mut self.recovery {
             recovery.is_done = is_done;
+        }
+        if is_done {
+            return;
         }
         let again = self.now + self.scenario.timing.election_min / 2;
         self.queue.push(again, Event::Probe);

@@ -139,7 +139,10 @@ impl World {
 
     fn arrive(&mut self, message: Message, sent: Time) -> Checked {
         let (from, to) = (seat(message.from), seat(message.to));
-        if !self.network.delivers((from, to), sent) {
+        if !self.network.delivers((from, to), sent) || self.nodes[to].raft.is_none() {
+            if let Some(more) = self.network.hold_back(&mut self.coverage) {
+                self.queue.push(self.now + more, Event::Arrival { message, sent });
+            }
             return Ok(());
         }
         if self.nodes[to].is_paused && self.nodes[to].inbox.len() >= MAX_INBOX {
