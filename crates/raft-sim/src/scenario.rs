@@ -170,7 +170,7 @@ impl Scenario {
     /// What `seed` draws.
     pub fn draw(seed: u64, overrides: &Overrides) -> Self {
         let dice = |topic| Dice::new(seed, topic);
-        let drawn_nodes = dice("nodes").pick(&[1, 3, 3, 3, 3, 5, 5]);
+        let drawn_nodes = dice("nodes").pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);
         let timing = Timing::draw(&mut dice("timing"));
         let drawn_faults = draw_faults(&mut dice("faults"));
         let mut workload = Workload::draw(&mut dice("workload"), timing);
