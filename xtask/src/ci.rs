@@ -17,7 +17,7 @@ const TORTURE: torture::Options = torture::Options { rounds: 1, nodes: 3 };
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -26,6 +26,15 @@ const STEPS: [Step; 6] = [
     }),
     ("tidy", crate::tidy::run),
     ("tests", || succeed(workspace::cargo(&["test", "--workspace", "--locked"]))),
+    ("features", || {
+        let core = ["-p", "raft-core", "--features", "serde", "--test", "serde_feature"];
+        let mut clippy = workspace::cargo(&["clippy", "--lib", "--locked"]);
+        clippy.args(core).args(["--", "-D", "warnings"]);
+        succeed(clippy)?;
+        let mut test = workspace::cargo(&["test", "--locked"]);
+        test.args(core);
+        succeed(test)
+    }),
     ("docs", || {
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");

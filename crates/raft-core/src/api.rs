@@ -15,6 +15,7 @@ use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket};
 
 /// Something that happened outside, told to [`Raft::step`](crate::Raft::step).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
     /// Time has passed: due no later than [`Raft::deadline`](crate::Raft::deadline), harmless at
     /// any other moment.
@@ -49,6 +50,7 @@ pub enum Input {
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Hand this message to the network. It may get lost.
     Send(Message),
@@ -77,6 +79,7 @@ pub enum Action {
 
 /// What must become durable together: one atomic unit for the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Write {
     /// Its number: one more than the write before.
     pub id: PersistId,
@@ -92,6 +95,7 @@ pub struct Write {
 
 /// What a node must never forget besides its log (paper figure 2, "persistent state").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardState {
     /// The latest term this node has seen.
     pub term: Term,
@@ -111,6 +115,7 @@ impl HardState {
 
 /// A request for entries that are no longer in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReadLog {
     /// What they are for: copied into the answer.
     pub purpose: ReadPurpose,
@@ -124,6 +129,7 @@ pub struct ReadLog {
 
 /// The answer to a [`ReadLog`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LogRead {
     /// As in the request.
     pub purpose: ReadPurpose,
@@ -136,6 +142,7 @@ pub struct LogRead {
 
 /// Why entries are read back. One read of each purpose is under way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadPurpose {
     /// To be applied here.
     Apply,
@@ -145,6 +152,7 @@ pub enum ReadPurpose {
 
 /// How the one answer to a ticket can sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Outcome {
     /// The proposal or change is committed at this position; the [`Action::Apply`] that carries it
     /// comes later.
@@ -163,6 +171,7 @@ pub enum Outcome {
 
 /// Why something was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rejection {
     /// Only the leader can do that.
     NotLeader {
@@ -217,6 +226,7 @@ pub enum Rejection {
 
 /// A change of role, term or leader, for metrics, for redirecting clients and for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RoleChange {
     /// The role from now on.
     pub role: RoleKind,
@@ -228,6 +238,7 @@ pub struct RoleChange {
 
 /// Rare moments that let a person follow the protocol. None of them is needed to drive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// Nothing was heard of a leader for a whole election timeout: asking round for pre-votes.
     ElectionTimeout {
@@ -301,6 +312,7 @@ pub enum Event {
 
 /// How a request for a vote was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VoteAnswer {
     /// With yes.
     Granted,
@@ -316,6 +328,7 @@ pub enum VoteAnswer {
 
 /// Why a message was dropped: none of these comes from a correct peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DropReason {
     /// It is addressed to another node, or claims to come from this one.
     WrongAddress,

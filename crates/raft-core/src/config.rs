@@ -12,6 +12,7 @@ use crate::types::{Index, NodeId, Position, Term};
 
 /// How this node behaves. The same on every node, but for `id` and `seed`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// Which member this node is.
     pub id: NodeId,
@@ -34,6 +35,7 @@ pub struct Config {
 /// Bounds on memory and on what is in flight. Sizes count as in
 /// [`Entry::size_bytes`](crate::Entry::size_bytes).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// The most one append message carries. At least one entry is always sent. As every entry
     /// counts at least 32 bytes, this also bounds the entries of a message.
@@ -166,6 +168,7 @@ impl core::error::Error for ConfigError {}
 /// The members of a cluster. While `outgoing` is there, the cluster is between two
 /// configurations, and every decision needs a majority of both (joint consensus, paper §6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClusterConfig {
     /// Who votes.
     pub voters: BTreeSet<NodeId>,
@@ -201,6 +204,7 @@ impl ClusterConfig {
 
 /// A change of the cluster's members. See [`Input::ChangeConfig`](crate::Input::ChangeConfig).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConfigChange {
     /// Let this node receive the log, without a vote. The first step for every new node.
     AddLearner(NodeId),
@@ -224,6 +228,7 @@ pub enum ConfigChange {
 
 /// What the disk held when the node started. A new node starts with [`Boot::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boot {
     /// The members as of `start`: of the snapshot, or those the cluster was founded with; none
     /// on a node that joined later.

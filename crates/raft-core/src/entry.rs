@@ -10,6 +10,7 @@ use crate::types::{Index, Position};
 
 /// One entry of the replicated log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
     /// Where it is in the log, and the term of the leader that put it there.
     pub at: Position,
@@ -19,6 +20,7 @@ pub struct Entry {
 
 /// What an entry carries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Payload {
     /// Nothing: a new leader appends one to commit the entries of earlier terms (paper §8).
     Noop,
@@ -53,6 +55,9 @@ impl Entry {
 /// Guarantees, checked where runs come from outside ([`Entries::follows`]):
 /// 1. Indexes grow by exactly one from entry to entry.
 /// 2. Terms never go down from entry to entry.
+///
+/// For serde (feature `serde`) it is the sequence of its entries; reading one that breaks these
+/// guarantees is an error.
 #[derive(Clone)]
 pub struct Entries {
     batch: Arc<[Entry]>,

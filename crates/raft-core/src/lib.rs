@@ -118,6 +118,15 @@
 //! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all, and
 //! `invariants` says what must hold.
 //!
+//! # Features
+//!
+//! None is on by default, and there is no other dependency.
+//!
+//! * `serde`: the public types of data implement `Serialize` and `Deserialize`, for traces, metrics
+//!   and tests. Names and shapes are those of the Rust types and change with them, so write down a
+//!   format of your own for what has to outlive a version. [`Entries`] are checked when they are
+//!   read.
+//!
 //! # What it does not do
 //!
 //! * No storage, network, time, threads or logging, and no traits for them.
@@ -133,6 +142,8 @@ extern crate alloc;
 mod api;
 mod config;
 mod election;
+#[cfg(feature = "serde")]
+mod entries_serde;
 mod entry;
 mod held;
 pub mod invariants;

@@ -6,6 +6,7 @@ use crate::types::{Index, NodeId, Position, Term};
 /// One message between two nodes. The network may lose, repeat, delay and reorder messages as it
 /// likes; it must not change them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Message {
     /// Who sent it.
     pub from: NodeId,
@@ -20,6 +21,7 @@ pub struct Message {
 
 /// What a [`Message`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Body {
     /// "Would you vote for me in this term?" It changes nothing at the receiver
     /// (thesis §9.6).

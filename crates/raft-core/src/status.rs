@@ -6,6 +6,7 @@ use crate::types::{Index, NodeId, Position, Term};
 
 /// The four roles of a node, without their data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleKind {
     /// Follows a leader, or waits for one.
     Follower,
@@ -19,6 +20,7 @@ pub enum RoleKind {
 
 /// A snapshot of a node's state at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Status {
     /// Which node this is.
     pub id: NodeId,
@@ -52,6 +54,7 @@ pub struct Status {
 
 /// What a leader knows of one other member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerStatus {
     /// Which member.
     pub id: NodeId,

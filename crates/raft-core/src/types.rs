@@ -9,6 +9,7 @@ use core::time::Duration;
 
 /// The name of one server, unique in its cluster for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeId(u64);
 
 impl NodeId {
@@ -33,6 +34,7 @@ impl fmt::Display for NodeId {
 ///
 /// Term 0 is the time before the first election: no entry but the origin of the log has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Term(u64);
 
 impl Term {
@@ -66,6 +68,7 @@ impl fmt::Display for Term {
 /// The place of an entry in the log. The first entry has index 1; index 0 is the origin, before
 /// the first entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Index(u64);
 
 impl Index {
@@ -118,6 +121,7 @@ impl fmt::Display for Index {
 /// Its order *is* the voting rule of paper §5.4.1: a log is at least as up to date as another when
 /// the position of its last entry is not the smaller one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Position {
     // The order of the fields is the order of the comparison.
     /// The term of the entry.
@@ -145,6 +149,7 @@ impl fmt::Display for Position {
 /// The caller's name for one proposal or one read. The core hands it back, exactly once, in
 /// [`Action::Resolved`](crate::Action::Resolved); it gives it no meaning and needs no uniqueness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ticket(u64);
 
 impl Ticket {
@@ -161,6 +166,7 @@ impl Ticket {
 
 /// The number of one [`Write`](crate::Write). Numbers grow by one in the order of the writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PersistId(u64);
 
 impl PersistId {
@@ -186,6 +192,7 @@ impl PersistId {
 /// reads a clock: it knows the time only from its inputs, and a time that goes back is taken as
 /// the latest one seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {
