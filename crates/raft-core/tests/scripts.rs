@@ -527,4 +527,16 @@ stories! {
     leadership_is_handed_over
     a_hand_over_that_fails
     a_stalled_disk
+    disks_slower_than_the_network
+    a_write_that_came_back
+    a_promoted_learner_must_vote
+    two_voters_are_added_at_once
+    one_voter_for_another
+    a_second_change_is_refused
+    the_leader_removes_itself
+    the_replaced_leader_is_gone
+    followers_forget_their_leader
+    a_lagging_commit_index
+    a_full_window_drains
+    a_campaign_on_request
 }
