@@ -116,7 +116,7 @@ impl Node {
             Action::Apply(entries) => entries.iter().for_each(|entry| self.apply(entry)),
             Action::Resolved(ticket, Outcome::ReadAt(_)) => self.answer(ticket),
             Action::Resolved(_, Outcome::Committed(_)) => {} // answered when it is applied
-            Action::Resolved(ticket, _) => drop(self.clients.remove(&ticket)), // not the leader, say
+            Action::Resolved(ticket, _) => drop(self.clients.remove(&ticket)), // not leading, say
             _ => {} // for people, or for clusters that change their members
         }
         None
