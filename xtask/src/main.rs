@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use xtask::failure::Failure;
 use xtask::workspace::{self, Profile};
-use xtask::{ci, cluster, sim, tidy, torture};
+use xtask::{bench, ci, cluster, sim, tidy, torture};
 
 /// The project's own commands
 #[derive(Parser, Debug)]
@@ -33,6 +33,15 @@ enum Task {
         #[command(flatten)]
         options: torture::Options,
     },
+    /// Measure, side by side with others
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand, Debug)]
+enum Bench {
+    /// The Raft core alone, beside the `raft` crate: no disk, no network, no time
+    Core(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +60,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Tidy => tidy::run(),
         Task::Cluster(options) => cluster::run(&options),
         Task::Sim { arguments } => sim::run(&arguments),
+        Task::Bench(Bench::Core(options)) => bench::core(&options),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
             torture::run(&workspace::build_programs(Profile::Release)?.server, options)
