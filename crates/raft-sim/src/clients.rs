@@ -2,12 +2,13 @@
 //!
 //! A client asks one thing, or a burst of writes, and waits for the answers, though not for ever.
 //! Every operation has a number, which is its ticket, the value that it puts, and its place in the
-//! list of all.
+//! list of all; so do those of the operator and of the simulator itself.
 
 use std::sync::Arc;
 
-use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, Position, Rejection, Ticket};
+use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, Rejection, Ticket};
 
+use crate::asked::{Asked, Asker, Fate, Occasion, What};
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
 use crate::linearizability::{Answer, Call, Operation};
@@ -26,53 +27,6 @@ pub(crate) struct Clients {
     /// How many operations each client waits for.
     waiting: Vec<usize>,
     asked: Vec<Asked>,
-}
-
-/// One operation.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    by: Asker,
-    /// Where it was asked.
-    node: NodeId,
-    /// In which start of that node.
-    start: u64,
-    command: Option<Command>,
-    key: u8,
-    at: u64,
-    /// Everything up to here was committed when it was asked.
-    floor: Index,
-    fate: Fate,
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
-    /// This client, who waits.
-    Client(usize),
-    /// A client who waits no longer.
-    Gone,
-    /// The simulator itself.
-    Probe,
-}
-
-/// What became of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// Nothing yet.
-    Open,
-    /// It is a committed write that is yet to be applied where it was asked.
-    Committed(Position),
-    Answered(Answer),
-    /// It was told that nothing happened, and nothing will.
-    Refused,
-    /// Whoever knew is gone.
-    Lost,
-}
-
-impl Asked {
-    fn is_open(&self) -> bool {
-        matches!(self.fate, Fate::Open | Fate::Committed(_))
-    }
 }
 
 /// What a client asks next: the input for a node, and the operations in it.
@@ -105,6 +59,11 @@ impl Clients {
         self.asked[operation].fate
     }
 
+    /// What was asked for under this ticket.
+    pub(crate) fn what(&self, ticket: Ticket) -> Option<What> {
+        self.asked.get(usize::try_from(ticket.get()).ok()?).map(|asked| asked.what)
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }
@@ -123,8 +82,8 @@ impl Clients {
         }
     }
 
-    /// What this client asks of `node` at the moment `at`.
-    pub(crate) fn ask(&mut self, client: usize, node: &Node, at: u64, floor: Index) -> Question {
+    /// What this client asks on this occasion.
+    pub(crate) fn ask(&mut self, client: usize, occasion: Occasion) -> Question {
         let is_read = self.dice.chance(self.workload.read_per_mille);
         let burst = 1 + self.dice.place(usize::try_from(self.workload.burst).unwrap_or(1));
         let count = if is_read { 1 } else { burst.min(self.left) };
@@ -133,12 +92,12 @@ impl Clients {
         let first = self.asked.len();
         if is_read {
             let key = self.key();
-            let input = self.read(Asker::Client(client), node, key, at, floor);
+            let input = self.read(Asker::Client(client), key, occasion);
             return Question { input, operations: first..first + 1 };
         }
         let proposals = (0..count).map(|_| {
             let key = self.key();
-            self.write(Asker::Client(client), node, key, at, floor)
+            self.write(Asker::Client(client), key, occasion)
         });
         let input = Input::Propose(proposals.collect());
         Question { input, operations: first..first + count }
@@ -148,34 +107,24 @@ impl Clients {
         u8::try_from(self.dice.below(u64::from(self.workload.keys))).unwrap_or(0)
     }
 
-    /// A read at `node`, asked at the moment `at`.
-    pub(crate) fn read(&mut self, by: Asker, node: &Node, key: u8, at: u64, floor: Index) -> Input {
-        let ticket = Ticket::new(self.asked.len() as u64);
-        let (start, command, fate) = (node.start, None, Fate::Open);
-        self.asked.push(Asked { by, node: node.id, start, command, key, at, floor, fate });
-        Input::Read(ticket)
+    /// Takes note of something that is asked now, by whomever.
+    pub(crate) fn note(&mut self, by: Asker, what: What, occasion: Occasion) -> Ticket {
+        self.asked.push(occasion.ask(by, what));
+        Ticket::new(self.asked.len() as u64 - 1)
     }
 
-    /// A write at `node`, asked at the moment `at`.
-    pub(crate) fn write(
-        &mut self,
-        by: Asker,
-        node: &Node,
-        key: u8,
-        at: u64,
-        floor: Index,
-    ) -> (Ticket, Arc<[u8]>) {
-        let number = self.asked.len() as u64;
-        let command = Command { number, key };
-        let (start, fate) = (node.start, Fate::Open);
-        let asked =
-            Asked { by, node: node.id, start, command: Some(command), key, at, floor, fate };
-        self.asked.push(asked);
+    pub(crate) fn read(&mut self, by: Asker, key: u8, occasion: Occasion) -> Input {
+        Input::Read(self.note(by, What::Read(key), occasion))
+    }
+
+    pub(crate) fn write(&mut self, by: Asker, key: u8, occasion: Occasion) -> (Ticket, Arc<[u8]>) {
+        let command = Command { number: self.asked.len() as u64, key };
+        let ticket = self.note(by, What::Write(command), occasion);
         // What the simulator itself wants to write fits every limit.
         let is_padded = by != Asker::Probe;
         let padding = if is_padded { self.dice.below(self.workload.padding_bytes + 1) } else { 0 };
         let bytes = command.encode(usize::try_from(padding).unwrap_or(0));
-        (Ticket::new(number), bytes.into())
+        (ticket, bytes.into())
     }
 
     /// A node told the outcome of a ticket. Returns the client that has nothing left to wait for.
@@ -196,22 +145,25 @@ impl Clients {
         check(is_its && asked.fate == Fate::Open, "a ticket has one outcome", || {
             format!("{} tells {outcome:?} of #{number}, which is {asked:?}", node.id)
         })?;
-        count(outcome, node, coverage);
-        let fate = match (outcome, asked.command) {
-            (Outcome::Committed(position), Some(_)) => Fate::Committed(position),
-            (Outcome::ReadAt(index), None) => {
-                check_read(node, number, index, asked.floor)?;
-                Fate::Answered(Answer { at, value: node.machine.read(asked.key) })
-            }
-            (Outcome::Rejected(_), _) | (Outcome::Overwritten, Some(_)) => Fate::Refused,
-            (Outcome::Committed(_), None)
-            | (Outcome::ReadAt(_) | Outcome::Overwritten, Some(_) | None)
-            | (Outcome::Transferred, _) => {
-                let rule = "an outcome fits what was asked";
-                check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
-                Fate::Lost
-            }
-        };
+        count(asked.what, outcome, node, coverage);
+        let fate =
+            match (outcome, asked.what) {
+                (Outcome::Committed(position), What::Write(_)) => Fate::Committed(position),
+                (Outcome::ReadAt(index), What::Read(key)) => {
+                    check_read(node, number, index, asked.floor)?;
+                    Fate::Answered(Answer { at, value: node.machine.read(key) })
+                }
+                (Outcome::Committed(_), What::Change)
+                | (Outcome::Transferred, What::Transfer(_)) => Fate::Done,
+                (Outcome::Rejected(_), _)
+                | (Outcome::Overwritten, What::Write(_) | What::Change) => Fate::Refused,
+                (Outcome::Committed(_), What::Read(_) | What::Transfer(_))
+                | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, _) => {
+                    let rule = "an outcome fits what was asked";
+                    check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
+                    Fate::Lost
+                }
+            };
         self.asked[number].fate = fate;
         Ok(if matches!(fate, Fate::Committed(_)) { None } else { self.answer(number, coverage) })
     }
@@ -239,11 +191,16 @@ impl Clients {
         Ok(self.answer(number, coverage))
     }
 
-    /// An entry is committed: nobody may have been told that it never will be.
-    pub(crate) fn committed(&self, entry: &Entry) -> Checked {
-        let Payload::Command(bytes) = &entry.payload else { return Ok(()) };
-        let number = Command::decode(bytes).and_then(|it| usize::try_from(it.number).ok());
-        let fate = number.and_then(|number| self.asked.get(number)).map(|asked| asked.fate);
+    /// An entry is committed, which was asked for under this ticket if it is a change of members:
+    /// nobody may have been told that it never will be.
+    pub(crate) fn committed(&self, entry: &Entry, change: Option<Ticket>) -> Checked {
+        let number = match &entry.payload {
+            Payload::Command(bytes) => Command::decode(bytes).map(|command| command.number),
+            Payload::Config(_) if change.is_some() => change.map(Ticket::get),
+            Payload::Config(_) | Payload::Noop => return Ok(()),
+        };
+        let place = number.and_then(|number| usize::try_from(number).ok());
+        let fate = place.and_then(|place| self.asked.get(place)).map(|asked| asked.fate);
         check(fate.is_some_and(|fate| fate != Fate::Refused), "what was refused is dead", || {
             format!("operation {number:?} is committed at {}, and was {fate:?}", entry.at)
         })
@@ -276,7 +233,9 @@ impl Clients {
     /// Answers a read from this state at once: a mistake to be noticed.
     pub(crate) fn answer_at_once(&mut self, number: usize, machine: &Machine, at: u64) {
         let asked = &mut self.asked[number];
-        asked.fate = Fate::Answered(Answer { at, value: machine.read(asked.key) });
+        if let What::Read(key) = asked.what {
+            asked.fate = Fate::Answered(Answer { at, value: machine.read(key) });
+        }
     }
 
     /// The process of a node has ended. Returns how many proposals it took with it.
@@ -285,7 +244,7 @@ impl Clients {
         for asked in self.asked.iter_mut().filter(|asked| asked.node == node) {
             if asked.is_open() {
                 asked.fate = Fate::Lost;
-                proposals += usize::from(asked.command.is_some());
+                proposals += usize::from(matches!(asked.what, What::Write(_)));
             }
         }
         proposals
@@ -302,17 +261,20 @@ impl Clients {
     pub(crate) fn history(&self, coverage: &mut Coverage) -> Vec<Operation> {
         let mut history = Vec::with_capacity(self.asked.len());
         for asked in &self.asked {
+            let (key, call) = match asked.what {
+                What::Read(key) => (key, Call::Read),
+                What::Write(Command { key, number }) => (key, Call::Write(Some(number))),
+                What::Change | What::Transfer(_) => continue,
+            };
             let answer = match asked.fate {
                 Fate::Answered(answer) => Some(answer),
-                Fate::Refused => continue,
+                Fate::Refused | Fate::Done => continue,
                 Fate::Open | Fate::Committed(_) | Fate::Lost => {
                     coverage.reach(Mark::UnknownOutcome);
                     None
                 }
             };
-            let call =
-                asked.command.map_or(Call::Read, |command| Call::Write(Some(command.number)));
-            history.push(Operation { key: asked.key, call, invoked: asked.at, answer });
+            history.push(Operation { key, call, invoked: asked.at, answer });
         }
         history
     }
@@ -329,17 +291,33 @@ fn check_read(node: &Node, number: usize, index: Index, floor: Index) -> Checked
     })
 }
 
-fn count(outcome: Outcome, node: &Node, coverage: &mut Coverage) {
+fn count(what: What, outcome: Outcome, node: &Node, coverage: &mut Coverage) {
     let mark = match outcome {
+        Outcome::Committed(_) if what == What::Change => Mark::MembersChanged,
         Outcome::Committed(_) => Mark::Written,
         Outcome::ReadAt(_) if node.seen.leads => Mark::ReadOnLeader,
         Outcome::ReadAt(_) => Mark::ReadOnFollower,
+        Outcome::Overwritten if what == What::Change => Mark::ChangeOverwritten,
         Outcome::Overwritten => Mark::Overwritten,
-        Outcome::Rejected(Rejection::NotLeader { .. }) => Mark::NotLeader,
-        Outcome::Rejected(Rejection::Busy) => Mark::Busy,
-        Outcome::Rejected(Rejection::TooLarge { .. }) => Mark::TooLarge,
-        // Of changes of members and of hand-overs, for which no client asks yet.
-        Outcome::Rejected(_) | Outcome::Transferred => return,
+        Outcome::Transferred => Mark::Transferred,
+        Outcome::Rejected(why) => return count_refusal(why, coverage),
     };
     coverage.reach(mark);
+}
+
+fn count_refusal(why: Rejection, coverage: &mut Coverage) {
+    coverage.reach(match why {
+        Rejection::NotLeader { .. } => Mark::NotLeader,
+        Rejection::Busy => Mark::Busy,
+        Rejection::TooLarge { .. } => Mark::TooLarge,
+        Rejection::ChangeUnderWay => Mark::ChangeUnderWay,
+        Rejection::NotReady => Mark::ChangeTooEarly,
+        Rejection::NotCaughtUp { .. } => Mark::NotCaughtUp,
+        Rejection::UnknownMember { .. } => Mark::UnknownMember,
+        Rejection::NoVoters => Mark::NoVoters,
+        Rejection::NoChange => Mark::NoChange,
+        Rejection::TransferUnderWay { .. } => Mark::TransferUnderWay,
+        Rejection::Leaving => Mark::LeaderLeaving,
+        Rejection::TransferFailed { .. } => Mark::TransferFailed,
+    });
 }

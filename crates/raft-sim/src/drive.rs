@@ -1,11 +1,16 @@
 //! One step of one node: the real core takes one input, everything is checked, and what it wants
 //! is carried out.
 
+use std::sync::Arc;
+
 use raft_core::{
-    Action, Event as Told, Input, Raft, ReadPurpose, RoleKind, VoteAnswer, Write, invariants,
+    Action, DropReason, Entry, Event as Told, Input, Outcome, Payload, Raft, ReadPurpose, RoleKind,
+    Ticket, VoteAnswer, Write, invariants,
 };
 
+use crate::asked::What;
 use crate::coverage::{Coverage, Mark};
+use crate::faults::Fault;
 use crate::model::place;
 use crate::nemesis::{Moment, Stop};
 use crate::node::{Node, Seen};
@@ -24,6 +29,10 @@ impl World {
         let now = node.clock.read(self.now);
         let id = node.id;
         self.trace.note(self.now, || format!("{id} {}", show::input(&input)));
+        let change_asked = match &input {
+            Input::ChangeConfig(ticket, _) => Some(*ticket),
+            _ => None,
+        };
         let before = self.scenario.is_thorough.then(|| raft.clone());
         let mut actions = std::mem::take(&mut self.actions);
         raft.step(now, input, &mut actions);
@@ -38,9 +47,11 @@ impl World {
         for action in &actions {
             if let Action::Persist(write) = action {
                 check_replaced(node, write)?;
-                let prev = write.entries.first().map(|first| first.at.index.prev());
-                let prev = prev.and_then(|prev| node.storage.newest.position(prev));
-                self.oracle.written(prev.unwrap_or_default(), &write.entries)?;
+                self.oracle.written(&node.storage.newest, &write.entries)?;
+                let change = write.entries.iter().rfind(|entry| is_config(entry));
+                if let (Some(ticket), Some(entry)) = (change_asked, change) {
+                    self.operator.placed(ticket, entry.at);
+                }
                 node.storage.write(write.clone())?;
             }
         }
@@ -67,13 +78,22 @@ impl World {
         let node = &mut self.nodes[at];
         let leads = status.role == RoleKind::Leader;
         let led = if leads { status.term } else { node.seen.led };
-        node.seen = Seen { commit: status.commit, led, leads };
+        let cluster = Arc::clone(node.storage.newest.cluster());
+        node.seen = Seen { commit: status.commit, led, leads, cluster };
         let entries = node.storage.newest.entries();
         for entry in entries.iter().skip(place(known.next()).unwrap_or(0)) {
             if entry.at.index > status.commit {
                 break;
             }
-            self.clients.committed(entry)?;
+            self.clients.committed(entry, self.operator.ticket_at(entry.at))?;
+            if let Payload::Config(config) = &entry.payload {
+                let (_, old) = node.storage.newest.cluster_at(entry.at.index.prev());
+                if config.outgoing.is_some() {
+                    self.coverage.reach(Mark::JointEntered);
+                } else if old.outgoing.is_some() {
+                    self.coverage.reach(Mark::JointLeft);
+                }
+            }
         }
         Ok(())
     }
@@ -97,6 +117,7 @@ impl World {
                 Ok(())
             }
             Action::Resolved(ticket, outcome) => {
+                self.check_outcome(at, ticket, outcome)?;
                 let (node, steps) = (&self.nodes[at], self.steps);
                 let resolved =
                     self.clients.resolved(node, ticket, outcome, steps, &mut self.coverage)?;
@@ -108,15 +129,47 @@ impl World {
                 if matches!(told, Told::ElectionTimeout { .. }) {
                     self.check_content(at)?;
                 }
-                let is_dropped = matches!(told, Told::MessageDropped { .. });
-                check(!is_dropped, "a correct node sends nothing that makes no sense", || {
-                    format!("{} drops a message: {told:?}", self.nodes[at].id)
-                })
+                check(
+                    self.may_be_told(&told),
+                    "a correct node sends nothing that makes no sense",
+                    || format!("{} drops a message: {told:?}", self.nodes[at].id),
+                )
             }
         }
     }
 
-    fn apply(&mut self, at: usize, entry: &raft_core::Entry) -> Checked {
+    /// A change is made as it was asked for, and leadership went to the node it was to go to.
+    fn check_outcome(&self, at: usize, ticket: Ticket, outcome: Outcome) -> Checked {
+        match (outcome, self.clients.what(ticket)) {
+            (Outcome::Committed(position), Some(What::Change)) => {
+                let is_committed = self.oracle.committed(position.index) == Some(position);
+                check(is_committed, "a change that is done is committed", || {
+                    format!("{} says that {position} is", self.nodes[at].id)
+                })?;
+                self.operator.check_done(ticket, position, self.oracle.config(position))
+            }
+            (Outcome::Transferred, Some(What::Transfer(to))) => {
+                check(self.oracle.has_led(to), "who was handed the leadership leads", || {
+                    format!("{} says that {to} leads", self.nodes[at].id)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Correct nodes have nothing to drop but what comes from nodes that were removed, or are not
+    /// known to be members yet.
+    fn may_be_told(&self, told: &Told) -> bool {
+        match told {
+            Told::MessageDropped { reason: DropReason::UnknownSender, .. } => {
+                self.scenario.faults.has(Fault::Changes)
+            }
+            Told::MessageDropped { .. } => false,
+            _ => true,
+        }
+    }
+
+    fn apply(&mut self, at: usize, entry: &Entry) -> Checked {
         let node = &mut self.nodes[at];
         let follows = entry.at.index == node.machine.applied.next();
         check(follows, "entries are applied one after the other", || {
@@ -136,6 +189,9 @@ impl World {
             node.saved = node.machine;
         }
         let node = &self.nodes[at];
+        if entry.at.index.get() == 1 && at >= self.scenario.nodes {
+            self.coverage.reach(Mark::Joined);
+        }
         self.oracle.applied(node, entry, &node.machine)?;
         let Some((command, replaced)) = applied else { return Ok(()) };
         let (steps, coverage) = (self.steps, &mut self.coverage);
@@ -217,7 +273,7 @@ impl World {
 /// What is committed is never replaced, and a leader replaces nothing at all.
 fn check_replaced(node: &Node, write: &Write) -> Checked {
     let Some(first) = write.entries.first() else { return Ok(()) };
-    let (id, at, seen) = (node.id, first.at, node.seen);
+    let (id, at, seen) = (node.id, first.at, &node.seen);
     check(at.index > seen.commit, "what is committed stays as it is", || {
         format!("{id} replaces {at} and what follows, committed up to {}", seen.commit)
     })?;
@@ -228,12 +284,19 @@ fn check_replaced(node: &Node, write: &Write) -> Checked {
     })
 }
 
+fn is_config(entry: &Entry) -> bool {
+    matches!(entry.payload, Payload::Config(_))
+}
+
 fn count(told: &Told, coverage: &mut Coverage) {
     let mark = match told {
         Told::Elected { .. } => Mark::Elected,
         Told::QuorumLost { .. } => Mark::QuorumLost,
         Told::Truncated { .. } => Mark::Truncated,
         Told::Backtracked { .. } => Mark::Backtracked,
+        Told::LeftOut { .. } => Mark::LeaderRemoved,
+        Told::AskedToLead { .. } => Mark::AskedToLead,
+        Told::DiskStalled { .. } => Mark::DiskStalled,
         Told::VoteAsked { answer, .. } => match answer {
             VoteAnswer::AlreadyVoted => Mark::AlreadyVoted,
             VoteAnswer::LogBehind => Mark::LogBehind,

@@ -1,4 +1,5 @@
-//! What can go wrong: the kinds of faults, and sets of them.
+//! What can go wrong, and what is done to a cluster on purpose: the kinds of faults, and sets of
+//! them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,11 +36,17 @@ pub enum Fault {
     ClockSpeeds,
     /// Clocks jump, up to a day either way.
     ClockJumps,
+    /// An operator changes the members: no fault, but trouble enough.
+    Changes,
+    /// An operator hands leadership over, to anybody.
+    Transfers,
+    /// Nodes are told to campaign.
+    Campaigns,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -54,6 +61,9 @@ impl Fault {
         Self::BadDisks,
         Self::ClockSpeeds,
         Self::ClockJumps,
+        Self::Changes,
+        Self::Transfers,
+        Self::Campaigns,
     ];
 
     /// Its name on the command line.
@@ -73,6 +83,9 @@ impl Fault {
             Self::BadDisks => "bad-disks",
             Self::ClockSpeeds => "clock-speeds",
             Self::ClockJumps => "clock-jumps",
+            Self::Changes => "changes",
+            Self::Transfers => "transfers",
+            Self::Campaigns => "campaigns",
         }
     }
 
@@ -93,8 +106,16 @@ impl Fault {
             | Self::Kills
             | Self::Pauses
             | Self::ClockSpeeds
-            | Self::ClockJumps => true,
+            | Self::ClockJumps
+            | Self::Changes
+            | Self::Transfers
+            | Self::Campaigns => true,
         }
+    }
+
+    /// Whether somebody wants it to happen: then the `operator` sees to it, not the nemesis.
+    pub(crate) const fn is_wanted(self) -> bool {
+        matches!(self, Self::Changes | Self::Transfers | Self::Campaigns)
     }
 
     const fn bit(self) -> u32 {

@@ -14,8 +14,9 @@
 //! # A run
 //!
 //! A seed draws a [`Scenario`](scenario::Scenario): how many nodes, which kinds of faults and how
-//! often they strike, timing, limits, clients. Not everything goes wrong in every run (swarm
-//! testing): a run in which nothing is ever lost reaches what one with all faults never does.
+//! often they strike, timing, limits, clients, and whether an operator changes the members, hands
+//! leadership over or calls elections. Not everything goes wrong in every run (swarm testing): a
+//! run in which nothing is ever lost reaches what one with all faults never does.
 //!
 //! Then one event after the other happens, each of them a step: a message arrives, a timer goes
 //! off, a sync is done, a client asks, a fault strikes. When the steps are used up, the faults end
@@ -25,7 +26,7 @@
 //! # What is checked
 //!
 //! 1. After each step of a node: the core's own invariants; that its disk was told what it says of
-//!    itself; and everything that must hold between nodes (`oracle`).
+//!    itself; and everything that must hold between nodes, whoever its members are (`oracle`).
 //! 2. With each message: that what it promises is durable (`oracle::promises`).
 //! 3. With each restart: that a log holds what was acknowledged, and of what was not, a prefix.
 //! 4. With each outcome: that a ticket has one, and that it is true.
@@ -36,10 +37,10 @@
 //!
 //! [`scenario`] and [`faults`] say what a seed draws. `world` has the loop and hands each event to
 //! those whose it is: `drive` (one step of one node), `mischief` (what befalls it; `nemesis`
-//! decides), `recovery`. A `node` has a `clock`, a `storage` (with its `medium`, `model` and
-//! `disk`) and a `machine`; between nodes there is the `network`; `clients` ask. [`campaign`] runs
-//! many seeds, [`shrink`](mod@shrink) makes a failing one simpler, [`coverage`] counts what was
-//! reached.
+//! decides), `operator` (who changes it on purpose), `recovery`. A `node` has a `clock`, a
+//! `storage` (with its `medium`, `model` and `disk`) and a `machine`; between nodes there is the
+//! `network`; `clients` ask. [`campaign`] runs many seeds, [`shrink`](mod@shrink) makes a failing
+//! one simpler, [`coverage`] counts what was reached.
 //!
 //! To add a kind of fault: a variant in [`faults`], what it does in `nemesis`, how it is done in
 //! `mischief`, and a [`Mark`](coverage::Mark), which a test will ask for. To add an action of the
@@ -47,8 +48,9 @@
 //! the core is a feature of that crate; here, it is a campaign that has to fail.
 //!
 //! What this crate does not do: it knows no thread, no socket and no file; it damages no disk
-//! beyond what a crash may do; its members do not change; and it says nothing about speed.
+//! beyond what a crash may do; and it says nothing about speed.
 
+mod asked;
 pub mod campaign;
 mod clients;
 mod clock;
@@ -65,6 +67,7 @@ mod model;
 mod nemesis;
 mod network;
 mod node;
+mod operator;
 mod oracle;
 mod queue;
 mod recovery;

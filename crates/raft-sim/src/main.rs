@@ -41,9 +41,12 @@ struct Arguments {
     /// How many runs at a time [default: one per core]
     #[arg(long)]
     jobs: Option<usize>,
-    /// Clusters of so many nodes, from 1 to 8
+    /// Clusters founded by so many nodes, from 1 to 8
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
     nodes: Option<u8>,
+    /// So many more nodes, up to 8 in all, that may be added
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]
+    spares: Option<u8>,
     /// So many events before the faults end
     #[arg(long)]
     steps: Option<u64>,
@@ -68,6 +71,7 @@ impl Arguments {
     fn overrides(&self) -> Overrides {
         Overrides {
             nodes: self.nodes.map(usize::from),
+            spares: self.spares.map(usize::from),
             steps: self.steps,
             operations: self.operations,
             faults: self.faults,

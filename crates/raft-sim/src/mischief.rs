@@ -1,6 +1,8 @@
 //! What befalls nodes and links: processes end and start, stop and go on; links are cut; clocks go
 //! wrong.
 
+use std::sync::Arc;
+
 use raft_core::{Input, Raft};
 
 use crate::clock::Speed;
@@ -27,6 +29,9 @@ impl World {
             return Ok(());
         }
         self.expect(fault);
+        if fault.is_wanted() {
+            return self.intervene(fault);
+        }
         let leader = self.leader();
         let Some(deed) = self.nemesis.deed(fault, leader) else { return Ok(()) };
         match deed {
@@ -126,12 +131,11 @@ impl World {
         if self.nodes[at].raft.is_some() || self.is_given_up(at) {
             return Ok(());
         }
-        let founders = self.founders();
         let may_fail = self.recovery.is_none() && self.nodes[at].start > 0;
         let mut config = node::config(&self.scenario, at);
         let node = &mut self.nodes[at];
         let (saved, coverage) = (node.saved, &mut self.coverage);
-        let Some(boot) = node.storage.restart(founders, saved.applied, may_fail, coverage)? else {
+        let Some(boot) = node.storage.restart(saved.applied, may_fail, coverage)? else {
             self.trace.note(self.now, || format!("{} fails to start", node::id(at)));
             let again = self.now + self.scenario.timing.election_min;
             self.queue.push(again, Event::Restart(at));
@@ -139,6 +143,10 @@ impl World {
         };
         if node.start > 0 {
             coverage.reach(Mark::Restarted);
+        }
+        let was_added = boot.last.index.get() > 0;
+        if was_added && !self.oracle.cluster().1.is_member(node.id) {
+            coverage.reach(Mark::RemovedRestarted);
         }
         if saved.applied.get() > 0 {
             coverage.reach(Mark::StateRestored);
@@ -148,6 +156,7 @@ impl World {
         self.trace.note(self.now, || format!("{} starts with {}", node.id, boot.last));
         let raft = Raft::restore(config, boot, node.clock.read(self.now));
         node.machine = saved;
+        node.seen.cluster = Arc::clone(node.storage.newest.cluster());
         node.raft = Some(raft.map_err(|error| Violation {
             rule: "a node starts with what its disk held",
             detail: format!("{} does not: {error}", node.id),

@@ -1,6 +1,8 @@
 //! [`Model`]: what a log holds, as simply as it can be said. The truth that disks are measured by,
 //! and the log itself where a run does without a disk.
 
+use std::sync::Arc;
+
 use raft_core::{
     Boot, ClusterConfig, Entries, Entry, HardState, Index, Payload, Position, ReadLog, Write,
 };
@@ -8,12 +10,14 @@ use raft_core::{
 use crate::violation::{Checked, check};
 
 /// What a log holds after some writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) hard_state: HardState,
     pub(crate) commit: Index,
     /// From index 1 on.
     entries: Vec<Entry>,
+    /// The members that the log began with, and every configuration in it. Never empty.
+    configs: Vec<(Index, Arc<ClusterConfig>)>,
 }
 
 /// Where the entry of this index lies in a list that begins with index 1.
@@ -22,6 +26,28 @@ pub(crate) fn place(index: Index) -> Option<usize> {
 }
 
 impl Model {
+    /// An empty log of a node that knows these members: the founders, or nobody.
+    pub(crate) fn new(cluster: ClusterConfig) -> Self {
+        Self {
+            hard_state: HardState::default(),
+            commit: Index::ZERO,
+            entries: Vec::new(),
+            configs: vec![(Index::ZERO, Arc::new(cluster))],
+        }
+    }
+
+    /// The latest configuration in the log up to `index`, and where it is.
+    pub(crate) fn cluster_at(&self, index: Index) -> (Index, &Arc<ClusterConfig>) {
+        let after = self.configs.partition_point(|(at, _)| *at <= index);
+        let (at, cluster) = &self.configs[after.saturating_sub(1)];
+        (*at, cluster)
+    }
+
+    /// The configuration in force: the latest in the log, committed or not.
+    pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
+        self.cluster_at(self.last().index).1
+    }
+
     pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
         self.entries.get(place(index)?)
     }
@@ -66,8 +92,8 @@ impl Model {
             check(follows, "a write continues the log", || {
                 format!("entry {} is written to a log that ends at {}", first.at, self.last())
             })?;
-            self.entries.truncate(usize::try_from(prev.get()).unwrap_or(usize::MAX));
-            self.entries.extend_from_slice(&write.entries);
+            self.truncate(prev);
+            self.append(&write.entries);
         }
         check(write.commit <= self.last().index, "what is committed is in the log", || {
             format!("commit {} is written to a log that ends at {}", write.commit, self.last())
@@ -77,6 +103,19 @@ impl Model {
         })?;
         self.commit = write.commit;
         Ok(())
+    }
+
+    fn truncate(&mut self, last: Index) {
+        self.entries.truncate(usize::try_from(last.get()).unwrap_or(usize::MAX));
+        self.configs.retain(|(at, _)| *at <= last);
+    }
+
+    fn append(&mut self, entries: &[Entry]) {
+        self.entries.extend_from_slice(entries);
+        self.configs.extend(entries.iter().filter_map(|entry| match &entry.payload {
+            Payload::Config(config) => Some((entry.at.index, Arc::clone(config))),
+            Payload::Noop | Payload::Command(_) => None,
+        }));
     }
 
     /// What a log would answer to this.
@@ -93,27 +132,23 @@ impl Model {
         fits.cloned().collect()
     }
 
-    /// What a node is told that starts with this, in a cluster founded by these members, with a
-    /// state machine that holds everything up to `applied`.
-    pub(crate) fn boot(&self, cluster: ClusterConfig, applied: Index) -> Boot {
+    /// What a node is told that starts with this, with a state machine that holds everything up to
+    /// `applied`.
+    pub(crate) fn boot(&self, applied: Index) -> Boot {
         let mut term_starts: Vec<Position> = Vec::new();
-        let mut configs = Vec::new();
         for entry in &self.entries {
             if term_starts.last().is_none_or(|start| start.term < entry.at.term) {
                 term_starts.push(entry.at);
-            }
-            if let Payload::Config(config) = &entry.payload {
-                configs.push((entry.at.index, config.clone()));
             }
         }
         Boot {
             hard_state: self.hard_state,
             term_starts,
             last: self.last(),
-            configs,
+            configs: self.configs[1..].to_vec(),
             commit: self.commit,
             applied,
-            ..Boot::new(cluster)
+            ..Boot::new(ClusterConfig::clone(&self.configs[0].1))
         }
     }
 
@@ -124,7 +159,7 @@ impl Model {
 
     /// Makes it forget its last entry: a mistake to be noticed.
     pub(crate) fn forget_last_entry(&mut self) {
-        self.entries.pop();
+        self.truncate(self.last().index.prev());
         self.commit = self.commit.min(self.last().index);
     }
 }

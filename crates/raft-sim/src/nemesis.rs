@@ -63,7 +63,7 @@ impl Nemesis {
         Self {
             dice: Fault::ALL.map(|fault| Dice::new(scenario.seed, fault.name())),
             trouble: scenario.trouble,
-            nodes: scenario.nodes,
+            nodes: scenario.seats(),
         }
     }
 
@@ -73,7 +73,8 @@ impl Nemesis {
 
     /// How long it is until a fault of this kind strikes.
     pub(crate) fn gap(&mut self, fault: Fault) -> Duration {
-        let mean = self.trouble.gap;
+        let Trouble { gap, wanted_gap, .. } = self.trouble;
+        let mean = if fault.is_wanted() { wanted_gap } else { gap };
         self.dice(fault).around(mean)
     }
 
@@ -105,7 +106,10 @@ impl Nemesis {
             | Fault::Reordering
             | Fault::Delays
             | Fault::SlowDisks
-            | Fault::BadDisks => return None,
+            | Fault::BadDisks
+            | Fault::Changes
+            | Fault::Transfers
+            | Fault::Campaigns => return None,
         })
     }
 }

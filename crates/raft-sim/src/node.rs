@@ -1,8 +1,9 @@
 //! [`Node`]: one server: its process, its clock, its disk and its state machine.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use raft_core::{Config, Index, Input, NodeId, Raft, Term, Time};
+use raft_core::{ClusterConfig, Config, Index, Input, NodeId, Raft, Term, Time};
 
 use crate::clock::Clock;
 use crate::dice::Dice;
@@ -38,13 +39,15 @@ pub(crate) struct Node {
 }
 
 /// What the oracle has looked at since the process started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) commit: Index,
     /// The last term that it was seen to lead.
     pub(crate) led: Term,
     /// Whether it leads that term still.
     pub(crate) leads: bool,
+    /// The configuration that was in force after its latest step.
+    pub(crate) cluster: Arc<ClusterConfig>,
 }
 
 impl Node {
@@ -80,6 +83,17 @@ pub(crate) fn id(at: usize) -> NodeId {
 /// The place of the node of this name.
 pub(crate) fn seat(id: NodeId) -> usize {
     usize::try_from(id.get().saturating_sub(1)).unwrap_or(usize::MAX)
+}
+
+/// The members that every cluster begins with.
+pub(crate) fn founders(scenario: &Scenario) -> ClusterConfig {
+    ClusterConfig::of_voters((0..scenario.nodes).map(id))
+}
+
+/// The members that the node at this place knows when it starts for the first time: nobody, if it
+/// joins later.
+pub(crate) fn first_known(scenario: &Scenario, at: usize) -> ClusterConfig {
+    if at < scenario.nodes { founders(scenario) } else { ClusterConfig::default() }
 }
 
 /// How the node at this place behaves. Each start has a seed of its own.

@@ -1,21 +1,25 @@
-//! The end of a run: the faults end for a majority of the nodes, and for them everything has to go
-//! well from then on.
+//! The end of a run: the faults end for a majority of the members, and for them everything has to
+//! go well from then on.
 //!
-//! All nodes are healed, or only a random majority. The others stay as they are for ever: down,
-//! stopped, deaf, dumb, or with clocks that run wild. Then, within a bounded time and a bounded
-//! number of elections, a write is accepted, each healed node serves a read that was asked after
-//! it, and every ticket given to a healed node has its outcome. The time is bounded between one
-//! step forward and the next: a long log takes long to send where windows are small.
+//! All nodes are healed, or only so many as are needed, chosen at random: a majority of the last
+//! committed configuration, and of each that may yet turn out to be in force. The others stay as
+//! they are for ever: down, stopped, deaf, dumb, or with clocks that run wild. Then, within a
+//! bounded time and a bounded number of elections, a write is accepted, each healed member serves a
+//! read that was asked after it, and every ticket given to a healed member has its outcome. (Nobody
+//! tells a node that was removed what became of its tickets.) The time is bounded between one step
+//! forward and the next: a long log takes long to send where windows are small.
 //!
 //! After that, nothing is lost any more, and the healed nodes keep the leader they have: none of
 //! them even looks for another, whatever the others say (partial connectivity).
 
-use raft_core::Input;
+use raft_core::{Index, Input};
 
-use crate::clients::{Asker, Fate};
+use crate::asked::{Asker, Fate};
 use crate::coverage::Mark;
 use crate::dice::Dice;
 use crate::network::Links;
+use crate::node::seat;
+use crate::oracle::is_quorum;
 use crate::queue::Event;
 use crate::violation::{Checked, check};
 use crate::world::World;
@@ -50,9 +54,12 @@ impl World {
     pub(crate) fn recover(&mut self) -> Checked {
         let mut dice = Dice::new(self.scenario.seed, "recovery");
         let count = self.nodes.len();
-        let is_healed = choose(&mut dice, count);
+        let is_healed = self.choose(&mut dice);
         let is_all = is_healed.iter().all(|is_healed| *is_healed);
         self.coverage.reach(if is_all { Mark::RecoveredAll } else { Mark::RecoveredMajority });
+        if self.oracle.cluster().0 > Index::ZERO {
+            self.coverage.reach(Mark::RecoveredChanged);
+        }
         self.trace.note(self.now, || format!("the faults end: {is_healed:?}"));
         self.network.calm_down();
         for outsider in (0..count).filter(|at| !is_healed[*at]) {
@@ -97,7 +104,7 @@ impl World {
     /// A node looks for another leader.
     pub(crate) fn check_content(&self, at: usize) -> Checked {
         let is_settled = self.recovery.as_ref().is_some_and(|recovery| recovery.is_settled);
-        let is_right = !is_settled || self.is_given_up(at);
+        let is_right = !is_settled || !self.is_healed_member(at);
         check(is_right, "healthy nodes keep the leader they have", || {
             format!("{} looks for another than {:?}", self.nodes[at].id, self.leader())
         })
@@ -135,6 +142,36 @@ impl World {
         self.recovery.as_ref().is_some_and(|recovery| !recovery.is_healed[at])
     }
 
+    /// Whether this node is healed, and belongs to the cluster as far as that is settled.
+    fn is_healed_member(&self, at: usize) -> bool {
+        !self.is_given_up(at) && self.oracle.cluster().1.is_member(self.nodes[at].id)
+    }
+
+    /// Everybody, or, in random order, as many as are needed. Who has no vote may be among them.
+    fn choose(&self, dice: &mut Dice) -> Vec<bool> {
+        let count = self.nodes.len();
+        if dice.coin() {
+            return vec![true; count];
+        }
+        let clusters = self.oracle.possible_clusters();
+        let suffices = |is_healed: &[bool]| {
+            clusters.iter().all(|cluster| is_quorum(cluster, |id| is_healed[seat(id)]))
+        };
+        let mut is_healed = vec![false; count];
+        let mut order: Vec<usize> = (0..count).collect();
+        (1..count).rev().for_each(|at| order.swap(at, dice.place(at + 1)));
+        for at in &order {
+            is_healed[*at] = !suffices(&is_healed);
+        }
+        // Of those that came early, some may not be needed after all.
+        let votes = |id| clusters.iter().any(|cluster| cluster.is_voter(id));
+        for at in order.into_iter().filter(|at| votes(self.nodes[*at].id)) {
+            let was_healed = std::mem::replace(&mut is_healed[at], false);
+            is_healed[at] = was_healed && !suffices(&is_healed);
+        }
+        is_healed
+    }
+
     /// Asks for what is missing, and looks whether everything is there.
     pub(crate) fn probe(&mut self) -> Checked {
         let Some(recovery) = &self.recovery else { return Ok(()) };
@@ -152,8 +189,7 @@ impl World {
         if let Some(recovery) = &mut self.recovery {
             recovery.write = Some(self.clients.asked());
         }
-        let (node, floor) = (&self.nodes[at], self.oracle.commit());
-        let write = self.clients.write(Asker::Probe, node, 0, self.steps, floor);
+        let write = self.clients.write(Asker::Probe, 0, self.occasion(at));
         self.input(at, Input::Propose(vec![write]))
     }
 
@@ -162,14 +198,13 @@ impl World {
             let Some(recovery) = &self.recovery else { break };
             let read = recovery.reads[at];
             let is_asked = self.is_answered(read) || self.is_open(read);
-            if !recovery.is_healed[at] || is_asked || !self.nodes[at].runs() {
+            if !self.is_healed_member(at) || is_asked || !self.nodes[at].runs() {
                 continue;
             }
             if let Some(recovery) = &mut self.recovery {
                 recovery.reads[at] = Some(self.clients.asked());
             }
-            let floor = self.oracle.commit();
-            let input = self.clients.read(Asker::Probe, &self.nodes[at], 0, self.steps, floor);
+            let input = self.clients.read(Asker::Probe, 0, self.occasion(at));
             self.input(at, input)?;
         }
         Ok(())
@@ -177,10 +212,10 @@ impl World {
 
     fn conclude(&mut self) {
         let Some(recovery) = &self.recovery else { return };
-        let healed = recovery.is_healed.iter().zip(&recovery.reads).zip(&self.nodes);
-        let mut healed = healed.filter(|((is_healed, _), _)| **is_healed);
-        let is_served = healed.all(|((_, read), _)| self.is_answered(*read));
-        let is_done = is_served && self.unresolved().is_empty();
+        let mut members = (0..self.nodes.len()).filter(|at| self.is_healed_member(*at));
+        let is_served = members.all(|at| self.is_answered(recovery.reads[at]));
+        let is_joint = self.oracle.cluster().1.outgoing.is_some();
+        let is_done = is_served && !is_joint && self.unresolved().is_empty();
         if let Some(recovery) = &mut self.recovery {
             recovery.is_done = is_done;
         }
@@ -191,11 +226,11 @@ impl World {
         self.queue.push(again, Event::Probe);
     }
 
-    /// The tickets of healed nodes that have no outcome.
+    /// The tickets of healed members that have no outcome.
     fn unresolved(&self) -> Vec<usize> {
-        let healed = |at: &usize| !self.is_given_up(*at);
-        let nodes = (0..self.nodes.len()).filter(healed).map(|at| self.nodes[at].id);
-        self.clients.open(&nodes.collect::<Vec<_>>()).collect()
+        let members = (0..self.nodes.len()).filter(|at| self.is_healed_member(*at));
+        let members: Vec<_> = members.map(|at| self.nodes[at].id).collect();
+        self.clients.open(&members).collect()
     }
 
     fn is_answered(&self, operation: Option<usize>) -> bool {
@@ -221,17 +256,6 @@ impl World {
             self.recovery
         )
     }
-}
-
-/// Everybody, or a bare majority.
-fn choose(dice: &mut Dice, count: usize) -> Vec<bool> {
-    let mut is_healed = vec![true; count];
-    if dice.coin() {
-        for _ in 0..count.saturating_sub(1) / 2 {
-            is_healed[dice.place(count)] = false;
-        }
-    }
-    is_healed
 }
 
 /// What an outsider is cut off from: everything, or all it could hear, or all that could hear it.

@@ -11,14 +11,17 @@ use raft_core::Limits;
 
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
+use crate::network::MAX_NODES;
 
 /// One run, before it begins.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// Where everything random comes from.
     pub seed: u64,
-    /// How many nodes there are: all of them vote.
+    /// How many nodes found the cluster: all of them vote.
     pub nodes: usize,
+    /// How many more there are, which know nobody and may be added.
+    pub spares: usize,
     /// How many events happen before the faults end.
     pub steps: u64,
     /// How many operations the clients ask for at most.
@@ -127,6 +130,8 @@ pub struct Trouble {
     pub gap: Duration,
     /// How long one lasts, on average.
     pub duration: Duration,
+    /// Between two changes of the members, two hand-overs and so on, on average.
+    pub wanted_gap: Duration,
 }
 
 /// Mistakes that a driver could make: each must be noticed, or the simulator looks away.
@@ -147,8 +152,10 @@ pub enum Sabotage {
 /// What is to be otherwise than drawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// So many nodes.
+    /// So many founders.
     pub nodes: Option<usize>,
+    /// So many nodes that may be added.
+    pub spares: Option<usize>,
     /// So many events before the faults end.
     pub steps: Option<u64>,
     /// So many operations at most.
@@ -170,9 +177,13 @@ impl Scenario {
     /// What `seed` draws.
     pub fn draw(seed: u64, overrides: &Overrides) -> Self {
         let dice = |topic| Dice::new(seed, topic);
-        let drawn_nodes = dice("nodes").pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);
+        let nodes = dice("nodes").pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5]);
+        let nodes = overrides.nodes.unwrap_or(nodes);
         let timing = Timing::draw(&mut dice("timing"));
-        let drawn_faults = draw_faults(&mut dice("faults"));
+        let faults = overrides.faults.unwrap_or(draw_faults(&mut dice("faults")));
+        let spares =
+            if faults.has(Fault::Changes) { dice("spares").pick(&[0, 1, 2, 3]) } else { 0 };
+        let spares = overrides.spares.unwrap_or(spares).min(MAX_NODES.saturating_sub(nodes));
         let mut workload = Workload::draw(&mut dice("workload"), timing);
         let mut limits = draw_limits(&mut dice("limits"));
         if overrides.is_roomy {
@@ -181,10 +192,11 @@ impl Scenario {
         }
         Self {
             seed,
-            nodes: overrides.nodes.unwrap_or(drawn_nodes),
+            nodes,
+            spares,
             steps: overrides.steps.unwrap_or(DEFAULT_STEPS),
             operations: overrides.operations.unwrap_or(usize::MAX),
-            faults: overrides.faults.unwrap_or(drawn_faults),
+            faults,
             medium: overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium"))),
             timing,
             limits,
@@ -195,6 +207,11 @@ impl Scenario {
             is_thorough: dice("thorough").chance(100),
             sabotage: overrides.sabotage,
         }
+    }
+
+    /// How many nodes there are, members or not.
+    pub fn seats(&self) -> usize {
+        self.nodes + self.spares
     }
 }
 
@@ -289,7 +306,11 @@ impl Trouble {
     fn draw(dice: &mut Dice, timing: Timing) -> Self {
         let election = timing.election_max;
         let factor = |dice: &mut Dice, choices: &[u32]| dice.pick(choices) * election;
-        Self { gap: factor(dice, &[2, 5, 10, 30]), duration: factor(dice, &[1, 3, 10]) / 2 }
+        Self {
+            gap: factor(dice, &[2, 5, 10, 30]),
+            duration: factor(dice, &[1, 3, 10]) / 2,
+            wanted_gap: factor(dice, &[1, 2, 6]) / 2,
+        }
     }
 }
 
@@ -333,9 +354,10 @@ impl Sabotage {
 /// As arguments of the command line.
 impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, steps, operations, faults, medium, is_roomy, sabotage } = self;
+        let Self { nodes, spares, steps, operations, faults, medium, is_roomy, sabotage } = self;
         let arguments = [
             nodes.map(|nodes| format!(" --nodes {nodes}")),
+            spares.map(|spares| format!(" --spares {spares}")),
             steps.map(|steps| format!(" --steps {steps}")),
             operations.map(|operations| format!(" --operations {operations}")),
             faults.map(|faults| format!(" --faults {faults}")),

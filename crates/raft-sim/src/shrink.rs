@@ -64,8 +64,10 @@ enum Cut {
     Steps(u64),
     /// All operations after so many.
     Operations(usize),
-    /// All nodes but so many.
+    /// All founders but so many.
     Nodes(usize),
+    /// All nodes that join but so many.
+    Spares(usize),
     Disk,
     Limits,
     /// All faults but these.
@@ -78,7 +80,8 @@ enum Cut {
 fn cuts(failing: &Failing) -> Vec<Cut> {
     let Failing { scenario, report, .. } = failing;
     let mut cuts = vec![Cut::Steps(report.steps), Cut::Operations(report.operations)];
-    cuts.extend([1, 3].map(Cut::Nodes));
+    cuts.extend([1, 2, 3].map(Cut::Nodes));
+    cuts.extend([0, 1].map(Cut::Spares));
     cuts.extend([Cut::Disk, Cut::Limits]);
     let singles = scenario.faults.iter().map(|fault| Faults::NONE.with(fault));
     cuts.extend([Faults::NONE].into_iter().chain(singles).map(Cut::Faults));
@@ -108,6 +111,10 @@ impl Cut {
             Self::Nodes(nodes) => {
                 simpler.nodes = Some(nodes);
                 nodes < scenario.nodes
+            }
+            Self::Spares(spares) => {
+                simpler.spares = Some(spares);
+                spares < scenario.spares
             }
             Self::Disk => {
                 simpler.medium = Some(MediumKind::Memory);

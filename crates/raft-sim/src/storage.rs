@@ -7,13 +7,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use raft_core::{Boot, ClusterConfig, Index, LogRead, PersistId, ReadLog, Write};
+use raft_core::{Boot, Index, LogRead, PersistId, ReadLog, Write};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::medium::Medium;
 use crate::model::Model;
+use crate::node;
 use crate::scenario::{DiskTraits, Sabotage, Scenario};
 use crate::violation::{Checked, Violation, check};
 
@@ -77,8 +78,8 @@ impl Storage {
             ..scenario.disk
         };
         Self {
-            durable: Model::default(),
-            newest: Model::default(),
+            durable: Model::new(node::first_known(scenario, node)),
+            newest: Model::new(node::first_known(scenario, node)),
             queue: VecDeque::new(),
             job: Job::Nothing,
             last_write: PersistId::ZERO,
@@ -190,7 +191,6 @@ impl Storage {
     /// The process starts again: what the node is told, unless it is cut short, too.
     pub(crate) fn restart(
         &mut self,
-        cluster: ClusterConfig,
         applied: Index,
         may_fail: bool,
         coverage: &mut Coverage,
@@ -206,6 +206,6 @@ impl Storage {
             _ => {}
         }
         self.newest = self.durable.clone();
-        Ok(Some(self.durable.boot(cluster, applied)))
+        Ok(Some(self.durable.boot(applied)))
     }
 }

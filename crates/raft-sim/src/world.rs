@@ -4,14 +4,16 @@
 //! What a node does in a step is in `drive`, what befalls it in `mischief`, and how everything has
 //! to end well in `recovery`.
 
-use raft_core::{Action, ClusterConfig, Input, Message, Time};
+use raft_core::{Action, Input, Message, Time};
 
+use crate::asked::Occasion;
 use crate::clients::{Clients, Question};
 use crate::coverage::{Coverage, Mark};
 use crate::linearizability;
 use crate::nemesis::Nemesis;
 use crate::network::Network;
 use crate::node::{self, Node, seat};
+use crate::operator::Operator;
 use crate::oracle::Oracle;
 use crate::queue::{Event, Queue};
 use crate::recovery::Recovery;
@@ -37,6 +39,7 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) nemesis: Nemesis,
+    pub(crate) operator: Operator,
     pub(crate) oracle: Oracle,
     /// Once the faults have ended.
     pub(crate) recovery: Option<Recovery>,
@@ -52,11 +55,12 @@ impl World {
             now: Time::ZERO,
             steps: 0,
             queue: Queue::default(),
-            nodes: (0..scenario.nodes).map(|at| Node::new(scenario, at)).collect(),
+            nodes: (0..scenario.seats()).map(|at| Node::new(scenario, at)).collect(),
             network: Network::new(scenario),
             clients: Clients::new(scenario),
             nemesis: Nemesis::new(scenario),
-            oracle: Oracle::default(),
+            operator: Operator::new(scenario),
+            oracle: Oracle::new(node::founders(scenario)),
             recovery: None,
             coverage: Coverage::default(),
             trace: Trace::new(is_traced),
@@ -175,9 +179,10 @@ impl World {
         running.filter(leads).max_by_key(|at| self.nodes[*at].seen.led)
     }
 
-    /// The members that every cluster begins with.
-    pub(crate) fn founders(&self) -> ClusterConfig {
-        ClusterConfig::of_voters((0..self.scenario.nodes).map(node::id))
+    /// Something is asked of the node at this place, now.
+    pub(crate) fn occasion(&self, at: usize) -> Occasion {
+        let Node { id, start, .. } = self.nodes[at];
+        Occasion { node: id, start, at: self.steps, floor: self.oracle.commit() }
     }
 
     /// A client thinks, and then asks.
@@ -207,8 +212,8 @@ impl World {
             self.think(client);
             return Ok(());
         }
-        let floor = self.oracle.commit();
-        let Question { input, operations } = self.clients.ask(client, node, self.steps, floor);
+        let occasion = self.occasion(at);
+        let Question { input, operations } = self.clients.ask(client, occasion);
         for operation in operations.clone() {
             let gives_up = self.now + self.scenario.workload.patience;
             self.queue.push(gives_up, Event::Impatience(operation));

@@ -1,8 +1,9 @@
 //! [`Ledger`]: every entry that was ever written anywhere, and which of them are committed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use raft_core::{Entry, Payload, Position, Term};
+use raft_core::{ClusterConfig, Entry, Index, Payload, Position, Term};
 
 use crate::violation::{Checked, check};
 
@@ -14,6 +15,8 @@ pub(super) struct Ledger {
     committed: Vec<Position>,
     /// In which term each of them was committed; it never goes down.
     committed_in: Vec<Term>,
+    /// Every configuration, by its entry.
+    configs: BTreeMap<Position, Arc<ClusterConfig>>,
 }
 
 /// The entries of one term.
@@ -35,10 +38,31 @@ impl Ledger {
         self.committed_in.push(term);
     }
 
+    /// Whether an entry that was made in this term is committed.
+    pub(super) fn has_committed_in(&self, term: Term) -> bool {
+        let first = self.committed.partition_point(|committed| committed.term < term);
+        self.committed.get(first).is_some_and(|committed| committed.term == term)
+    }
+
     /// The last entry that a leader of this term must hold: what was committed in terms before.
     pub(super) fn last_before(&self, term: Term) -> Position {
         let count = self.committed_in.partition_point(|committed_in| *committed_in < term);
         count.checked_sub(1).map_or(Position::ORIGIN, |last| self.committed[last])
+    }
+
+    /// The configuration in the entry at this position, if it is one.
+    pub(super) fn config(&self, at: Position) -> Option<&Arc<ClusterConfig>> {
+        self.configs.get(&at)
+    }
+
+    /// Every configuration, in the order of positions.
+    pub(super) fn configs(&self) -> impl Iterator<Item = (Position, &ClusterConfig)> {
+        self.configs.iter().map(|(at, config)| (*at, &**config))
+    }
+
+    /// Whether nobody has written the entry at this position before.
+    pub(super) fn is_new(&self, at: Position) -> bool {
+        self.terms.get(&at.term).is_none_or(|reign| reign.last() < at.index)
     }
 
     /// Takes note of entries that some node writes after `prev`; they follow each other.
@@ -54,6 +78,9 @@ impl Ledger {
             let is_same = reign.holds(entry);
             check(is_same, rule, || format!("there are two entries at {}", entry.at))?;
             before = entry.at;
+            if let Payload::Config(config) = &entry.payload {
+                self.configs.entry(entry.at).or_insert_with(|| Arc::clone(config));
+            }
         }
         Ok(())
     }
@@ -62,6 +89,11 @@ impl Ledger {
 impl Reign {
     fn after(prev: Position) -> Self {
         Self { prev, payloads: Vec::new() }
+    }
+
+    /// The index of the last of them.
+    fn last(&self) -> Index {
+        self.prev.index.plus(self.payloads.len() as u64)
     }
 
     /// The position before the entry of this term at `at`.
@@ -86,8 +118,6 @@ impl Reign {
 
 #[cfg(test)]
 mod tests {
-    use raft_core::Index;
-
     use super::*;
 
     fn entry(term: u64, index: u64, payload: &[u8]) -> Entry {

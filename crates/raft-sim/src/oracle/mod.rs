@@ -11,34 +11,56 @@
 //! 6. No message leaves before the term, the vote and the entries it vouches for are durable
 //!    (`promises`).
 //! 7. What a node says of itself is what its disk was told.
+//! 8. A leader was elected by a quorum of the configuration in force, which is the latest in its
+//!    log; and members change in steps whose majorities overlap (`membership`).
 //!
 //! Everything is checked as it happens, in constant time per entry: that two logs are equal
 //! follows, entry by entry, from each new one having the same predecessor everywhere.
 
 mod ledger;
+mod membership;
 mod promises;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use raft_core::{ClusterConfig, Entry, Index, NodeId, Position, RoleKind, Status, Term};
+use raft_core::{ClusterConfig, Entry, Index, NodeId, Payload, Position, RoleKind, Status, Term};
 
 use crate::machine::Machine;
-use crate::model::place;
-use crate::node::Node;
+use crate::model::{Model, place};
+use crate::node::{Node, seat};
 use crate::violation::{Checked, check};
 use ledger::Ledger;
+use membership::Change;
+pub(crate) use membership::is_quorum;
 
 /// Knows everything, and forgets nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Oracle {
     leaders: BTreeMap<Term, NodeId>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
     ledger: Ledger,
+    /// The last committed configuration, and where it is.
+    cluster: (Index, Arc<ClusterConfig>),
+    /// The changes of members that are made in the step which is looked at.
+    changes: Vec<Change>,
     /// The digest of the state after every committed entry that some node has applied.
     digests: Vec<u64>,
 }
 
 impl Oracle {
+    /// Sees a cluster that nobody has started yet.
+    pub(crate) fn new(founders: ClusterConfig) -> Self {
+        Self {
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            ledger: Ledger::default(),
+            cluster: (Index::ZERO, Arc::new(founders)),
+            changes: Vec::new(),
+            digests: Vec::new(),
+        }
+    }
+
     /// The last index that any node ever knew to be committed.
     pub(crate) fn commit(&self) -> Index {
         Index::new(self.ledger.committed().len() as u64)
@@ -46,6 +68,16 @@ impl Oracle {
 
     pub(crate) fn leader_of(&self, term: Term) -> Option<NodeId> {
         self.leaders.get(&term).copied()
+    }
+
+    /// Whether this node has ever led.
+    pub(crate) fn has_led(&self, node: NodeId) -> bool {
+        self.leaders.values().any(|leader| *leader == node)
+    }
+
+    /// The configuration in the entry at this position, if it is one.
+    pub(crate) fn config(&self, at: Position) -> Option<&ClusterConfig> {
+        self.ledger.config(at).map(|config| &**config)
     }
 
     /// Whether a later term than this has a leader.
@@ -58,8 +90,19 @@ impl Oracle {
         self.ledger.committed().get(place(index)?).copied()
     }
 
-    /// Takes note of entries that some node writes after `prev`.
-    pub(crate) fn written(&mut self, prev: Position, entries: &[Entry]) -> Checked {
+    /// Takes note of entries that a node is about to write to this log.
+    pub(crate) fn written(&mut self, log: &Model, entries: &[Entry]) -> Checked {
+        let Some(first) = entries.first() else { return Ok(()) };
+        let prev = log.position(first.at.index.prev()).unwrap_or_default();
+        let mut cluster = log.cluster_at(prev.index);
+        for entry in entries {
+            let Payload::Config(config) = &entry.payload else { continue };
+            if self.ledger.is_new(entry.at) {
+                let (old_at, old, new) = (cluster.0, Arc::clone(cluster.1), Arc::clone(config));
+                self.changes.push(Change { at: entry.at, old_at, old, new });
+            }
+            cluster = (entry.at.index, config);
+        }
         self.ledger.written(prev, entries)
     }
 
@@ -73,19 +116,33 @@ impl Oracle {
     ) -> Checked {
         let node = &nodes[at];
         check_disk(node, status)?;
+        let latest = node.storage.newest.cluster();
+        check(**latest == *cluster, "the latest configuration in the log is in force", || {
+            format!("{} goes by {cluster:?}, and its log says {latest:?}", node.id)
+        })?;
         if status.role == RoleKind::Leader && node.seen.led != status.term {
             self.observe_leader(node, status)?;
         }
         for index in node.seen.commit.next().get()..=status.commit.get() {
-            self.observe_committed(nodes, node, (Index::new(index), status.term), cluster)?;
+            self.observe_committed(nodes, node, (Index::new(index), status.term))?;
         }
-        Ok(())
+        let changes = std::mem::take(&mut self.changes);
+        changes.iter().try_for_each(|change| self.check_change(change))
     }
 
     fn observe_leader(&mut self, node: &Node, status: &Status) -> Checked {
         let first = *self.leaders.entry(status.term).or_insert(node.id);
         check(first == node.id, "one leader a term", || {
             format!("{first} and {} lead term {}", node.id, status.term)
+        })?;
+        let cluster = &node.seen.cluster;
+        let own = node.storage.durable.hard_state;
+        let voted = |id| {
+            let is_own = id == node.id && (own.term, own.vote) == (status.term, Some(node.id));
+            is_own || self.votes.get(&(id, status.term)) == Some(&node.id)
+        };
+        check(is_quorum(cluster, voted), "a leader was elected by a quorum", || {
+            format!("{} leads term {} without one of {cluster:?}", node.id, status.term)
         })?;
         // Log Matching does the rest.
         let last = self.ledger.last_before(status.term);
@@ -99,7 +156,6 @@ impl Oracle {
         nodes: &[Node],
         node: &Node,
         (index, term): (Index, Term),
-        cluster: &ClusterConfig,
     ) -> Checked {
         let rule = "no two nodes take different entries for committed";
         let Some(at) = node.storage.newest.position(index) else {
@@ -110,12 +166,18 @@ impl Oracle {
                 format!("{} takes {at} for committed, another one {committed}", node.id)
             });
         }
-        check(is_durable(nodes, cluster, at), "what is committed is durable on a quorum", || {
-            let holds = |node: &&Node| node.storage.durable.holds(at);
-            let holders: Vec<_> = nodes.iter().filter(holds).map(|node| node.id.get()).collect();
-            format!("{} takes {at} for committed, durable on nodes {holders:?}", node.id)
+        // Who finds out first is the leader, by what was in force when its step began.
+        let cluster = &node.seen.cluster;
+        let is_held = |id| nodes[seat(id)].storage.durable.holds(at);
+        check(is_quorum(cluster, is_held), "what is committed is durable on a quorum", || {
+            let members = cluster.members();
+            let holders: Vec<_> = members.filter(|id| is_held(*id)).map(NodeId::get).collect();
+            format!("{} takes {at} for committed, on nodes {holders:?} of {cluster:?}", node.id)
         })?;
         self.ledger.commit(at, term);
+        if let Some(config) = self.ledger.config(at) {
+            self.cluster = (index, Arc::clone(config));
+        }
         Ok(())
     }
 
@@ -138,18 +200,6 @@ impl Oracle {
             format!("{id} has another state than others after {at}")
         })
     }
-}
-
-/// Whether `at` would survive on a quorum, of both configurations if there are two.
-fn is_durable(nodes: &[Node], cluster: &ClusterConfig, at: Position) -> bool {
-    let is_held = |id: &NodeId| {
-        let node = nodes.iter().find(|node| node.id == *id);
-        node.is_some_and(|node| node.storage.durable.holds(at))
-    };
-    let voters = std::iter::once(&cluster.voters).chain(&cluster.outgoing);
-    voters
-        .into_iter()
-        .all(|voters| 2 * voters.iter().filter(|id| is_held(id)).count() > voters.len())
 }
 
 /// What a node says of itself must be what its disk was told.

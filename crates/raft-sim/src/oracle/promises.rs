@@ -23,7 +23,7 @@ impl Oracle {
         check(spoken == newest.hard_state.term, "nothing is said in a term that is over", shown)?;
         check(spoken == durable.hard_state.term, "no term is told before it is durable", shown)?;
         match &message.body {
-            Body::Vote { last } => {
+            Body::Vote { last } | Body::TransferVote { last } => {
                 let is_durable = durable.holds(*last);
                 check(is_durable, "a candidate does not speak of what it could lose", shown)?;
                 self.vote(node, message.term, message.from, message)
