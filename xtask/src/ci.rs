@@ -17,7 +17,7 @@ const TORTURE: torture::Options = torture::Options { rounds: 1, nodes: 3 };
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -34,6 +34,13 @@ const STEPS: [Step; 7] = [
         let mut test = workspace::cargo(&["test", "--locked"]);
         test.args(core);
         succeed(test)
+    }),
+    ("packages", || {
+        // What they need was fetched by the steps before.
+        let mut package = workspace::cargo(&["package", "--no-verify", "--allow-dirty"]);
+        package.args(["--offline", "-p", "wire", "-p", "raft-core"]);
+        package.args(["-p", "raft-storage", "-p", "raft-net-tcp"]);
+        succeed(package)
     }),
     ("docs", || {
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);

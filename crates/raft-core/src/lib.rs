@@ -139,6 +139,11 @@
 
 extern crate alloc;
 
+/// The code in the README is compiled and run, like every example here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod api;
 mod config;
 mod election;
