@@ -50,7 +50,7 @@ impl Entry {
 ///
 /// The entries of one proposal are put into one allocation, and the log, the write to disk, the
 /// message to every follower and the state machine all look at that one. Cloning or slicing
-/// copies nothing.
+/// copies no command. No entry and a single one need no allocation at all.
 ///
 /// Guarantees, checked where runs come from outside ([`Entries::follows`]):
 /// 1. Indexes grow by exactly one from entry to entry.
@@ -59,15 +59,30 @@ impl Entry {
 /// For serde (feature `serde`) it is the sequence of its entries; reading one that breaks these
 /// guarantees is an error.
 #[derive(Clone)]
-pub struct Entries {
+pub struct Entries(Run);
+
+/// However a run came about, one of at most one entry is never a `Part`: it shares the command, and
+/// keeps no batch alive.
+#[derive(Clone)]
+enum Run {
+    Empty,
+    One(Entry),
+    Part(Part),
+}
+
+/// The entries `range` of a batch that others look at, too.
+#[derive(Clone)]
+struct Part {
     batch: Arc<[Entry]>,
     range: Range<usize>,
+    /// What they count together. Everyone who gets the run wants to know; it is added up once.
+    bytes: usize,
 }
 
 impl Entries {
     /// No entries.
-    pub fn empty() -> Self {
-        Self::from(Vec::new())
+    pub const fn empty() -> Self {
+        Self(Run::Empty)
     }
 
     /// The entries of `range`, counted from 0 at the first of this run.
@@ -78,8 +93,19 @@ impl Entries {
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len(), "slice within the run");
-        let start = self.range.start + range.start;
-        Self { batch: Arc::clone(&self.batch), range: start..start + range.len() }
+        if range.len() == self.len() {
+            return self.clone();
+        }
+        match (&self.0, &self[range.clone()]) {
+            (_, []) => Self::empty(),
+            (_, [entry]) => Self(Run::One(entry.clone())),
+            (Run::Part(part), slice) => {
+                let (start, bytes) = (part.range.start + range.start, size_bytes(slice));
+                let (batch, range) = (Arc::clone(&part.batch), start..start + slice.len());
+                Self(Run::Part(Part { batch, range, bytes }))
+            }
+            (Run::Empty | Run::One(_), _) => unreachable!("only a batch has two entries"),
+        }
     }
 
     /// Where the last entry is; `None` if there is none.
@@ -89,7 +115,11 @@ impl Entries {
 
     /// What these entries count against budgets in bytes: see [`Entry::size_bytes`].
     pub fn size_bytes(&self) -> usize {
-        self.iter().map(Entry::size_bytes).sum()
+        match &self.0 {
+            Run::Empty => 0,
+            Run::One(entry) => entry.size_bytes(),
+            Run::Part(part) => part.bytes,
+        }
     }
 
     /// Whether these entries may stand right after `prev` in a log: guarantees 1 and 2 hold
@@ -130,20 +160,49 @@ impl Deref for Entries {
     type Target = [Entry];
 
     fn deref(&self) -> &[Entry] {
-        &self.batch[self.range.clone()]
+        match &self.0 {
+            Run::Empty => &[],
+            Run::One(entry) => core::slice::from_ref(entry),
+            Run::Part(part) => &part.batch[part.range.clone()],
+        }
+    }
+}
+
+fn size_bytes(entries: &[Entry]) -> usize {
+    entries.iter().map(Entry::size_bytes).sum()
+}
+
+impl From<Entry> for Entries {
+    fn from(entry: Entry) -> Self {
+        Self(Run::One(entry))
     }
 }
 
 impl From<Vec<Entry>> for Entries {
-    fn from(entries: Vec<Entry>) -> Self {
-        Self { range: 0..entries.len(), batch: Arc::from(entries) }
+    fn from(mut entries: Vec<Entry>) -> Self {
+        match entries.len() {
+            0 | 1 => entries.pop().map_or(Self::empty(), Self::from),
+            _ => Self::from(Arc::from(entries)),
+        }
+    }
+}
+
+impl From<Arc<[Entry]>> for Entries {
+    fn from(batch: Arc<[Entry]>) -> Self {
+        match &*batch {
+            [] => Self::empty(),
+            [entry] => Self::from(entry.clone()),
+            entries => {
+                let (range, bytes) = (0..entries.len(), size_bytes(entries));
+                Self(Run::Part(Part { batch, range, bytes }))
+            }
+        }
     }
 }
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        let batch: Arc<[Entry]> = entries.into_iter().collect();
-        Self { range: 0..batch.len(), batch }
+        Self::from(entries.into_iter().collect::<Arc<[Entry]>>())
     }
 }
 
@@ -194,6 +253,31 @@ mod tests {
         assert!(run.starting_at(Index::new(8)).is_empty());
         assert_eq!(run.ending_before(Index::new(7)), run.slice(0..2));
         assert!(run.ending_before(Index::new(2)).is_empty());
+    }
+
+    #[test]
+    fn a_run_counts_its_bytes_however_it_came_about() {
+        let command = |index, length| {
+            let payload = Payload::Command(vec![0; length].into());
+            Entry { payload, ..entry(1, index) }
+        };
+        let run: Entries = (1..=4).map(|index| command(index, 10)).collect();
+        assert_eq!(run.size_bytes(), 4 * 42);
+        for (from, to) in (0..=4).flat_map(|from| (from..=4).map(move |to| (from, to))) {
+            let part = run.slice(from..to);
+            assert_eq!(part.size_bytes(), (to - from) * 42);
+            assert_eq!(part, Entries::from(run[from..to].to_vec()));
+            assert_eq!(part.slice(0..part.len()).size_bytes(), part.size_bytes());
+        }
+    }
+
+    #[test]
+    fn a_single_entry_keeps_no_batch_alive() {
+        let batch: Arc<[Entry]> = [entry(1, 5), entry(1, 6)].into();
+        let run = Entries::from(Arc::clone(&batch));
+        let one = run.slice(1..2);
+        drop(run);
+        assert_eq!((one[0].clone(), Arc::strong_count(&batch)), (entry(1, 6), 1));
     }
 
     #[test]
