@@ -46,6 +46,18 @@ pub fn event(event: &Event) -> String {
         Event::Backtracked { peer, next } => {
             format!("finds that the log of {peer} differs, and tries again at index {next}")
         }
+        Event::SnapshotNeeded { peer, next } => {
+            format!("no longer has entry {next}, which {peer} needs: a snapshot must go there")
+        }
+        Event::SnapshotInstalled { at } => {
+            format!("has a snapshot in the place of its log up to index {}", at.index)
+        }
+        Event::Recovered { last } => {
+            format!(
+                "has back what its damaged log had lost, up to index {}: votes again",
+                last.index
+            )
+        }
         Event::MessageDropped { from, reason } => {
             format!("dropped a message of {from} that makes no sense: {reason:?}")
         }
@@ -68,5 +80,6 @@ fn reason(answer: VoteAnswer) -> &'static str {
         VoteAnswer::AlreadyVoted => "no, it voted for another",
         VoteAnswer::LeaderAlive => "no, it hears from a leader",
         VoteAnswer::OldTerm => "no, that term is over",
+        VoteAnswer::Recovering => "no, its own log lost entries and does not have them back yet",
     }
 }

@@ -25,8 +25,8 @@ use std::time::Duration;
 use kv_proto::{Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply};
 use raft_core::{
     Action, Entries, Event as TraceEvent, Index, Input, LogRead, Message, NodeId,
-    Outcome as TicketOutcome, PersistId, Raft, ReadLog, ReadPurpose, Rejection, RoleChange,
-    RoleKind, Ticket, Time, Write,
+    Outcome as TicketOutcome, PersistId, Raft, ReadLog, ReadMode, ReadPurpose, Rejection,
+    RoleChange, RoleKind, Ticket, Time, Write,
 };
 
 use crate::directory::Directory;
@@ -280,7 +280,7 @@ impl Replica {
             // Lease reads are not switched on anywhere yet: they get the stronger guarantee.
             Call::Read(range) => {
                 let ticket = self.pending.add(client, now, timeout, Want::Read(range));
-                self.step(now, Input::Read(ticket), effects);
+                self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
             }
             Call::Status => {
                 let status = Box::new(self.status());
@@ -298,6 +298,7 @@ impl Replica {
     fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.raft.step(now, input, &mut actions);
+        let mut unsupported = Vec::new();
         for action in actions.drain(..) {
             match action {
                 Action::Send(message) => effects.push(Effect::Send(message)),
@@ -310,14 +311,26 @@ impl Replica {
                     ReadPurpose::Apply => Effect::Apply(ApplyWork::ReadLog(read)),
                     ReadPurpose::Replicate(_) => Effect::ReadLog(read),
                 }),
-                Action::Resolved(ticket, outcome) => self.on_resolved(ticket, outcome, effects),
+                Action::Resolved(ticket, outcome) => {
+                    self.on_resolved(now, ticket, outcome, effects);
+                }
                 Action::RoleChanged(change) => self.on_role_changed(now, change, effects),
                 // The members are those that this server was started with: nobody changes them.
                 Action::ConfigChanged(_) => {}
+                // The log is never cut, so nobody needs a snapshot; one that came all the same
+                // cannot be installed.
+                Action::Compact(_) => {}
+                Action::SendSnapshot(request) => {
+                    unsupported.push(Input::SnapshotSent { to: request.to, arrived: None });
+                }
+                Action::InstallSnapshot(_) => unsupported.push(Input::SnapshotInstalled(false)),
                 Action::Trace(event) => effects.push(Effect::Trace(event)),
             }
         }
         self.actions = actions;
+        for answer in unsupported {
+            self.step(now, answer, effects);
+        }
     }
 
     fn take_waiters(&mut self, entries: &Entries) -> Vec<(Index, ClientTag)> {
@@ -326,7 +339,13 @@ impl Replica {
         self.committed.drain(..count).collect()
     }
 
-    fn on_resolved(&mut self, ticket: Ticket, outcome: TicketOutcome, effects: &mut Vec<Effect>) {
+    fn on_resolved(
+        &mut self,
+        now: Time,
+        ticket: Ticket,
+        outcome: TicketOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
         // A request that was given up is not there any more.
         let Some(Waiting { client, want, patience, .. }) = self.pending.take(ticket) else {
             return;
@@ -340,6 +359,10 @@ impl Replica {
             (TicketOutcome::ReadAt(_) | TicketOutcome::Transferred, _) => {}
             (TicketOutcome::Overwritten, _) => {
                 effects.push(Effect::Fail(client, Error::Overwritten));
+            }
+            (TicketOutcome::Unknown, _) => {
+                let waited = now.since(patience.asked_at);
+                effects.push(Effect::Fail(client, timed_out(waited, Outcome::Unknown)));
             }
             (TicketOutcome::Rejected(why), _) => {
                 effects.push(Effect::Fail(client, self.explain(why)));

@@ -11,7 +11,7 @@ use crossbeam_channel::{SendError, Sender};
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
 use kv_store::Store;
 use log::{error, info, warn};
-use raft_core::{BootError, Config, Index, Message, NodeId, Raft, ReadLog, Time, Write};
+use raft_core::{BootError, Config, Message, NodeId, Position, Raft, ReadLog, Time, Write};
 use raft_net_tcp::{NetEvent, Network};
 use raft_storage::inspect::{InspectError, inspect};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
@@ -238,7 +238,7 @@ fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), Start
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
     // The store is in memory: it is built anew from the log.
-    let boot = recovered.boot(members.to_config(), Index::ZERO);
+    let boot = recovered.boot(members.to_config(), Position::ORIGIN);
     let raft = Raft::restore(config, boot, Time::ZERO)?;
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);

@@ -129,7 +129,7 @@ impl fmt::Display for TimingError {
                     ConfigError::EmptyElectionRange { .. } => {
                         "--election-timeout-min or --election-timeout-max"
                     }
-                    ConfigError::ZeroLimit { .. } => return Ok(()),
+                    ConfigError::NoLease { .. } | ConfigError::ZeroLimit { .. } => return Ok(()),
                 }
             }
         };

@@ -64,6 +64,9 @@ impl Cluster {
                 Action::Resolved(_, Outcome::Committed(_)) => self.committed += 1,
                 Action::Apply(entries) => self.applied += entries.len() as u64,
                 Action::Resolved(..) | Action::ReadLog(_) => unreachable!("nothing is refused"),
+                Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+                    unreachable!("the log is never cut")
+                }
                 Action::RoleChanged(_) | Action::ConfigChanged(_) | Action::Trace(_) => {}
             }
         }

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use crate::config::{ClusterConfig, ConfigChange};
 use crate::entry::Entries;
 use crate::message::Message;
+use crate::snapshot::{SendSnapshot, Snapshot};
 use crate::status::RoleKind;
 use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket};
 
@@ -38,7 +39,7 @@ pub enum Input {
     Campaign,
     /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
     /// follower asks the leader and keeps asking until the leader changes.
-    Read(Ticket),
+    Read(Ticket, ReadMode),
     /// Every [`Write`] up to this one is durable. Numbers that were never given out, or that were
     /// reported before, are ignored.
     Persisted(PersistId),
@@ -46,6 +47,39 @@ pub enum Input {
     LogRead(LogRead),
     /// The connection to this node broke: what was in flight to it may be lost.
     Unreachable(NodeId),
+    /// The state machine durably holds everything up to `upto`, so that the log need not: it may
+    /// be cut there ([`Action::Compact`]), but for its last `keep` committed entries, which spare
+    /// a slow follower a snapshot. Said as often as the driver likes. While a snapshot is on its
+    /// way to a follower, nothing is cut, so that the follower can go on from it.
+    Compact {
+        /// The last index that the log need not hold. One beyond what was handed out to be applied
+        /// counts as that.
+        upto: Index,
+        /// How many entries before the commit index are kept.
+        keep: u64,
+    },
+    /// The answer to [`Action::SendSnapshot`].
+    SnapshotSent {
+        /// Whom it was for.
+        to: NodeId,
+        /// Up to where the snapshot goes that has arrived there, whole; `None` if it did not, or
+        /// if nobody knows. (The core asks again as long as one is needed.)
+        arrived: Option<Position>,
+    },
+    /// The answer to [`Action::InstallSnapshot`]: `true` when the state machine is durably that of
+    /// the snapshot, `false` when it is unchanged.
+    SnapshotInstalled(bool),
+}
+
+/// How a read makes sure that no other leader has committed something meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReadMode {
+    /// By a round of heartbeats (thesis §6.4): right whatever the clocks do.
+    #[default]
+    Confirmed,
+    /// By the clock, if [`Config::lease_drift`](crate::Config) is set and the leader's lease runs
+    /// (thesis §6.4.1); else as [`ReadMode::Confirmed`]. Without a message, if the node leads.
+    Lease,
 }
 
 /// Something for the driver to do.
@@ -64,6 +98,19 @@ pub enum Action {
     Apply(Entries),
     /// Read these entries back from the log, answer with [`Input::LogRead`].
     ReadLog(ReadLog),
+    /// Send this follower a snapshot of the state machine: it needs what the log no longer holds.
+    /// Answer with [`Input::SnapshotSent`]. One for each follower is under way at a time.
+    SendSnapshot(SendSnapshot),
+    /// Put this snapshot, which came with [`Body::Snapshot`](crate::Body::Snapshot), in the place
+    /// of the state machine, durably and in one step: after a crash, there must be either the old
+    /// state or the new. In order with [`Action::Apply`]. Answer with
+    /// [`Input::SnapshotInstalled`]. Nothing is handed out to be applied until then.
+    InstallSnapshot(Snapshot),
+    /// The log may forget everything up to this index, now or later. ([`Boot::start`] may lie
+    /// before it after a restart, never behind.)
+    ///
+    /// [`Boot::start`]: crate::Boot::start
+    Compact(Index),
     /// The one answer to a ticket. Proposals that were committed are answered in the order of the
     /// log.
     Resolved(Ticket, Outcome),
@@ -88,6 +135,9 @@ pub struct Write {
     /// The commit index when this was written: a hint that lets a restarted node apply at once.
     /// Never beyond the last entry of the log including `entries`.
     pub commit: Index,
+    /// If there is one, the log is emptied first, whatever it holds, and begins anew after this
+    /// position: the state machine was replaced by a snapshot that ends here.
+    pub reset: Option<Position>,
     /// Entries to store. If the log already holds an entry at the first index, that entry and
     /// all after it are replaced.
     pub entries: Entries,
@@ -104,6 +154,11 @@ pub struct HardState {
     /// How often this node has started. It makes the names that a node gives to its questions
     /// unique over restarts, so that no answer to an earlier run is taken for one to this run.
     pub boots: u64,
+    /// Whether this node's log has lost entries that it may have acknowledged, and has not been
+    /// given them back yet. Such a node neither votes nor campaigns. Whoever finds a damaged log
+    /// sets it before [`Raft::restore`](crate::Raft::restore); the core clears it, in a later
+    /// [`Write`].
+    pub recovering: bool,
 }
 
 impl HardState {
@@ -167,6 +222,9 @@ pub enum Outcome {
     /// The proposal was in this node's log when leadership was lost, and another leader's entry
     /// was committed in its place: definitely not done.
     Overwritten,
+    /// The proposal was in this node's log when leadership was lost, and then a snapshot took the
+    /// place of that part of the log: it was committed or overwritten, and this node cannot tell.
+    Unknown,
 }
 
 /// Why something was not done.
@@ -301,6 +359,24 @@ pub enum Event {
         /// The next index to be sent to it.
         next: Index,
     },
+    /// A follower needs a snapshot: the log no longer holds what it lacks.
+    SnapshotNeeded {
+        /// Which follower.
+        peer: NodeId,
+        /// The next index that it would need.
+        next: Index,
+    },
+    /// The log was replaced by a snapshot.
+    SnapshotInstalled {
+        /// The position the snapshot ends at.
+        at: Position,
+    },
+    /// This node's log has everything back that it could have acknowledged before it was damaged:
+    /// the node votes again.
+    Recovered {
+        /// Up to here, which was the end of the leader's log.
+        last: Position,
+    },
     /// A message made no sense and was dropped.
     MessageDropped {
         /// Who it claimed to be from.
@@ -324,6 +400,8 @@ pub enum VoteAnswer {
     LeaderAlive,
     /// No: the candidate's term is over.
     OldTerm,
+    /// No: this node's log has lost entries, and does not have them back yet.
+    Recovering,
 }
 
 /// Why a message was dropped: none of these comes from a correct peer.
@@ -336,6 +414,8 @@ pub enum DropReason {
     UnknownSender,
     /// Its entries do not follow each other, or `prev`, or are of a term above its own.
     MalformedEntries,
+    /// Its snapshot names no voters, or a position that no entry can have.
+    MalformedSnapshot,
     /// It would replace committed entries.
     ConflictsWithCommitted,
     /// Another node already leads its term.

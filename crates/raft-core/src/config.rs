@@ -25,6 +25,16 @@ pub struct Config {
     /// a majority for this long, or whose disk has not finished a write, steps down: it should be
     /// longer than any pause that a healthy disk makes.
     pub election_timeout_max: Duration,
+    /// How much longer than others this node waits before it campaigns: zero for the nodes that
+    /// should lead, a second, say, for one that should lead only if nobody else can. Elections are
+    /// as safe as ever.
+    pub campaign_delay: Duration,
+    /// Opts in to [`ReadMode::Lease`](crate::ReadMode::Lease): the most by which the clocks of two
+    /// nodes may come to differ within `election_timeout_min`, including the time that passes
+    /// between reading the clock and [`Raft::step`](crate::Raft::step). Less than
+    /// `election_timeout_min`. `None`: no read relies on a clock. The same on every node. Clocks
+    /// must go on while a machine sleeps.
+    pub lease_drift: Option<Duration>,
     /// Seed of the randomised timeouts. Two nodes with one seed campaign together: give each its
     /// own.
     pub seed: u64,
@@ -80,6 +90,8 @@ impl Config {
             heartbeat_interval: Duration::from_millis(50),
             election_timeout_min: Duration::from_millis(150),
             election_timeout_max: Duration::from_millis(300),
+            campaign_delay: Duration::ZERO,
+            lease_drift: None,
             seed: id.get(),
             limits: Limits::default(),
         }
@@ -101,6 +113,9 @@ impl Config {
         }
         if min >= max {
             return Err(ConfigError::EmptyElectionRange { min, max });
+        }
+        if let Some(drift) = self.lease_drift.filter(|drift| *drift >= min) {
+            return Err(ConfigError::NoLease { drift, election_timeout_min: min });
         }
         let limits = &self.limits;
         let sizes = [
@@ -137,6 +152,13 @@ pub enum ConfigError {
         /// The upper bound given; it must be above the lower one.
         max: Duration,
     },
+    /// With so much drift, a lease would be over before it began.
+    NoLease {
+        /// The drift given.
+        drift: Duration,
+        /// The timeout given; the drift must be below it.
+        election_timeout_min: Duration,
+    },
     /// A limit that would stop all work.
     ZeroLimit {
         /// Which field of [`Limits`].
@@ -157,6 +179,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "the minimum election timeout ({min:?}) must be below the maximum ({max:?}), so \
                  that nodes do not all campaign at the same moment"
+            ),
+            Self::NoLease { drift, election_timeout_min } => write!(
+                f,
+                "the drift of clocks ({drift:?}) must be below the minimum election timeout \
+                 ({election_timeout_min:?}), or no lease would ever run"
             ),
             Self::ZeroLimit { name } => write!(f, "the limit {name} is zero: nothing could move"),
         }
@@ -230,12 +257,17 @@ pub enum ConfigChange {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boot {
-    /// The members as of `start`: of the snapshot, or those the cluster was founded with; none
-    /// on a node that joined later.
+    /// The members as of `applied`: as the state machine was told last
+    /// ([`Payload::Config`](crate::Payload::Config), [`Snapshot`](crate::Snapshot)), or else those
+    /// that the cluster was founded with; none on a node that joined later. (An earlier
+    /// configuration will do if the log holds all that followed.)
     pub cluster: ClusterConfig,
-    /// The latest durable term and vote.
+    /// The latest durable term and vote. If the log was found damaged, its
+    /// [`recovering`](HardState::recovering) is set, and the log below is what is left of it, from
+    /// its beginning up to the damage. The term and the vote themselves must never be lost.
     pub hard_state: HardState,
-    /// The position before the first retained entry: [`Position::ORIGIN`], or the snapshot's.
+    /// The position before the first retained entry: [`Position::ORIGIN`], or up to where the log
+    /// was cut.
     pub start: Position,
     /// The first position of every term in the retained log, in order.
     pub term_starts: Vec<Position>,
@@ -245,8 +277,10 @@ pub struct Boot {
     pub configs: Vec<(Index, Arc<ClusterConfig>)>,
     /// An index known to be committed ([`Write::commit`](crate::Write)); at least `start`.
     pub commit: Index,
-    /// The last index the state machine has durably applied; at least `start`.
-    pub applied: Index,
+    /// The last position that the state machine has durably applied; at least `start`. If the log
+    /// does not hold it, a snapshot was installed right before the node stopped, and takes the
+    /// place of the log.
+    pub applied: Position,
 }
 
 impl Boot {
@@ -267,7 +301,7 @@ impl Boot {
             last: Position::ORIGIN,
             configs: Vec::new(),
             commit: Index::ZERO,
-            applied: Index::ZERO,
+            applied: Position::ORIGIN,
         }
     }
 }
@@ -282,8 +316,12 @@ impl Boot {
         if cluster.voters.is_empty() && !is_joining {
             return Err(BootError::NoVoters);
         }
+        let is_alone = cluster.members().eq([id]);
+        if is_alone && self.hard_state.recovering {
+            return Err(BootError::NobodyToRecoverFrom);
+        }
         // A node that was removed may start again: the change may yet be undone.
-        let is_new = self.last == Position::ORIGIN;
+        let is_new = self.last == Position::ORIGIN && self.applied == Position::ORIGIN;
         if is_new && !is_joining && !cluster.is_member(id) {
             return Err(BootError::NotAMember { id });
         }
@@ -294,8 +332,9 @@ impl Boot {
             (self.last.term == log_end.term, "the last entry is of the last term"),
             (self.last.index >= log_end.index, "the log ends after its last term began"),
             (self.hard_state.term >= self.last.term, "no entry is of a later term than the node"),
-            (self.start.index <= self.applied, "the state covers what the log no longer holds"),
-            (self.applied <= self.last.index, "nothing beyond the log was applied"),
+            (self.start <= self.applied, "the state covers what the log no longer holds"),
+            (self.hard_state.term >= self.applied.term, "nothing of a later term was applied"),
+            (self.applied.index.get() < u64::MAX / 2, "the state has room for more entries"),
             (self.commit <= self.last.index, "nothing beyond the log is committed"),
             (self.configs_lie_in_the_log(), "configurations are in order, within the log"),
             (self.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
@@ -344,6 +383,8 @@ pub enum BootError {
     },
     /// There is a cluster, and nobody in it can vote.
     NoVoters,
+    /// The log lost entries, and there is no other member that could have them.
+    NobodyToRecoverFrom,
     /// The parts of [`Boot`] contradict each other: they do not come from one log.
     Inconsistent {
         /// Which rule is broken.
@@ -369,6 +410,9 @@ impl fmt::Display for BootError {
                 )
             }
             Self::NoVoters => write!(f, "the cluster has no voters"),
+            Self::NobodyToRecoverFrom => {
+                write!(f, "the log lost entries, and no other member could have them")
+            }
             Self::Inconsistent { rule } => {
                 write!(f, "the recovered log contradicts itself: {rule}")
             }

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::api::{Action, DropReason, Event, VoteAnswer};
 use crate::entry::{Entry, Payload};
+use crate::lease::Lease;
 use crate::message::Body;
 use crate::node::Raft;
 use crate::progress::Progress;
@@ -90,8 +91,10 @@ impl Raft {
         }
     }
 
-    fn is_fit_to_campaign(&self) -> bool {
-        self.may_campaign() && !self.is_disk_stalled()
+    /// Whether this node has a vote, and a log and a disk that it could lead with.
+    pub(crate) fn is_fit_to_campaign(&self) -> bool {
+        let is_whole = !self.hard_state.recovering && self.installing.is_none();
+        is_whole && self.may_campaign() && !self.is_disk_stalled()
     }
 
     fn ask_for_pre_votes(&mut self, out: &mut Vec<Action>) {
@@ -123,6 +126,8 @@ impl Raft {
             VoteAnswer::OldTerm
         } else if self.hears_from_leader() {
             VoteAnswer::LeaderAlive
+        } else if self.hard_state.recovering {
+            VoteAnswer::Recovering
         } else if last < self.log.last() {
             VoteAnswer::LogBehind
         } else {
@@ -193,12 +198,22 @@ impl Raft {
         self.on_vote_reply(self.config.id, true, out);
     }
 
-    pub(crate) fn on_vote(&mut self, from: NodeId, last: Position, out: &mut Vec<Action>) {
+    /// A vote is asked for. `is_loyal` says whether this node owes it to a leader, here or in an
+    /// earlier term, to vote for nobody else now.
+    pub(crate) fn on_vote(
+        &mut self,
+        from: NodeId,
+        last: Position,
+        is_loyal: bool,
+        out: &mut Vec<Action>,
+    ) {
         let answer = if self.hard_state.vote.is_some_and(|vote| vote != from) {
             VoteAnswer::AlreadyVoted
+        } else if self.hard_state.recovering {
+            VoteAnswer::Recovering
         } else if last < self.log.last() {
             VoteAnswer::LogBehind
-        } else if self.role.leader(self.config.id).is_some() {
+        } else if is_loyal || self.role.leader(self.config.id).is_some() {
             // Somebody won this term already: a vote would only delay the next election.
             VoteAnswer::LeaderAlive
         } else {
@@ -250,6 +265,7 @@ impl Raft {
             heartbeat_at: self.now + self.config.heartbeat_interval,
             round: 0,
             proven_round: 0,
+            lease: Lease::default(),
             reads: LeaderReads::default(),
             uncommitted: Uncommitted::default(),
         };

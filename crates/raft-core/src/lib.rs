@@ -64,6 +64,9 @@
 //!             Action::Resolved(ticket, outcome) => outcomes.push((ticket, outcome)),
 //!             Action::Send(_) => unreachable!("there is nobody to send to"),
 //!             Action::ReadLog(_) => unreachable!("so little stays in memory"),
+//!             Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+//!                 unreachable!("the log is never cut")
+//!             }
 //!             Action::RoleChanged(_) | Action::ConfigChanged(_) | Action::Trace(_) => {}
 //!         }
 //!     }
@@ -152,6 +155,7 @@ mod entries_serde;
 mod entry;
 mod held;
 pub mod invariants;
+mod lease;
 mod log;
 mod membership;
 mod message;
@@ -162,20 +166,23 @@ mod quorum;
 mod read_index;
 mod reads;
 mod receive;
+mod recovery;
 mod replication;
 mod rng;
 mod role;
+mod snapshot;
 mod status;
 mod transfer;
 mod types;
 
 pub use api::{
-    Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadPurpose, Rejection,
-    RoleChange, VoteAnswer, Write,
+    Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadMode, ReadPurpose,
+    Rejection, RoleChange, VoteAnswer, Write,
 };
 pub use config::{Boot, BootError, ClusterConfig, Config, ConfigChange, ConfigError, Limits};
 pub use entry::{Entries, Entry, Payload};
 pub use message::{Body, Message};
 pub use node::Raft;
+pub use snapshot::{SendSnapshot, Snapshot};
 pub use status::{PeerStatus, RoleKind, Status};
 pub use types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};

@@ -7,7 +7,7 @@
 //! 3. `cache` is a gapless run that ends at `last`, unless it is empty.
 //! 4. What is not durable is in `cache`.
 //! 5. `pending` grows in id, and its last indexes do not exceed `written`.
-//! 6. `configs` grows in index, from the start to the end of the log.
+//! 6. `configs` grows in index, to the end of the log. The first is committed.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -33,8 +33,10 @@ pub(crate) struct Log {
     written: Index,
     /// Writes under way, and the last index that each makes durable.
     pending: VecDeque<PendingWrite>,
-    /// The founding configuration, then every one in the retained log. Never empty.
+    /// A committed configuration, then every one that followed. Never empty.
     configs: Vec<(Index, Arc<ClusterConfig>)>,
+    /// Whether the next write must empty the log on disk, so that it begins at the start.
+    is_reset: bool,
 }
 
 /// Entries that came into the log together, and what they count in bytes.
@@ -69,14 +71,19 @@ struct PendingWrite {
 }
 
 impl Log {
-    /// The log that `boot` describes; the caller has checked that it holds together.
+    /// The log that `boot` describes; the caller has checked that it holds together. One that does
+    /// not reach what was applied was to be replaced by a snapshot when power failed.
     pub(crate) fn restore(boot: Boot) -> Self {
-        let mut configs = Vec::with_capacity(1 + boot.configs.len());
-        configs.push((boot.start.index, Arc::new(boot.cluster)));
-        configs.extend(boot.configs);
+        let Boot { applied, cluster, configs, .. } = boot;
+        let before_state = configs.partition_point(|(index, _)| *index <= applied.index);
+        let first = match configs[..before_state].last() {
+            Some(config) => config.clone(),
+            None => (applied.index, Arc::new(cluster)),
+        };
+        let configs_after = configs[before_state..].iter().cloned();
         let mut term_starts = boot.term_starts;
         term_starts.retain(|first| first.term > boot.start.term);
-        Self {
+        let mut log = Self {
             start: boot.start,
             term_starts,
             last: boot.last,
@@ -85,8 +92,14 @@ impl Log {
             durable: boot.last.index,
             written: boot.last.index,
             pending: VecDeque::new(),
-            configs,
+            configs: core::iter::once(first).chain(configs_after).collect(),
+            is_reset: false,
+        };
+        if !log.holds(applied) {
+            let (_, cluster) = log.configs.swap_remove(0);
+            log.reset(applied, cluster);
         }
+        log
     }
 
     pub(crate) fn start(&self) -> Position {
@@ -202,6 +215,51 @@ impl Log {
         }
     }
 
+    /// Forgets the entries up to `upto`, which must be durable.
+    pub(crate) fn compact(&mut self, upto: Index) {
+        let Some(term) = self.term_at(upto) else { return };
+        debug_assert!(upto <= self.durable, "what is not durable is still needed");
+        self.start = Position::new(term, upto);
+        self.term_starts.retain(|first| first.index > upto);
+        let settled = self.configs.partition_point(|(index, _)| *index <= upto);
+        self.configs.drain(..settled.saturating_sub(1));
+        while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first_index() <= upto) {
+            self.cached_bytes -= chunk.bytes;
+            let kept = chunk.entries.starting_at(upto.next());
+            if !kept.is_empty() {
+                let chunk = Chunk::new(kept);
+                self.cached_bytes += chunk.bytes;
+                self.cache.push_front(chunk);
+            }
+        }
+    }
+
+    /// Forgets everything, and begins anew after `at`, which a snapshot ends at. That the state
+    /// machine is durable makes everything up to there durable.
+    pub(crate) fn reset(&mut self, at: Position, cluster: Arc<ClusterConfig>) {
+        for write in &mut self.pending {
+            write.last = write.last.min(at.index);
+        }
+        *self = Self {
+            start: at,
+            term_starts: Vec::new(),
+            last: at,
+            cache: VecDeque::new(),
+            cached_bytes: 0,
+            durable: at.index,
+            written: at.index,
+            pending: core::mem::take(&mut self.pending),
+            configs: Vec::from([(at.index, cluster)]),
+            is_reset: true,
+        };
+    }
+
+    /// Where the log on disk must begin anew, if it must; from now on, the write that is being
+    /// made says so.
+    pub(crate) fn take_reset(&mut self) -> Option<Position> {
+        core::mem::take(&mut self.is_reset).then_some(self.start)
+    }
+
     /// The entries that no write carries yet; from now on, write `id` does.
     pub(crate) fn take_unwritten(&mut self, id: PersistId, given_at: Time) -> Entries {
         let entries = if self.written == self.last.index {
@@ -239,9 +297,9 @@ impl Log {
         index <= self.written
     }
 
-    /// Whether some entries have not been handed out in a write.
+    /// Whether something has not been handed out in a write.
     pub(crate) fn has_unwritten(&self) -> bool {
-        self.written < self.last.index
+        self.written < self.last.index || self.is_reset
     }
 
     /// The first index that is in memory; one past the end if none is.
@@ -332,7 +390,7 @@ impl Log {
         let bytes = self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>();
         rule(bytes == self.cached_bytes, "the size of the cache adds up")?;
         let configs_grow = self.configs.is_sorted_by(|a, b| a.0 < b.0);
-        let is_within = self.configs.iter().all(|(at, _)| self.start.index <= *at && *at <= prev);
+        let is_within = self.configs.iter().all(|(at, _)| *at <= self.last.index);
         rule(configs_grow && is_within, "configurations are in order, within the log")?;
         let is_written = self.pending.iter().all(|write| write.last <= self.written);
         rule(is_written, "a write under way ends within what was written")?;

@@ -1,6 +1,8 @@
 //! What nodes say to each other.
 
+use crate::api::ReadMode;
 use crate::entry::Entries;
+use crate::snapshot::Snapshot;
 use crate::types::{Index, NodeId, Position, Term};
 
 /// One message between two nodes. The network may lose, repeat, delay and reorder messages as it
@@ -69,6 +71,11 @@ pub enum Body {
         /// (the term-wise backtracking of paper §5.3).
         hint: Position,
     },
+    /// InstallSnapshot (paper §7). It is not the core that sends it, but the driver, together with
+    /// the state machine's content, when [`Action::SendSnapshot`](crate::Action::SendSnapshot)
+    /// asks for it. The receiver's driver passes it in once the content has arrived, whole and
+    /// verified. It is answered with [`Body::Appended`].
+    Snapshot(Snapshot),
     /// "I lead this term." Sent at every heartbeat interval and whenever a read needs proof of
     /// leadership. It says nothing about logs, so its reply never waits for a disk.
     Heartbeat {
@@ -98,6 +105,8 @@ pub enum Body {
     ReadIndex {
         /// The follower's own name for this question, never used for another.
         id: u64,
+        /// Whether the leader may rely on its lease.
+        mode: ReadMode,
     },
     /// The answer to [`Body::ReadIndex`], sent only after the leader proved that it leads.
     ReadIndexReply {
@@ -106,4 +115,26 @@ pub enum Body {
         /// The leader's commit index when the question arrived.
         index: Index,
     },
+    /// "My log lost what came after `last`. How far does yours go?" A node that recovers from a
+    /// damaged log asks the leader.
+    Recover {
+        /// The recovering node's own name for this question, never used for another.
+        id: u64,
+        /// The last entry of its log.
+        last: Position,
+    },
+    /// The answer to [`Body::Recover`].
+    RecoverReply {
+        /// As in the question.
+        id: u64,
+        /// The last entry of the leader's log when the question arrived.
+        last: Position,
+    },
+}
+
+impl Body {
+    /// Whether only the leader of a term says this.
+    pub(crate) fn is_of_leader(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Heartbeat { .. } | Self::Snapshot(_))
+    }
 }

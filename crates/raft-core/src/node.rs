@@ -21,8 +21,10 @@ use crate::log::Log;
 use crate::message::{Body, Message};
 use crate::proposals::Proposals;
 use crate::reads::FollowerReads;
+use crate::recovery::Recovery;
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
+use crate::snapshot::Snapshot;
 use crate::status::{PeerStatus, Status};
 use crate::transfer::Transfer;
 use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
@@ -46,8 +48,8 @@ pub struct Raft {
     pub(crate) proposals: Proposals,
     /// Reads that may be answered once everything up to their index has been handed out.
     pub(crate) ready_reads: VecDeque<(Index, Ticket)>,
-    /// How many questions about reads this node has asked since it started.
-    pub(crate) read_questions: u64,
+    /// How many questions this node has asked since it started.
+    questions: u64,
     pub(crate) held: Held,
     pub(crate) writes: Writes,
     /// Entries to be applied are being read back, or are to be asked for again at that time.
@@ -58,8 +60,19 @@ pub struct Raft {
     announced: RoleChange,
     announced_cluster: Arc<ClusterConfig>,
     pub(crate) transfer: Option<Transfer>,
+    /// When a leader was last heard of: votes are withheld for a while after that, whatever
+    /// happens to terms and roles meanwhile.
+    pub(crate) leader_heard_at: Option<Time>,
+    /// The snapshot that the driver was told to install.
+    pub(crate) installing: Option<Snapshot>,
+    /// The followers to which a snapshot is on its way. It outlives the role.
+    pub(crate) sending_snapshots: BTreeSet<NodeId>,
+    pub(crate) recovery: Recovery,
     dropped_messages: u64,
 }
+
+/// The low bits of a question's name count the questions of one run, the bits above the runs.
+const QUESTION_BITS: u32 = 44;
 
 /// The numbers of writes, and which of them matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -113,8 +126,10 @@ impl Raft {
         let role = Role::Follower(Follower::default());
         let announced =
             RoleChange { role: role.kind(), term: hard_state.term, leader: role.leader(config.id) };
-        let (commit, handed_out) = (boot.commit.max(boot.applied), boot.applied);
+        let handed_out = boot.applied.index;
+        let hint = boot.commit;
         let log = Log::restore(boot);
+        let commit = hint.min(log.last().index).max(handed_out);
         let mut raft = Self {
             rng: Rng::new(config.seed),
             now,
@@ -125,7 +140,7 @@ impl Raft {
             role,
             proposals: Proposals::default(),
             ready_reads: VecDeque::new(),
-            read_questions: 0,
+            questions: 0,
             held: Held::default(),
             writes: Writes { is_hard_state_new: true, ..Writes::default() },
             apply_read: ApplyRead::Idle,
@@ -134,6 +149,11 @@ impl Raft {
             announced_cluster: Arc::clone(log.cluster()),
             log,
             transfer: None,
+            // It may have promised a leader its lease right before it stopped.
+            leader_heard_at: config.lease_drift.map(|_| now),
+            installing: None,
+            sending_snapshots: BTreeSet::new(),
+            recovery: Recovery::default(),
             dropped_messages: 0,
             config,
         };
@@ -156,10 +176,13 @@ impl Raft {
             Input::ChangeConfig(ticket, change) => self.on_change_config(ticket, &change, out),
             Input::TransferLeadership(ticket, to) => self.on_transfer(ticket, to, out),
             Input::Campaign => self.on_campaign(out),
-            Input::Read(ticket) => self.on_read(ticket, out),
+            Input::Read(ticket, mode) => self.on_read(ticket, mode, out),
             Input::Persisted(id) => self.on_persisted(id, out),
             Input::LogRead(read) => self.on_log_read(read, out),
             Input::Unreachable(peer) => self.on_unreachable(peer),
+            Input::Compact { upto, keep } => self.on_compact(upto, keep, out),
+            Input::SnapshotSent { to, arrived } => self.on_snapshot_sent(to, arrived, out),
+            Input::SnapshotInstalled(is_done) => self.on_snapshot_installed(is_done, out),
         }
         self.finish_step(out);
     }
@@ -195,6 +218,7 @@ impl Raft {
             matched: progress.matched,
             next: progress.next,
             probing: progress.is_probing(),
+            awaits_snapshot: progress.awaits_snapshot(),
             inflight_messages: progress.inflight_messages(),
         };
         Status {
@@ -203,6 +227,9 @@ impl Raft {
             term: self.term(),
             vote: self.hard_state.vote,
             leader: self.role.leader(self.config.id),
+            recovering: self.hard_state.recovering,
+            installing: self.installing.as_ref().map(|snapshot| snapshot.at),
+            start: self.log.start(),
             last: self.log.last(),
             durable: self.log.durable(),
             commit: self.commit,
@@ -240,12 +267,24 @@ impl Raft {
     /// Draws the time at which this node campaigns if it hears of no leader until then.
     pub(crate) fn reset_election_timer(&mut self) {
         let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
-        self.election_at = self.now + self.rng.between(min, max);
+        self.election_at = self.now + self.rng.between(min, max) + self.config.campaign_delay;
     }
 
     /// How long a question about reads waits for its answer.
     pub(crate) fn read_patience(&self) -> Duration {
         2 * self.config.heartbeat_interval
+    }
+
+    /// The node has its log back.
+    pub(crate) fn end_recovery(&mut self) {
+        self.hard_state.recovering = false;
+        self.writes.is_hard_state_new = true;
+    }
+
+    /// A name for a question that this node never gave to another.
+    pub(crate) fn name_question(&mut self) -> u64 {
+        self.questions += 1;
+        (self.hard_state.boots << QUESTION_BITS) | self.questions
     }
 
     /// Changes the term or the vote: the one place where either does.
@@ -268,8 +307,10 @@ impl Raft {
         if term > self.term() {
             self.set_hard_state(term, None);
         }
-        let heard_at = leader.map(|_| self.now);
-        let follower = Follower { leader, heard_at, reads: FollowerReads::default() };
+        if leader.is_some() {
+            self.leader_heard_at = Some(self.now);
+        }
+        let follower = Follower { leader, reads: FollowerReads::default() };
         let was_follower = matches!(self.role, Role::Follower(_));
         self.change_role(Role::Follower(follower), leader, out);
         if !was_follower {
@@ -352,7 +393,8 @@ impl Raft {
         match read.purpose {
             ReadPurpose::Apply => {
                 self.apply_read = ApplyRead::Idle;
-                if is_usable && read.entries[0].at.index == self.handed_out.next() {
+                let is_next = is_usable && read.entries[0].at.index == self.handed_out.next();
+                if is_next && self.installing.is_none() {
                     self.hand_out(&read.entries.ending_before(self.appliable().next()), out);
                 } else if self.log.first_cached() > self.handed_out.next() {
                     let retry_at = self.now + self.config.heartbeat_interval;
@@ -370,6 +412,7 @@ impl Raft {
     fn finish_step(&mut self, out: &mut Vec<Action>) {
         self.settle_config(out);
         self.settle_transfer(out);
+        self.settle_recovery(out);
         self.hand_out_committed(out);
         while let Some((index, ticket)) =
             self.ready_reads.pop_front_if(|(index, _)| *index <= self.handed_out)
@@ -388,6 +431,9 @@ impl Raft {
     }
 
     fn hand_out_committed(&mut self, out: &mut Vec<Action>) {
+        if self.installing.is_some() {
+            return;
+        }
         let last = self.appliable();
         while self.handed_out < last {
             match self.log.cached_run(self.handed_out.next(), last) {
@@ -430,9 +476,10 @@ impl Raft {
             self.writes.hard_state = id;
             self.writes.is_hard_state_new = false;
         }
+        let reset = self.log.take_reset();
         let entries = self.log.take_unwritten(id, self.now);
         let (hard_state, commit) = (self.hard_state, self.commit);
-        out.push(Action::Persist(Write { id, hard_state, commit, entries }));
+        out.push(Action::Persist(Write { id, hard_state, commit, reset, entries }));
     }
 
     fn announce(&mut self, out: &mut Vec<Action>) {

@@ -3,7 +3,7 @@
 //! Invariants, checked by [`Progress::check`]:
 //! 1. `matched < next`: what is known to be there is not sent again.
 //! 2. Everything in flight lies before `next`; its sizes add up.
-//! 3. `matched` never goes down within a term.
+//! 3. `matched` never goes down within a term, unless the follower says that it lost its log.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -24,6 +24,9 @@ pub(crate) struct Progress {
     pub(crate) heard_at: Time,
     /// The latest heartbeat round it answered.
     pub(crate) round: u64,
+    /// When the latest round left that it answered, if leases are in use: see
+    /// [`lease`](crate::lease).
+    pub(crate) bound_since: Time,
     /// The round that was current when the latest append left, and when that was.
     pub(crate) sent_in_round: u64,
     pub(crate) sent_at: Time,
@@ -39,6 +42,8 @@ pub(crate) enum Mode {
     },
     /// The logs agree up to `next`: appends follow each other without waiting.
     Replicate(Inflight),
+    /// It needs what the log no longer holds: nothing is sent until a snapshot has arrived.
+    Snapshot,
 }
 
 /// The appends that a follower has not answered, oldest first.
@@ -81,6 +86,7 @@ impl Progress {
             mode: Mode::Probe { is_waiting: false },
             heard_at: now,
             round: 0,
+            bound_since: Time::ZERO,
             sent_in_round: 0,
             sent_at: now,
         }
@@ -91,6 +97,7 @@ impl Progress {
         match &self.mode {
             Mode::Probe { is_waiting } => !is_waiting,
             Mode::Replicate(inflight) => inflight.has_room(limits),
+            Mode::Snapshot => false,
         }
     }
 
@@ -103,6 +110,7 @@ impl Progress {
                 inflight.sent(last, bytes);
                 self.next = last.next();
             }
+            Mode::Snapshot => {}
         }
     }
 
@@ -111,11 +119,11 @@ impl Progress {
         let is_news = matched > self.matched;
         self.matched = self.matched.max(matched);
         match &mut self.mode {
-            Mode::Probe { .. } if matched.next() >= self.next => {
+            Mode::Probe { .. } | Mode::Snapshot if matched.next() >= self.next => {
                 self.next = matched.next();
                 self.mode = Mode::Replicate(Inflight::default());
             }
-            Mode::Probe { .. } => {}
+            Mode::Probe { .. } | Mode::Snapshot => {}
             Mode::Replicate(inflight) => {
                 inflight.acknowledged(matched);
                 self.next = self.next.max(matched.next());
@@ -131,6 +139,7 @@ impl Progress {
         let is_current = match self.mode {
             Mode::Probe { .. } => prev == self.next.prev(),
             Mode::Replicate(_) => prev < self.next,
+            Mode::Snapshot => false,
         };
         is_current && prev > self.matched
     }
@@ -141,6 +150,34 @@ impl Progress {
         self.mode = Mode::Probe { is_waiting: false };
     }
 
+    /// Sends nothing more until a snapshot has arrived, or the follower has caught up by itself.
+    pub(crate) fn await_snapshot(&mut self) {
+        self.mode = Mode::Snapshot;
+    }
+
+    pub(crate) fn awaits_snapshot(&self) -> bool {
+        matches!(self.mode, Mode::Snapshot)
+    }
+
+    /// The connection broke: what was in flight counts as lost. (Whether a snapshot was, its sender
+    /// knows.)
+    pub(crate) fn unreachable(&mut self) {
+        if matches!(self.mode, Mode::Replicate(_)) {
+            self.probe_at(self.matched.next());
+        }
+    }
+
+    /// The follower's log lost what came after `last`: what it acknowledged is not there any more.
+    pub(crate) fn lost_its_log(&mut self, last: Index) {
+        self.matched = self.matched.min(last);
+        self.probe_at(last.next());
+    }
+
+    /// Whether it is not known where the logs agree, and no question about it is on its way.
+    pub(crate) fn needs_probe(&self) -> bool {
+        matches!(self.mode, Mode::Probe { is_waiting: false })
+    }
+
     /// Whether the follower answered a heartbeat that left after the latest append, but not the
     /// append, for as long as `patience`: it was lost, or waits for the follower's disk. (Reads
     /// make many rounds in the time of one sync: rounds alone would raise suspicion all the time.)
@@ -148,6 +185,7 @@ impl Progress {
         let is_waiting = match &self.mode {
             Mode::Probe { is_waiting } => *is_waiting,
             Mode::Replicate(inflight) => inflight.len() > 0,
+            Mode::Snapshot => false,
         };
         is_waiting && self.round > self.sent_in_round && now.since(self.sent_at) >= patience
     }
@@ -156,6 +194,7 @@ impl Progress {
         match &self.mode {
             Mode::Probe { is_waiting } => usize::from(*is_waiting),
             Mode::Replicate(inflight) => inflight.len(),
+            Mode::Snapshot => 0,
         }
     }
 

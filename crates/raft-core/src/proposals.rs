@@ -6,7 +6,8 @@
 //!
 //! That is when the last committed position is not before its own, in the order of positions. If
 //! its index is committed, it is in the committed log or never will be. If its term is over among
-//! the committed entries, it cannot follow them, because terms never go down along a log.
+//! the committed entries, it cannot follow them, because terms never go down along a log. Only
+//! where a snapshot took the place of that part of the log, nobody here can tell which it was.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -55,7 +56,14 @@ impl Proposals {
         } else {
             self.open.pop_front()?
         };
-        let outcome = if log.holds(at) { Outcome::Committed(at) } else { Outcome::Overwritten };
+        let start = log.start();
+        let outcome = if at.index < start.index && at.term <= start.term {
+            Outcome::Unknown
+        } else if log.holds(at) {
+            Outcome::Committed(at)
+        } else {
+            Outcome::Overwritten
+        };
         Some((ticket, outcome))
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::api::{Action, DropReason, Outcome, Rejection};
+use crate::api::{Action, DropReason, Outcome, ReadMode, Rejection};
 use crate::message::Body;
 use crate::node::Raft;
 use crate::quorum;
@@ -10,16 +10,13 @@ use crate::reads::Reader;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Ticket};
 
-/// The low bits of a question's id count the questions of one run, the bits above the runs.
-const QUESTION_BITS: u32 = 44;
-
 impl Raft {
-    pub(crate) fn on_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
+    pub(crate) fn on_read(&mut self, ticket: Ticket, mode: ReadMode, out: &mut Vec<Action>) {
         let has_room = self.pending_reads() < self.config.limits.max_pending_reads;
         let why = match self.role.leader(self.config.id) {
             None => Rejection::NotLeader { leader: None },
             Some(_) if !has_room => Rejection::Busy,
-            Some(_) => return self.admit_read(ticket, out),
+            Some(_) => return self.admit_read(ticket, mode, out),
         };
         out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
     }
@@ -34,11 +31,11 @@ impl Raft {
         asking + self.ready_reads.len()
     }
 
-    fn admit_read(&mut self, ticket: Ticket, out: &mut Vec<Action>) {
+    fn admit_read(&mut self, ticket: Ticket, mode: ReadMode, out: &mut Vec<Action>) {
         match &mut self.role {
-            Role::Leader(_) => self.read_as_leader(Reader::Local(ticket), out),
+            Role::Leader(_) => self.read_as_leader(Reader::Local(ticket), mode, out),
             Role::Follower(follower) => {
-                follower.reads.push(ticket);
+                follower.reads.push(ticket, mode);
                 if follower.reads.should_ask() {
                     self.ask_leader(out);
                 }
@@ -47,8 +44,11 @@ impl Raft {
         }
     }
 
-    fn read_as_leader(&mut self, reader: Reader, out: &mut Vec<Action>) {
+    fn read_as_leader(&mut self, reader: Reader, mode: ReadMode, out: &mut Vec<Action>) {
         let has_committed = self.log.term_at(self.commit) == Some(self.term());
+        if has_committed && mode == ReadMode::Lease && self.has_lease() {
+            return self.answer_reader(reader, self.commit, out);
+        }
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -97,33 +97,39 @@ impl Raft {
             None => 0,
         });
         leader.proven_round = leader.proven_round.max(proven);
-        let (mut local, mut remote) = (Vec::new(), Vec::new());
-        while let Some((reader, index)) = leader.reads.pop_proven(proven) {
-            match reader {
-                Reader::Local(ticket) => local.push((index, ticket)),
-                Reader::Remote(peer, id) => remote.push((peer, id, index)),
-            }
-        }
         let needs_round = proven >= leader.round && leader.reads.needs_round_after(leader.round);
-        for (index, ticket) in local {
-            self.answer_when_handed_out(index, ticket);
-        }
-        for (peer, id, index) in remote {
-            self.send(peer, Body::ReadIndexReply { id, index }, out);
+        while let Role::Leader(leader) = &mut self.role
+            && let Some((reader, index)) = leader.reads.pop_proven(proven)
+        {
+            self.answer_reader(reader, index, out);
         }
         if needs_round {
             self.start_round(out);
         }
     }
 
+    /// This reader may be shown the state as of `index`.
+    fn answer_reader(&mut self, reader: Reader, index: Index, out: &mut Vec<Action>) {
+        match reader {
+            Reader::Local(ticket) => self.answer_when_handed_out(index, ticket),
+            Reader::Remote(peer, id) => self.send(peer, Body::ReadIndexReply { id, index }, out),
+        }
+    }
+
     /// A follower wants to read. When too many wait, it is not answered, and asks again.
-    pub(crate) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Vec<Action>) {
+    pub(crate) fn on_read_index(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        mode: ReadMode,
+        out: &mut Vec<Action>,
+    ) {
         let is_member = self.log.cluster().is_member(from);
         if !is_member {
             return self.drop_message(from, DropReason::UnknownSender, out);
         }
         if self.pending_reads() < self.config.limits.max_pending_reads {
-            self.read_as_leader(Reader::Remote(from, id), out);
+            self.read_as_leader(Reader::Remote(from, id), mode, out);
         }
     }
 
@@ -158,16 +164,11 @@ impl Raft {
 
     /// Asks the leader on behalf of every read that waits, under a name never used before.
     fn ask_leader(&mut self, out: &mut Vec<Action>) {
-        let Role::Follower(follower) = &mut self.role else {
-            return;
-        };
-        let Some(leader) = follower.leader else {
-            return;
-        };
-        self.read_questions += 1;
-        let id = (self.hard_state.boots << QUESTION_BITS) | self.read_questions;
-        follower.reads.ask(id, self.now);
-        self.send(leader, Body::ReadIndex { id }, out);
+        let id = self.name_question();
+        let Role::Follower(follower) = &mut self.role else { return };
+        let Some(leader) = follower.leader else { return };
+        let mode = follower.reads.ask(id, self.now);
+        self.send(leader, Body::ReadIndex { id, mode }, out);
     }
 
     /// The question or its answer may be lost; later reads also wait for the next question.

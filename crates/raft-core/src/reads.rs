@@ -19,6 +19,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::api::ReadMode;
 use crate::types::{Index, NodeId, Ticket, Time};
 
 /// Who wants to read.
@@ -91,9 +92,11 @@ impl LeaderReads {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct FollowerReads {
     /// They came after the latest question, and wait for the next.
-    waiting: Vec<Ticket>,
+    waiting: Vec<(ReadMode, Ticket)>,
     /// Each with the id of the first question that was asked after it came. Ids grow.
     asked: VecDeque<(u64, Ticket)>,
+    /// Whether some read that was asked for must not rely on a lease.
+    needs_proof: bool,
     latest: Question,
 }
 
@@ -109,8 +112,8 @@ impl FollowerReads {
         self.waiting.len() + self.asked.len()
     }
 
-    pub(crate) fn push(&mut self, ticket: Ticket) {
-        self.waiting.push(ticket);
+    pub(crate) fn push(&mut self, ticket: Ticket, mode: ReadMode) {
+        self.waiting.push((mode, ticket));
     }
 
     /// Whether a question should go out: some read waits and no question is open.
@@ -123,10 +126,14 @@ impl FollowerReads {
         if self.asked.is_empty() { None } else { Some(self.latest.sent_at) }
     }
 
-    /// Notes that a question with this id, above all before it, goes out now.
-    pub(crate) fn ask(&mut self, id: u64, now: Time) {
-        self.asked.extend(self.waiting.drain(..).map(|ticket| (id, ticket)));
+    /// Notes that a question with this id, above all before it, goes out now. Returns how it is to
+    /// be answered: as the most demanding of its reads needs it.
+    pub(crate) fn ask(&mut self, id: u64, now: Time) -> ReadMode {
+        self.needs_proof &= !self.asked.is_empty();
+        self.needs_proof |= self.waiting.iter().any(|(mode, _)| *mode == ReadMode::Confirmed);
+        self.asked.extend(self.waiting.drain(..).map(|(_, ticket)| (id, ticket)));
         self.latest = Question { id, sent_at: now };
+        if self.needs_proof { ReadMode::Confirmed } else { ReadMode::Lease }
     }
 
     /// The next read that the answer to question `id` is good for: one that came before that
@@ -140,6 +147,7 @@ impl FollowerReads {
 
     /// Every read that is still unanswered.
     pub(crate) fn into_tickets(self) -> impl Iterator<Item = Ticket> {
-        self.asked.into_iter().map(|(_, ticket)| ticket).chain(self.waiting)
+        let waiting = self.waiting.into_iter().map(|(_, ticket)| ticket);
+        self.asked.into_iter().map(|(_, ticket)| ticket).chain(waiting)
     }
 }

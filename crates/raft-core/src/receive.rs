@@ -51,7 +51,7 @@ impl Raft {
                 trace_vote(message, VoteAnswer::LeaderAlive, out);
                 return false;
             }
-            let is_leader = matches!(message.body, Body::Append { .. } | Body::Heartbeat { .. });
+            let is_leader = message.body.is_of_leader();
             self.become_follower(term, is_leader.then_some(from), out);
         }
         true
@@ -72,7 +72,7 @@ impl Raft {
     /// could never be led again.
     fn answer_from_later_term(&mut self, message: &Message, out: &mut Vec<Action>) {
         match message.body {
-            Body::Append { .. } | Body::Heartbeat { .. } => {
+            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot(_) => {
                 self.send(message.from, Body::HeartbeatReply { round: 0 }, out);
             }
             Body::Vote { .. } | Body::TransferVote { .. } => {
@@ -90,7 +90,8 @@ impl Raft {
         match message.body {
             Body::PreVote { .. } | Body::PreVoteReply { granted: true } => {}
             Body::PreVoteReply { granted: false } => self.on_pre_vote_refused(from, out),
-            Body::Vote { last } | Body::TransferVote { last } => self.on_vote(from, last, out),
+            Body::Vote { last } => self.on_vote(from, last, self.hears_from_leader(), out),
+            Body::TransferVote { last } => self.on_vote(from, last, false, out),
             Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted, out),
             Body::Append { prev, entries, commit } => {
@@ -100,10 +101,13 @@ impl Raft {
             Body::AppendRejected { prev, hint } => self.on_append_rejected(from, prev, hint, out),
             Body::Heartbeat { commit, round } => self.on_heartbeat(from, commit, round, out),
             Body::HeartbeatReply { round } => self.on_heartbeat_reply(from, round, out),
-            Body::ReadIndex { id } => self.on_read_index(from, id, out),
+            Body::ReadIndex { id, mode } => self.on_read_index(from, id, mode, out),
             Body::ReadIndexReply { id, index } => {
                 self.on_read_index_reply(from, id, index, out);
             }
+            Body::Snapshot(snapshot) => self.on_snapshot(from, snapshot, out),
+            Body::Recover { id, last } => self.on_recover(from, id, last, out),
+            Body::RecoverReply { id, last } => self.on_recover_reply(from, id, last),
         }
     }
 
@@ -111,13 +115,8 @@ impl Raft {
     /// a node votes for nobody else, so that a node that was cut off or removed cannot depose a
     /// leader that works (thesis §4.2.3).
     pub(crate) fn hears_from_leader(&self) -> bool {
-        match &self.role {
-            Role::Leader(_) => true,
-            Role::Follower(follower) => follower
-                .heard_at
-                .is_some_and(|at| self.now.since(at) < self.config.election_timeout_min),
-            Role::PreCandidate(_) | Role::Candidate(_) => false,
-        }
+        let is_recent = |at| self.now.since(at) < self.config.election_timeout_min;
+        matches!(self.role, Role::Leader(_)) || self.leader_heard_at.is_some_and(is_recent)
     }
 
     /// Whether `term` is the one in which a campaign of this node would be.

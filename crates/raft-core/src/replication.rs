@@ -71,7 +71,7 @@ impl Raft {
     }
 
     /// Sends the peer with this number all that its window has room for.
-    fn replicate_to(&mut self, at: usize, out: &mut Vec<Action>) {
+    pub(crate) fn replicate_to(&mut self, at: usize, out: &mut Vec<Action>) {
         loop {
             let limits = &self.config.limits;
             let Role::Leader(leader) = &mut self.role else {
@@ -82,6 +82,9 @@ impl Raft {
             let is_reading = !self.reading_for.is_empty() && self.reading_for.contains(&peer.id);
             if !peer.may_send(limits) || first > self.log.last().index || is_reading {
                 return;
+            }
+            if first <= self.log.start().index {
+                return self.need_snapshot(at, out);
             }
             let Some(entries) = self.log.cached(first, limits.max_append_bytes) else {
                 self.reading_for.insert(peer.id);
@@ -111,6 +114,12 @@ impl Raft {
         self.send(to, Body::Append { prev, entries, commit }, out);
     }
 
+    /// Asks a peer whether its log agrees right before what it would be sent next: an append
+    /// without entries.
+    pub(crate) fn probe(&mut self, at: usize, out: &mut Vec<Action>) {
+        self.send_append(at, Entries::empty(), out);
+    }
+
     /// Entries for a peer were read back from the log; none if that failed.
     pub(crate) fn on_read_for_peer(
         &mut self,
@@ -137,7 +146,7 @@ impl Raft {
         self.replicate_to(at, out);
     }
 
-    fn peer_number(&self, id: NodeId) -> Option<usize> {
+    pub(crate) fn peer_number(&self, id: NodeId) -> Option<usize> {
         let Role::Leader(leader) = &self.role else {
             return None;
         };
@@ -145,7 +154,7 @@ impl Raft {
     }
 
     /// The number of the peer that answers, noted as alive; drops what strangers say.
-    fn answering_peer(&mut self, from: NodeId, out: &mut Vec<Action>) -> Option<usize> {
+    pub(crate) fn answering_peer(&mut self, from: NodeId, out: &mut Vec<Action>) -> Option<usize> {
         let now = self.now;
         let Role::Leader(leader) = &mut self.role else {
             return None;
@@ -213,9 +222,12 @@ impl Raft {
         }
         let peer = &mut leader.peers[at];
         peer.round = peer.round.max(round);
-        if peer.may_have_lost_an_append(self.now, self.config.heartbeat_interval) {
-            // An append without entries asks whether the ones before it arrived.
-            self.send_append(at, Entries::empty(), out);
+        self.note_promise(at, round);
+        let Role::Leader(leader) = &self.role else { return };
+        let peer = &leader.peers[at];
+        let is_silent = peer.needs_probe() && peer.next > self.log.last().index;
+        if is_silent || peer.may_have_lost_an_append(self.now, self.config.heartbeat_interval) {
+            self.probe(at, out);
         }
         self.replicate_to(at, out);
         self.prove_reads(out);
@@ -229,10 +241,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let peer = &mut leader.peers[at];
-        if !peer.is_probing() {
-            peer.probe_at(peer.matched.next());
-        }
+        leader.peers[at].unreachable();
     }
 
     /// Commits what a quorum has durably, if that is an entry of this term (§5.4.2, Figure 8). The
@@ -261,6 +270,8 @@ impl Raft {
         leader.round += 1;
         leader.heartbeat_at = self.now + self.config.heartbeat_interval;
         let (round, commit) = (leader.round, self.commit);
+        self.note_round();
+        let Role::Leader(leader) = &self.role else { return };
         let targets: Vec<_> = leader.peers.iter().map(|peer| (peer.id, peer.matched)).collect();
         for (to, matched) in targets {
             // Beyond what matched, the follower's log may hold something else.
@@ -286,7 +297,7 @@ impl Raft {
             }
             Role::Follower(follower) => {
                 follower.leader = Some(from);
-                follower.heard_at = Some(now);
+                self.leader_heard_at = Some(now);
             }
             Role::PreCandidate(_) | Role::Candidate(_) => {
                 self.become_follower(term, Some(from), out);
@@ -310,6 +321,10 @@ impl Raft {
         let end = entries.last_position().unwrap_or(prev);
         if !entries.follows(prev) || end.term > self.term() || end.index == end.index.next() {
             return self.drop_message(from, DropReason::MalformedEntries, out);
+        }
+        if self.installing.is_some() {
+            // The log is about to be replaced. The leader will ask again.
+            return;
         }
         let proven = end.index;
         let Some((prev, entries)) = self.skip_committed(prev, entries) else {
@@ -375,7 +390,9 @@ impl Raft {
         out: &mut Vec<Action>,
     ) {
         if self.follow(from, out) {
-            self.advance_commit(commit.min(self.log.last().index), out);
+            if self.installing.is_none() {
+                self.advance_commit(commit.min(self.log.last().index), out);
+            }
             self.send(from, Body::HeartbeatReply { round }, out);
         }
     }
@@ -383,7 +400,7 @@ impl Raft {
 
 impl Raft {
     /// Notes that everything up to `commit` is committed, and tells the proposers.
-    fn advance_commit(&mut self, commit: Index, out: &mut Vec<Action>) {
+    pub(crate) fn advance_commit(&mut self, commit: Index, out: &mut Vec<Action>) {
         if commit <= self.commit {
             return;
         }

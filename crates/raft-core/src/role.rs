@@ -4,6 +4,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use crate::lease::Lease;
 use crate::progress::Progress;
 use crate::reads::{FollowerReads, LeaderReads};
 use crate::status::RoleKind;
@@ -21,8 +22,6 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Follower {
     pub(crate) leader: Option<NodeId>,
-    /// When the leader was last heard of.
-    pub(crate) heard_at: Option<Time>,
     pub(crate) reads: FollowerReads,
 }
 
@@ -45,6 +44,7 @@ pub(crate) struct Leader {
     pub(crate) round: u64,
     /// The latest round that a quorum answered.
     pub(crate) proven_round: u64,
+    pub(crate) lease: Lease,
     pub(crate) reads: LeaderReads,
     pub(crate) uncommitted: Uncommitted,
 }

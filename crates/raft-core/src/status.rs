@@ -32,6 +32,13 @@ pub struct Status {
     pub vote: Option<NodeId>,
     /// The leader of this term, as far as the node knows.
     pub leader: Option<NodeId>,
+    /// Whether its log lost entries, and does not have them back yet: it neither votes nor
+    /// campaigns.
+    pub recovering: bool,
+    /// Where the snapshot ends that is being installed.
+    pub installing: Option<Position>,
+    /// The position before the first entry of its log.
+    pub start: Position,
     /// The position of the last entry of its log.
     pub last: Position,
     /// The last index that is durable here.
@@ -64,6 +71,8 @@ pub struct PeerStatus {
     pub next: Index,
     /// Whether the leader is still searching for where the logs agree.
     pub probing: bool,
+    /// Whether it needs entries that the log no longer holds: it waits for a snapshot.
+    pub awaits_snapshot: bool,
     /// Append messages in flight.
     pub inflight_messages: usize,
 }

@@ -89,6 +89,7 @@ impl Raft {
         let (Role::Leader(leader), Some(transfer)) = (&self.role, &self.transfer) else { return };
         let (to, last) = (transfer.to, self.log.last());
         if leader.peer(to).is_some_and(|peer| peer.matched == last.index) {
+            self.forfeit_lease();
             self.send(to, Body::TimeoutNow { last }, out);
         }
     }
@@ -148,7 +149,7 @@ impl Raft {
     /// The leader, whose log ends at `last`, wants this node to take over.
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, last: Position, out: &mut Vec<Action>) {
         let is_from_leader = self.follow(from, out);
-        let is_able = last == self.log.last() && !self.is_disk_stalled();
+        let is_able = last == self.log.last() && self.is_fit_to_campaign();
         if is_from_leader && is_able && self.log.cluster().is_voter(self.config.id) {
             out.push(Action::Trace(Event::AskedToLead { by: from }));
             self.campaign_for_leader(out);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raft_core::{
     Body, Boot, ClusterConfig, Config, Entries, HardState, Index, Input, LogRead, Message, Outcome,
-    PersistId, Position, Raft, ReadPurpose, RoleKind, Term, Ticket, Time,
+    PersistId, Position, Raft, ReadMode, ReadPurpose, RoleKind, Term, Ticket, Time,
 };
 
 use crate::cluster::{Cluster, Disk, hard_state, log_of_terms, n, show};
@@ -102,8 +102,8 @@ fn the_entry_before_the_retained_log_keeps_its_term() {
     let boot = Boot {
         start: at(3, 10),
         last: at(3, 10),
-        applied: Index::new(10),
-        hard_state: HardState { term: Term::new(3), vote: None, boots: 1 },
+        applied: at(3, 10),
+        hard_state: HardState { term: Term::new(3), vote: None, boots: 1, recovering: false },
         ..Boot::new(ClusterConfig::of_voters([n(1), n(2)]))
     };
     let mut raft = Raft::restore(Config::new(n(1)), boot, Time::ZERO).expect("it fits");
@@ -307,7 +307,7 @@ fn a_clock_that_jumps_back_does_no_harm() {
     for jump in [Time::ZERO, now, Time::ZERO] {
         cluster.now = jump;
         let mut raft = cluster.nodes[&n(1)].raft.clone().expect("it is up");
-        raft.step(jump, Input::Read(Ticket::new(999)), &mut Vec::new());
+        raft.step(jump, Input::Read(Ticket::new(999), ReadMode::Confirmed), &mut Vec::new());
         assert!(raft.deadline() >= now);
     }
 }
@@ -315,7 +315,7 @@ fn a_clock_that_jumps_back_does_no_harm() {
 #[test]
 fn what_was_read_from_a_log_that_is_no_more_is_not_used() {
     let boot = Boot {
-        hard_state: HardState { term: Term::new(3), vote: None, boots: 1 },
+        hard_state: HardState { term: Term::new(3), vote: None, boots: 1, recovering: false },
         term_starts: vec![at(2, 1)],
         last: at(2, 2),
         commit: Index::new(2),

@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
+use proptest::option;
 use proptest::prelude::*;
 use raft_core::{
     Action, Body, Boot, ClusterConfig, Config, ConfigChange, Entries, Entry, Index, Input, LogRead,
-    Message, NodeId, Payload, PersistId, Position, Raft, ReadPurpose, RoleKind, Term, Ticket, Time,
-    invariants,
+    Message, NodeId, Payload, PersistId, Position, Raft, ReadMode, ReadPurpose, RoleKind, Snapshot,
+    Term, Ticket, Time, invariants,
 };
 
 use crate::cluster::n;
@@ -93,11 +94,23 @@ fn body() -> impl Strategy<Value = Body> {
         4 => (index(), position()).prop_map(|(prev, hint)| Body::AppendRejected { prev, hint }),
         2 => (index(), number()).prop_map(|(commit, round)| Body::Heartbeat { commit, round }),
         2 => number().prop_map(|round| Body::HeartbeatReply { round }),
-        2 => number().prop_map(|id| Body::ReadIndex { id }),
+        2 => (number(), mode()).prop_map(|(id, mode)| Body::ReadIndex { id, mode }),
+        2 => snapshot().prop_map(Body::Snapshot),
+        2 => (number(), position()).prop_map(|(id, last)| Body::Recover { id, last }),
+        2 => (number(), position()).prop_map(|(id, last)| Body::RecoverReply { id, last }),
         2 => (number(), index()).prop_map(|(id, index)| Body::ReadIndexReply { id, index }),
         2 => position().prop_map(|last| Body::TimeoutNow { last }),
         2 => position().prop_map(|last| Body::TransferVote { last }),
     ]
+}
+
+fn mode() -> impl Strategy<Value = ReadMode> {
+    prop_oneof![Just(ReadMode::Confirmed), Just(ReadMode::Lease)]
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let cluster = btree_set(node(), 0..4).prop_map(|ids| Arc::new(ClusterConfig::of_voters(ids)));
+    (position(), cluster).prop_map(|(at, cluster)| Snapshot { at, cluster })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -121,7 +134,12 @@ fn input() -> impl Strategy<Value = Input> {
         4 => proposals.prop_map(|all| Input::Propose(
             all.into_iter().map(|(ticket, bytes)| (Ticket::new(ticket), bytes.into())).collect(),
         )),
-        3 => number().prop_map(|ticket| Input::Read(Ticket::new(ticket))),
+        3 => (number(), mode()).prop_map(|(ticket, mode)| Input::Read(Ticket::new(ticket), mode)),
+        2 => (number(), 0..5_u64).prop_map(|(upto, keep)| Input::Compact { upto: Index::new(upto), keep }),
+        2 => (node(), option::of(position())).prop_map(|(to, arrived)| {
+            Input::SnapshotSent { to, arrived }
+        }),
+        2 => any::<bool>().prop_map(Input::SnapshotInstalled),
         4 => (number(), change()).prop_map(|(ticket, change)| {
             Input::ChangeConfig(Ticket::new(ticket), change)
         }),

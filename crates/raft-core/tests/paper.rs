@@ -2,11 +2,12 @@
 //! section by section, and sections of the thesis where the paper leaves them out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
     Action, Body, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, Message, Outcome,
-    Payload, Position, Raft, Rejection, RoleKind, Term, Time,
+    Payload, Position, Raft, ReadMode, Rejection, RoleKind, Snapshot, Term, Time,
 };
 
 use crate::cluster::{Cluster, Disk, hard_state, log_of_terms, n, show};
@@ -45,10 +46,13 @@ fn all_bodies() -> Vec<Body> {
         Body::AppendRejected { prev: index, hint: last },
         Body::Heartbeat { commit: index, round: 0 },
         Body::HeartbeatReply { round: 0 },
-        Body::ReadIndex { id: 0 },
+        Body::ReadIndex { id: 0, mode: ReadMode::Confirmed },
         Body::ReadIndexReply { id: 0, index },
         Body::TimeoutNow { last },
         Body::TransferVote { last },
+        Body::Snapshot(Snapshot { at: last, cluster: Arc::default() }),
+        Body::Recover { id: 0, last },
+        Body::RecoverReply { id: 0, last },
     ]
 }
 

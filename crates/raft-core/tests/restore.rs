@@ -19,11 +19,11 @@ fn at(term: u64, index: u64) -> Position {
 /// A log of ten entries of terms 1 and 3, of which four are applied.
 fn boot() -> Boot {
     Boot {
-        hard_state: HardState { term: Term::new(4), vote: None, boots: 2 },
+        hard_state: HardState { term: Term::new(4), vote: None, boots: 2, recovering: false },
         term_starts: vec![at(1, 1), at(3, 6)],
         last: at(3, 10),
         commit: Index::new(5),
-        applied: Index::new(4),
+        applied: at(1, 4),
         ..Boot::new(ClusterConfig::of_voters([n(1), n(2), n(3)]))
     }
 }
@@ -67,7 +67,8 @@ fn a_disk_that_contradicts_itself_is_refused() {
         boot.start = at(1, 5);
         boot.term_starts.remove(0);
     });
-    refused("nothing beyond the log was applied", |boot| boot.applied = Index::new(11));
+    refused("nothing of a later term was applied", |boot| boot.applied = at(5, 10));
+    refused("the state has room for more entries", |boot| boot.applied = at(3, u64::MAX));
     refused("nothing beyond the log is committed", |boot| boot.commit = Index::new(11));
     refused("configurations are in order, within the log", |boot| {
         boot.configs.push((Index::new(11), Arc::new(boot.cluster.clone())));

@@ -14,7 +14,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use raft_core::{
-    Body, Config, ConfigChange, Entries, Entry, Index, Message, NodeId, Payload, Position, Term,
+    Body, Config, ConfigChange, Entries, Entry, Index, Message, NodeId, Payload, Position,
+    ReadMode, Term,
 };
 
 use crate::cluster::{Cluster, Disk, Link, hard_state, log_of_terms, n, show};
@@ -426,7 +427,7 @@ fn forged(command: &Command) -> Result<Message, Box<dyn Error>> {
         "AppendRejected" => Body::AppendRejected { prev: prev.index, hint: at(hint) },
         "Heartbeat" => Body::Heartbeat { commit, round: *round },
         "HeartbeatReply" => Body::HeartbeatReply { round: *round },
-        "ReadIndex" => Body::ReadIndex { id: *id },
+        "ReadIndex" => Body::ReadIndex { id: *id, mode: ReadMode::Confirmed },
         "ReadIndexReply" => Body::ReadIndexReply { id: *id, index: commit },
         "TimeoutNow" => Body::TimeoutNow { last: at(last) },
         "TransferVote" => Body::TransferVote { last: at(last) },

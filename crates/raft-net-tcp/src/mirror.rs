@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, Term,
+    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, ReadMode,
+    Snapshot, Term,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,10 @@ enum WireBody {
     ReadIndexReply { id: u64, index: u64 },
     TimeoutNow { last: WirePosition },
     TransferVote { last: WirePosition },
+    Snapshot { at: WirePosition, cluster: Box<WireConfig> },
+    Recover { id: u64, last: WirePosition },
+    RecoverReply { id: u64, last: WirePosition },
+    LeaseReadIndex { id: u64 },
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -118,7 +123,10 @@ pub(crate) fn message_bytes(message: &Message) -> usize {
         Body::Append { entries, .. } => {
             POSITION + 8 + COUNT + entries.iter().map(entry_bytes).sum::<usize>()
         }
-        Body::AppendRejected { .. } => 8 + POSITION,
+        Body::AppendRejected { .. } | Body::Recover { .. } | Body::RecoverReply { .. } => {
+            8 + POSITION
+        }
+        Body::Snapshot(snapshot) => POSITION + config_bytes(&snapshot.cluster),
         Body::Heartbeat { .. } | Body::ReadIndexReply { .. } => 16,
         Body::Appended { .. } | Body::HeartbeatReply { .. } | Body::ReadIndex { .. } => 8,
     };
@@ -130,12 +138,14 @@ fn entry_bytes(entry: &Entry) -> usize {
     let payload = match &entry.payload {
         Payload::Noop => 0,
         Payload::Command(bytes) => 4 + bytes.len(),
-        Payload::Config(config) => {
-            let outgoing = config.outgoing.as_ref().map_or(0, |old| 8 + 8 * old.len());
-            8 + 8 * config.voters.len() + 1 + outgoing + 8 + 8 * config.learners.len()
-        }
+        Payload::Config(config) => config_bytes(config),
     };
     TERM_AND_TAG + payload
+}
+
+fn config_bytes(config: &ClusterConfig) -> usize {
+    let outgoing = config.outgoing.as_ref().map_or(0, |old| 8 + 8 * old.len());
+    8 + 8 * config.voters.len() + 1 + outgoing + 8 + 8 * config.learners.len()
 }
 
 fn write_body<'a>(body: &'a Body, raw: &mut Vec<&'a [u8]>) -> Result<WireBody, FormatError> {
@@ -157,12 +167,18 @@ fn write_body<'a>(body: &'a Body, raw: &mut Vec<&'a [u8]>) -> Result<WireBody, F
             WireBody::Heartbeat { commit: commit.get(), round: *round }
         }
         Body::HeartbeatReply { round } => WireBody::HeartbeatReply { round: *round },
-        Body::ReadIndex { id } => WireBody::ReadIndex { id: *id },
+        Body::ReadIndex { id, mode: ReadMode::Confirmed } => WireBody::ReadIndex { id: *id },
+        Body::ReadIndex { id, mode: ReadMode::Lease } => WireBody::LeaseReadIndex { id: *id },
         Body::ReadIndexReply { id, index } => {
             WireBody::ReadIndexReply { id: *id, index: index.get() }
         }
         Body::TimeoutNow { last } => WireBody::TimeoutNow { last: (*last).into() },
         Body::TransferVote { last } => WireBody::TransferVote { last: (*last).into() },
+        Body::Snapshot(Snapshot { at, cluster }) => {
+            WireBody::Snapshot { at: (*at).into(), cluster: Box::new(write_config(cluster)) }
+        }
+        Body::Recover { id, last } => WireBody::Recover { id: *id, last: (*last).into() },
+        Body::RecoverReply { id, last } => WireBody::RecoverReply { id: *id, last: (*last).into() },
     })
 }
 
@@ -185,12 +201,19 @@ fn read_body(body: WireBody, raw: &mut &[u8]) -> Result<Body, FormatError> {
             Body::Heartbeat { commit: Index::new(commit), round }
         }
         WireBody::HeartbeatReply { round } => Body::HeartbeatReply { round },
-        WireBody::ReadIndex { id } => Body::ReadIndex { id },
+        WireBody::ReadIndex { id } => Body::ReadIndex { id, mode: ReadMode::Confirmed },
+        WireBody::LeaseReadIndex { id } => Body::ReadIndex { id, mode: ReadMode::Lease },
         WireBody::ReadIndexReply { id, index } => {
             Body::ReadIndexReply { id, index: Index::new(index) }
         }
         WireBody::TimeoutNow { last } => Body::TimeoutNow { last: last.into() },
         WireBody::TransferVote { last } => Body::TransferVote { last: last.into() },
+        WireBody::Snapshot { at, cluster } => {
+            let cluster = Arc::new(read_config(*cluster)?);
+            Body::Snapshot(Snapshot { at: at.into(), cluster })
+        }
+        WireBody::Recover { id, last } => Body::Recover { id, last: last.into() },
+        WireBody::RecoverReply { id, last } => Body::RecoverReply { id, last: last.into() },
     })
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Node, PATIENCE, append, config, heartbeat, id, listener, message, pair};
-use raft_core::{Body, Index};
+use raft_core::{Body, Index, ReadMode};
 use raft_net_tcp::{NetEvent, Network, StartError};
 
 #[test]
@@ -233,7 +233,7 @@ fn an_address_in_use_is_named_with_what_to_do() {
 #[test]
 fn a_node_without_peers_starts_and_stops() {
     let alone = Node::start(config(1, &[]));
-    alone.network.send(message(1, 2, Body::ReadIndex { id: 1 }));
+    alone.network.send(message(1, 2, Body::ReadIndex { id: 1, mode: ReadMode::Confirmed }));
     assert_eq!(alone.network.stats().messages_misaddressed, 1);
     alone.network.shutdown();
 }

@@ -8,7 +8,8 @@ use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use raft_core::{
-    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, Term,
+    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, ReadMode,
+    Snapshot, Term,
 };
 use raft_net_tcp::format::{
     self, FRAME_OVERHEAD_BYTES, FormatError, MAX_ENTRIES_PER_MESSAGE, MAX_MESSAGES_PER_FRAME,
@@ -156,7 +157,7 @@ fn golden_answers_and_heartbeats() {
 
 #[test]
 fn golden_read_index() {
-    check_golden(Body::ReadIndex { id: 7 }, "09000000 0700000000000000");
+    check_golden(Body::ReadIndex { id: 7, mode: ReadMode::Confirmed }, "09000000 0700000000000000");
     check_golden(
         Body::ReadIndexReply { id: 7, index: Index::new(8) },
         "0a000000 0700000000000000 0800000000000000",
@@ -168,6 +169,37 @@ fn golden_handing_over_leadership() {
     let last = at(2, 9);
     check_golden(Body::TimeoutNow { last }, "0b000000 0200000000000000 0900000000000000");
     check_golden(Body::TransferVote { last }, "0c000000 0200000000000000 0900000000000000");
+}
+
+#[test]
+fn golden_snapshot() {
+    let cluster =
+        ClusterConfig { voters: ids(&[1, 2]), outgoing: Some(ids(&[3])), learners: ids(&[4]) };
+    check_golden(
+        Body::Snapshot(Snapshot { at: at(2, 9), cluster: Arc::new(cluster) }),
+        "0d000000 0200000000000000 0900000000000000 \
+         0200000000000000 0100000000000000 0200000000000000 \
+         01 0100000000000000 0300000000000000 \
+         0100000000000000 0400000000000000",
+    );
+}
+
+#[test]
+fn golden_recovery() {
+    let last = at(2, 9);
+    check_golden(
+        Body::Recover { id: 7, last },
+        "0e000000 0700000000000000 0200000000000000 0900000000000000",
+    );
+    check_golden(
+        Body::RecoverReply { id: 7, last },
+        "0f000000 0700000000000000 0200000000000000 0900000000000000",
+    );
+}
+
+#[test]
+fn golden_read_index_by_lease() {
+    check_golden(Body::ReadIndex { id: 7, mode: ReadMode::Lease }, "10000000 0700000000000000");
 }
 
 #[test]
@@ -215,7 +247,7 @@ fn the_limits_on_entries_and_messages_are_exact() {
     let result = format::encode_messages(&mut out, &[one_more]);
     assert!(matches!(result, Err(FormatError::TooManyEntries { .. })));
 
-    let small = message(Body::ReadIndex { id: 1 });
+    let small = message(Body::ReadIndex { id: 1, mode: ReadMode::Confirmed });
     let crowd = vec![small; MAX_MESSAGES_PER_FRAME + 1];
     body_of(&crowd[1..]);
     let result = format::encode_messages(&mut out, &crowd);
@@ -224,9 +256,9 @@ fn the_limits_on_entries_and_messages_are_exact() {
 
 #[test]
 fn a_frame_beyond_the_limits_is_refused_though_it_is_well_formed() {
-    let small = message(Body::ReadIndex { id: 1 });
+    let small = message(Body::ReadIndex { id: 1, mode: ReadMode::Confirmed });
     let mut body = body_of(&vec![small; MAX_MESSAGES_PER_FRAME]);
-    let one = body_of(&[message(Body::ReadIndex { id: 1 })]);
+    let one = body_of(&[message(Body::ReadIndex { id: 1, mode: ReadMode::Confirmed })]);
     body.extend(&one[FRAME_OVERHEAD_BYTES..]);
     let count = MAX_MESSAGES_PER_FRAME + 1;
     body[4..12].copy_from_slice(&(count as u64).to_le_bytes());
@@ -272,10 +304,12 @@ fn any_position() -> impl Strategy<Value = Position> {
     any::<(u64, u64)>().prop_map(|(term, index)| at(term, index))
 }
 
-fn any_config() -> impl Strategy<Value = Payload> {
+fn any_config() -> impl Strategy<Value = ClusterConfig> {
     let set = || btree_set(any::<u64>().prop_map(NodeId::new), 0..5);
-    (set(), option::of(set()), set()).prop_map(|(voters, outgoing, learners)| {
-        Payload::Config(Arc::new(ClusterConfig { voters, outgoing, learners }))
+    (set(), option::of(set()), set()).prop_map(|(voters, outgoing, learners)| ClusterConfig {
+        voters,
+        outgoing,
+        learners,
     })
 }
 
@@ -283,7 +317,7 @@ fn any_payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         Just(Payload::Noop),
         vec(any::<u8>(), 0..100).prop_map(|bytes| Payload::Command(Arc::from(bytes))),
-        any_config(),
+        any_config().prop_map(|config| Payload::Config(Arc::new(config))),
     ]
 }
 
@@ -313,10 +347,18 @@ fn any_body() -> impl Strategy<Value = Body> {
         (index(), any_position()).prop_map(|(prev, hint)| Body::AppendRejected { prev, hint }),
         (index(), any::<u64>()).prop_map(|(commit, round)| Body::Heartbeat { commit, round }),
         any::<u64>().prop_map(|round| Body::HeartbeatReply { round }),
-        any::<u64>().prop_map(|id| Body::ReadIndex { id }),
+        (any::<u64>(), any::<bool>()).prop_map(|(id, by_lease)| {
+            let mode = if by_lease { ReadMode::Lease } else { ReadMode::Confirmed };
+            Body::ReadIndex { id, mode }
+        }),
         (any::<u64>(), index()).prop_map(|(id, index)| Body::ReadIndexReply { id, index }),
         any_position().prop_map(|last| Body::TimeoutNow { last }),
         any_position().prop_map(|last| Body::TransferVote { last }),
+        (any_position(), any_config()).prop_map(|(at, config)| {
+            Body::Snapshot(Snapshot { at, cluster: Arc::new(config) })
+        }),
+        (any::<u64>(), any_position()).prop_map(|(id, last)| Body::Recover { id, last }),
+        (any::<u64>(), any_position()).prop_map(|(id, last)| Body::RecoverReply { id, last }),
     ]
 }
 

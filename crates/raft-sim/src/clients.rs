@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, Rejection, Ticket};
+use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, ReadMode, Rejection, Ticket};
 
 use crate::asked::{Asked, Asker, Fate, Occasion, What};
 use crate::coverage::{Coverage, Mark};
@@ -114,7 +114,7 @@ impl Clients {
     }
 
     pub(crate) fn read(&mut self, by: Asker, key: u8, occasion: Occasion) -> Input {
-        Input::Read(self.note(by, What::Read(key), occasion))
+        Input::Read(self.note(by, What::Read(key), occasion), ReadMode::Confirmed)
     }
 
     pub(crate) fn write(&mut self, by: Asker, key: u8, occasion: Occasion) -> (Ticket, Arc<[u8]>) {
@@ -158,7 +158,8 @@ impl Clients {
                 (Outcome::Rejected(_), _)
                 | (Outcome::Overwritten, What::Write(_) | What::Change) => Fate::Refused,
                 (Outcome::Committed(_), What::Read(_) | What::Transfer(_))
-                | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, _) => {
+                | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, _)
+                | (Outcome::Unknown, _) => {
                     let rule = "an outcome fits what was asked";
                     check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
                     Fate::Lost
@@ -300,6 +301,8 @@ fn count(what: What, outcome: Outcome, node: &Node, coverage: &mut Coverage) {
         Outcome::Overwritten if what == What::Change => Mark::ChangeOverwritten,
         Outcome::Overwritten => Mark::Overwritten,
         Outcome::Transferred => Mark::Transferred,
+        // No log is cut yet.
+        Outcome::Unknown => return,
         Outcome::Rejected(why) => return count_refusal(why, coverage),
     };
     coverage.reach(mark);

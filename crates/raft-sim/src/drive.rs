@@ -124,6 +124,9 @@ impl World {
                 self.release(resolved);
                 Ok(())
             }
+            Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+                check(false, "a log is cut only when the driver wants it", || format!("{action:?}"))
+            }
             Action::Trace(told) => {
                 count(&told, &mut self.coverage);
                 if matches!(told, Told::ElectionTimeout { .. }) {
@@ -302,7 +305,7 @@ fn count(told: &Told, coverage: &mut Coverage) {
             VoteAnswer::LogBehind => Mark::LogBehind,
             VoteAnswer::LeaderAlive => Mark::LeaderAlive,
             VoteAnswer::OldTerm => Mark::OldTerm,
-            VoteAnswer::Granted => return,
+            VoteAnswer::Granted | VoteAnswer::Recovering => return,
         },
         _ => return,
     };

@@ -20,7 +20,10 @@ pub(crate) fn message(message: &Message) -> String {
         Body::HeartbeatReply { round } => format!("heartbeat reply {round}"),
         Body::TimeoutNow { last } => format!("campaign now, at {last}"),
         Body::TransferVote { last } => format!("vote, for the leader? last {last}"),
-        Body::ReadIndex { id } => format!("read? {id:x}"),
+        Body::ReadIndex { id, mode } => format!("read? {id:x} {mode:?}"),
+        Body::Snapshot(snapshot) => format!("snapshot {snapshot:?}"),
+        Body::Recover { id, last } => format!("recovers {id:x} from {last}"),
+        Body::RecoverReply { id, last } => format!("recover {id:x} up to {last}"),
         Body::ReadIndexReply { id, index } => format!("read {id:x} at {index}"),
     };
     format!("{from} -> {to} t{term} {said}")
@@ -54,7 +57,7 @@ pub(crate) fn input(input: &Input) -> String {
             let tickets = proposals.iter().map(|(ticket, _)| format!("#{}", ticket.get()));
             format!("propose {}", tickets.collect::<Vec<_>>().join(" "))
         }
-        Input::Read(ticket) => format!("read #{}", ticket.get()),
+        Input::Read(ticket, mode) => format!("read #{} {mode:?}", ticket.get()),
         Input::Persisted(id) => format!("durable up to write {}", id.get()),
         Input::LogRead(LogRead { first, entries: run, .. }) => {
             format!("log read from {first}: [{}]", entries(run))
@@ -66,7 +69,7 @@ pub(crate) fn input(input: &Input) -> String {
 pub(crate) fn action(action: &Action) -> String {
     match action {
         Action::Send(sent) => message(sent),
-        Action::Persist(Write { id, hard_state, commit, entries: run }) => {
+        Action::Persist(Write { id, hard_state, commit, entries: run, .. }) => {
             let vote = hard_state.vote.map_or("nobody".to_owned(), |vote| vote.to_string());
             let (id, term) = (id.get(), hard_state.term);
             format!("write {id}: t{term} vote {vote} commit {commit} [{}]", entries(run))
@@ -80,6 +83,9 @@ pub(crate) fn action(action: &Action) -> String {
             format!("read log {} to {} {whom}", read.first, read.last)
         }
         Action::Resolved(ticket, outcome) => format!("#{} is {outcome:?}", ticket.get()),
+        Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+            format!("{action:?}")
+        }
         Action::RoleChanged(change) => {
             let leader = change.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
             format!("{:?} in t{}, leader {leader}", change.role, change.term)

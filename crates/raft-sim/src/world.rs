@@ -218,7 +218,7 @@ impl World {
             let gives_up = self.now + self.scenario.workload.patience;
             self.queue.push(gives_up, Event::Impatience(operation));
         }
-        if self.scenario.sabotage == Some(Sabotage::StaleRead) && matches!(input, Input::Read(_)) {
+        if self.scenario.sabotage == Some(Sabotage::StaleRead) && matches!(input, Input::Read(..)) {
             self.clients.answer_at_once(operations.start, &self.nodes[at].machine, self.steps);
             self.think(client);
             return Ok(());

@@ -104,8 +104,9 @@ impl Appender {
         self.next += entries as u64;
         Write {
             id: PersistId::new(self.next),
-            hard_state: HardState { term, vote: None, boots: 1 },
+            hard_state: HardState { term, vote: None, boots: 1, recovering: false },
             commit: Index::ZERO,
+            reset: None,
             entries: run,
         }
     }

@@ -75,6 +75,12 @@ impl LogIndex {
         prev.index < self.start.index || self.term_at(prev.index) == Some(prev.term)
     }
 
+    /// Forgets every entry: the log begins anew after `start`.
+    pub(crate) fn reset(&mut self, start: Position) {
+        let bases = std::mem::take(&mut self.bases);
+        *self = Self { bases, ..Self::starting_after(start) };
+    }
+
     /// Puts entries of these terms after `prev`, in place of all that was there.
     ///
     /// If `prev` lies before the start, the log begins there from now on: the segments that held
@@ -102,9 +108,7 @@ impl LogIndex {
 
     fn cut_after(&mut self, prev: Position) {
         if prev.index < self.start.index {
-            let bases = std::mem::take(&mut self.bases);
-            *self = Self { bases, ..Self::starting_after(prev) };
-            return;
+            return self.reset(prev);
         }
         let kept = self.slots.partition_point(|slot| slot.first <= prev.index);
         self.slots.truncate(kept);

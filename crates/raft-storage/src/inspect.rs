@@ -161,10 +161,13 @@ fn print_record(
         1 => first.to_string(),
         _ => format!("{first}-{}", last.index),
     };
-    let HardState { term, vote, .. } = header.hard_state;
+    let HardState { term, vote, recovering, .. } = header.hard_state;
+    let recovering = if recovering { "  recovering" } else { "" };
+    let anew = format!("  log begins anew after {}", header.prev);
+    let reset = if header.is_reset { &anew } else { "" };
     writeln!(
         out,
-        "{:>10}  {:>8}  {:>8}  {entries:>17}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}{remark}",
+        "{:>10}  {:>8}  {:>8}  {entries:>17}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}{recovering}{reset}{remark}",
         place.offset_bytes(),
         header.sequence,
         header.durable,

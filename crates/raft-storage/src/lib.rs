@@ -33,8 +33,9 @@
 //! let at = Position::new(Term::new(1), Index::new(1));
 //! let write = raft_core::Write {
 //!     id: PersistId::new(1),
-//!     hard_state: HardState { term: Term::new(1), vote: Some(NodeId::new(1)), boots: 1 },
+//!     hard_state: HardState { term: Term::new(1), ..HardState::default() },
 //!     commit: Index::ZERO,
+//!     reset: None,
 //!     entries: Entries::from(vec![Entry { at, payload: Payload::Noop }]),
 //! };
 //! log.append(&[write])?; // on return it would survive a loss of power

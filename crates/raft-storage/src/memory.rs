@@ -49,6 +49,10 @@ impl MemoryLog {
     /// If a write does not fit the log. Those before it are taken.
     pub fn append(&mut self, writes: &[Write]) -> Result<(), WriteError> {
         for write in writes {
+            if let Some(start) = write.reset {
+                self.start = start;
+                self.entries.clear();
+            }
             if let Some(first) = write.entries.first() {
                 self.replace_from(first.at.index, &write.entries)?;
             }

@@ -7,14 +7,16 @@
 //! ```text
 //! offset  size  what
 //!      0     4  "RRec"
-//!      4     4  flags: bit 0, there is a vote; the others are zero
+//!      4     4  flags: bit 0, there is a vote; bit 1, the node recovers; bit 2, the log begins
+//!              anew here; the others are zero
 //!      8     8  sequence: the number of this record, from 1
 //!     16     8  durable: the last record known to be durable when this one was written
 //!     24     4  seal of the first sector of the record before; 0 for the first
 //!     28     4  length of the payload in bytes
 //!     32     4  CRC-32C of the seals of all its sectors but the first, in order; 0 without any
 //!     36     4  number of entries
-//!     40     8  index of the position before the first entry (of the last entry, if there is none)
+//!     40     8  index of the position before the first entry (of the last entry, if there is none;
+//!              of the position that the log begins after, if it begins anew)
 //!     48     8  its term
 //!     56     8  term of the last entry (as before, if there is none)
 //!     64     8  current term
@@ -42,7 +44,12 @@ pub(crate) const HEADER_BYTES: usize = 96;
 pub const MAX_PAYLOAD_BYTES: usize = 256 << 20;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RRec");
-pub(crate) const HAS_VOTE: u32 = 1;
+const HAS_VOTE: u32 = 1;
+const IS_RECOVERING: u32 = 2;
+const IS_RESET: u32 = 4;
+
+/// The flags that a hard state may have.
+pub(crate) const HARD_STATE_FLAGS: u32 = HAS_VOTE | IS_RECOVERING;
 
 /// What a record says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,8 @@ pub(crate) struct Header {
     /// CRC-32C of the seals of all sectors but the first.
     pub(crate) rest: u32,
     pub(crate) entries: u32,
+    /// Whether the log is emptied here, and begins anew after `prev`.
+    pub(crate) is_reset: bool,
     pub(crate) prev: Position,
     pub(crate) last_term: Term,
     pub(crate) hard_state: HardState,
@@ -81,6 +90,7 @@ impl Header {
             payload_bytes: u32_at(content, 28),
             rest: u32_at(content, 32),
             entries: u32_at(content, 36),
+            is_reset: flags & IS_RESET != 0,
             prev: position_at(content, 40),
             last_term: Term::new(u64_at(content, 56)),
             hard_state: hard_state_at(content, 64, flags),
@@ -88,7 +98,10 @@ impl Header {
         };
         let rules = [
             (u32_at(content, 0) == MAGIC, "no record begins here"),
-            (flags & !HAS_VOTE == 0, "it has flags that this version does not know"),
+            (
+                flags & !(HARD_STATE_FLAGS | IS_RESET) == 0,
+                "it has flags that this version does not know",
+            ),
             (header.payload_bytes as usize <= MAX_PAYLOAD_BYTES, "its payload is too large"),
             (header.prev.index.get() < u64::MAX - u64::from(u32::MAX), "its index is too large"),
             (header.entries > 0 || header.payload_bytes == 0, "it has a payload without entries"),
@@ -103,7 +116,8 @@ impl Header {
     fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
         put_u32(&mut out, 0, MAGIC);
-        put_u32(&mut out, 4, flags(self.hard_state));
+        let reset = if self.is_reset { IS_RESET } else { 0 };
+        put_u32(&mut out, 4, flags(self.hard_state) | reset);
         put_u64(&mut out, 8, self.sequence);
         put_u64(&mut out, 16, self.durable);
         put_u32(&mut out, 24, self.previous);
@@ -120,7 +134,9 @@ impl Header {
 
 /// The flags that go with a hard state.
 pub(crate) fn flags(hard_state: HardState) -> u32 {
-    if hard_state.vote.is_some() { HAS_VOTE } else { 0 }
+    let vote = if hard_state.vote.is_some() { HAS_VOTE } else { 0 };
+    let recovering = if hard_state.recovering { IS_RECOVERING } else { 0 };
+    vote | recovering
 }
 
 pub(crate) fn put_hard_state(out: &mut [u8], at: usize, hard_state: HardState) {
@@ -131,7 +147,8 @@ pub(crate) fn put_hard_state(out: &mut [u8], at: usize, hard_state: HardState) {
 
 pub(crate) fn hard_state_at(bytes: &[u8], at: usize, flags: u32) -> HardState {
     let vote = (flags & HAS_VOTE != 0).then(|| NodeId::new(u64_at(bytes, at + 8)));
-    HardState { term: Term::new(u64_at(bytes, at)), vote, boots: u64_at(bytes, at + 16) }
+    let (term, boots) = (Term::new(u64_at(bytes, at)), u64_at(bytes, at + 16));
+    HardState { term, vote, boots, recovering: flags & IS_RECOVERING != 0 }
 }
 
 /// Positions are written as people read the log: index first.
@@ -243,6 +260,7 @@ impl<'w> Draft<'w> {
             payload_bytes: fitting_u32(metas.len() + commands_bytes)?,
             rest: 0,
             entries: fitting_u32(write.entries.len())?,
+            is_reset: write.reset.is_some(),
             prev,
             last_term: write.entries.last_position().unwrap_or(prev).term,
             hard_state: write.hard_state,

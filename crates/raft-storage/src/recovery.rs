@@ -48,7 +48,7 @@ pub struct Torn {
 impl Recovered {
     /// What the core needs to start from an undamaged log, with these members as of `start` and
     /// with a state machine that holds everything up to `applied`.
-    pub fn boot(&self, cluster: ClusterConfig, applied: Index) -> Boot {
+    pub fn boot(&self, cluster: ClusterConfig, applied: Position) -> Boot {
         Boot {
             cluster,
             hard_state: self.hard_state,
@@ -85,7 +85,10 @@ impl Visitor for Collector {
         header: &Header,
         metas: &[EntryMeta],
     ) -> Result<(), &'static str> {
-        if !self.index.continues(header.prev) {
+        if header.is_reset {
+            self.index.reset(header.prev);
+            self.configs.clear();
+        } else if !self.index.continues(header.prev) {
             return Err("the entry before its first one is of another term");
         }
         if metas.is_empty() {

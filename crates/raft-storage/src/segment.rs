@@ -7,7 +7,7 @@
 //! offset  size  what
 //!      0     8  "RAFTSEG" and a zero
 //!      8     4  version of the format: 1
-//!     12     4  flags: bit 0, there is a vote; the others are zero
+//!     12     4  flags: bit 0, there is a vote; bit 1, the node recovers; the others are zero
 //!     16     8  id of the log
 //!     24     8  id of the cluster
 //!     32     8  id of the node
@@ -37,7 +37,7 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::fields::{put_u32, put_u64, u32_at, u64_at};
 use crate::meta::Identity;
 use crate::record::{
-    HAS_VOTE, Header, flags, hard_state_at, position_at, put_hard_state, put_position,
+    HARD_STATE_FLAGS, Header, flags, hard_state_at, position_at, put_hard_state, put_position,
 };
 use crate::sector::{
     CONTENT_BYTES, Good, Place, SECTOR_BYTES, Sector, SectorBytes, add_seal, judge, offset_bytes,
@@ -118,7 +118,7 @@ impl SegmentHeader {
         let rules = [
             (u64_at(content, 0) == MAGIC, "no segment begins here"),
             (u32_at(content, 8) == VERSION, "it is of a version of the format other than 1"),
-            (flags & !HAS_VOTE == 0, "it has flags that this version does not know"),
+            (flags & !HARD_STATE_FLAGS == 0, "it has flags that this version does not know"),
             (is_ours, "it belongs to another log"),
         ];
         if let Some((_, broken)) = rules.iter().find(|(holds, _)| !holds) {

@@ -30,7 +30,8 @@ impl Tip {
     ///    is missing, stale or from another history breaks the chain.
     /// 2. Only what came before it can have been durable when it was written.
     /// 3. Its entries begin at or before the end of the log, and after everything committed.
-    ///    Without entries it says where the log ends.
+    ///    Without entries it says where the log ends. One that lets the log begin anew may begin
+    ///    anywhere after what is committed.
     /// 4. Terms, votes and starts are never taken back; no entry is of a later term than the node.
     /// 5. It commits nothing beyond the entries there are.
     pub(crate) fn check(&self, header: &Header) -> Result<(), &'static str> {
@@ -38,9 +39,15 @@ impl Tip {
             (header.sequence == self.sequence.wrapping_add(1), "it is not the next record"),
             (header.previous == self.seal, "it does not continue the record before it"),
             (header.durable < header.sequence, "it claims that later records were durable"),
-            (header.prev.index <= self.last.index, "entries are missing before its first one"),
+            (
+                header.is_reset || header.prev.index <= self.last.index,
+                "entries are missing before its first one",
+            ),
             (header.prev.index >= self.commit, "it replaces committed entries"),
-            (header.entries > 0 || header.prev == self.last, "it names another last entry"),
+            (
+                header.is_reset || header.entries > 0 || header.prev == self.last,
+                "it names another last entry",
+            ),
             (header.last().term >= header.prev.term, "its terms go down"),
             (vote_continues(self.hard_state, header.hard_state), "it takes back a term or a vote"),
             (header.last().term <= header.hard_state.term, "its entries are of a later term"),
@@ -78,7 +85,12 @@ mod tests {
     use super::*;
 
     fn hard_state(term: u64, vote: Option<u64>) -> HardState {
-        HardState { term: Term::new(term), vote: vote.map(NodeId::new), boots: 0 }
+        HardState {
+            term: Term::new(term),
+            vote: vote.map(NodeId::new),
+            boots: 0,
+            recovering: false,
+        }
     }
 
     #[test]

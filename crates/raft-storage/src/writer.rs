@@ -5,7 +5,7 @@
 
 use std::io;
 
-use raft_core::{Position, Write};
+use raft_core::{Entry, Position, Write};
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{IoError, WriteError};
@@ -70,6 +70,9 @@ impl<D: Disk> Writer<D> {
         let place = Place::new(self.segment.number, self.batch_end());
         let seal = draft.encode(self.identity.log, place, &mut self.batch);
         self.tip = self.tip.after(&draft.header, seal);
+        if write.reset.is_some() {
+            index.reset(prev);
+        }
         if !write.entries.is_empty() {
             index.extend(prev, write.entries.iter().map(|entry| entry.at.term), place);
         }
@@ -136,9 +139,15 @@ impl<D: Disk> Writer<D> {
 
 /// The position that the entries of `write` continue.
 fn position_before(index: &LogIndex, write: &Write) -> Result<Position, WriteError> {
-    let Some(first) = write.entries.first() else { return Ok(index.last()) };
-    let before = first.at.index.prev();
-    let prev = index.term_at(before).map(|term| Position::new(term, before));
+    let in_the_log = |first: &Entry| {
+        let before = first.at.index.prev();
+        index.term_at(before).map(|term| Position::new(term, before))
+    };
+    let prev = match (write.reset, write.entries.first()) {
+        (Some(start), _) => Some(start),
+        (None, Some(first)) => in_the_log(first),
+        (None, None) => Some(index.last()),
+    };
     match prev {
         Some(prev) if write.entries.follows(prev) => Ok(prev),
         Some(_) => Err(WriteError::Malformed { rule: "its entries do not follow each other" }),

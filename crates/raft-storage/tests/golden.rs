@@ -17,7 +17,7 @@ fn writes() -> Vec<Write> {
         write(1, 0, vec![noop(1, 1), config(1, 2, &[1, 2, 3])]),
         write(1, 1, vec![command(1, 3, b"first"), command(1, 4, b"second")]),
         Write {
-            hard_state: HardState { term: Term::new(2), vote: None, boots: 2 },
+            hard_state: HardState { term: Term::new(2), vote: None, boots: 2, recovering: false },
             commit: Index::new(2),
             ..write(2, 0, vec![])
         },

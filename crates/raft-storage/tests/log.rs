@@ -118,7 +118,8 @@ fn everything_the_core_needs_to_start_is_recovered() {
     let options = options(6);
     let disk = SimDisk::new();
     let (mut log, _) = open(&disk, &options);
-    let vote = HardState { term: Term::new(5), vote: Some(NodeId::new(3)), boots: 7 };
+    let vote =
+        HardState { term: Term::new(5), vote: Some(NodeId::new(3)), boots: 7, recovering: false };
     log.append(&[
         write(2, 0, vec![noop(2, 1), config(2, 2, &[1, 2]), config(2, 3, &[1, 2, 3])]),
         write(4, 2, vec![config(4, 3, &[1, 4]), noop(4, 4), filler(4, 5, 1500)]),
@@ -135,6 +136,24 @@ fn everything_the_core_needs_to_start_is_recovered() {
     assert_eq!(configs, [2, 3], "the one at 3 is the one that replaced it");
     assert!(recovered.configs[1].1.is_voter(NodeId::new(4)));
     assert_eq!((recovered.torn, recovered.damage), (None, None));
+}
+
+#[test]
+fn a_log_that_a_snapshot_took_the_place_of_begins_anew() {
+    let (disk, options) = (SimDisk::new(), options(6));
+    let (mut log, _) = open(&disk, &options);
+    let old = write(2, 1, vec![noop(2, 1), config(2, 2, &[1, 2]), filler(2, 3, 900)]);
+    let reset = |entries| Write { reset: Some(at(3, 100)), ..write(4, 100, entries) };
+    log.append(&[old, reset(vec![]), write(4, 100, vec![noop(4, 101)])]).expect("written");
+    assert_eq!((log.start(), log.last()), (at(3, 100), at(4, 101)));
+    assert!(log.read(Index::new(3), Index::new(3), usize::MAX).is_err(), "it is gone");
+    drop(log);
+    let (mut log, recovered) = open(&disk, &options);
+    assert_eq!((recovered.start, recovered.last), (at(3, 100), at(4, 101)));
+    assert_eq!((recovered.configs.len(), recovered.commit), (0, Index::new(100)));
+    assert_eq!(recovered.term_starts, [at(4, 101)]);
+    assert_eq!(log.read(Index::new(101), Index::new(101), usize::MAX).expect("there").len(), 1);
+    log.append(&[reset(vec![noop(4, 101)])]).expect_err("that would replace what is committed");
 }
 
 #[test]
@@ -328,7 +347,12 @@ fn writes_that_do_not_fit_the_log_are_refused_and_end_it() {
         (
             "it takes back a term or a vote",
             Write {
-                hard_state: HardState { term: Term::new(2), vote: Some(NodeId::new(2)), boots: 1 },
+                hard_state: HardState {
+                    term: Term::new(2),
+                    vote: Some(NodeId::new(2)),
+                    boots: 1,
+                    recovering: false,
+                },
                 ..write(2, 0, vec![])
             },
         ),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Random, SimDisk, config, filler, matches, noop, open, options};
+use common::{Random, SimDisk, at, config, filler, matches, noop, open, options};
 use proptest::prelude::*;
 use raft_core::{Entries, Entry, HardState, Index, NodeId, PersistId, Term, Write};
 use raft_storage::{Log, MemoryLog, Options};
@@ -39,19 +39,23 @@ fn random_write(random: &mut Random, log: &MemoryLog) -> Write {
         0 => hard_state = HardState { term: hard_state.term.next(), vote: None, ..hard_state },
         1 if hard_state.vote.is_none() => hard_state.vote = Some(NodeId::new(random.next() % 3)),
         2 => hard_state.boots += 1,
-        _ => {}
+        _ => hard_state.recovering = random.coin(),
     }
     // Entries are of the term of the node; a real leader of an older term never sends any.
     hard_state.term = hard_state.term.max(Term::new(1));
     let spare = held.last.index.since(held.commit);
     let back = if random.coin() { 0 } else { random.below(usize::try_from(spare).unwrap() + 1) };
-    let prev = held.last.index.get() - back as u64;
     let term = hard_state.term.get();
+    // Once in a while a snapshot takes the place of everything.
+    let ahead = random.below(9) as u64;
+    let reset = (random.below(10) == 0).then(|| at(term, held.commit.get() + ahead));
+    let prev = reset.map_or(held.last.index.get() - back as u64, |start| start.index.get());
     let count = random.below(4) as u64;
     let entries: Entries = (1..=count).map(|nth| random_entry(random, term, prev + nth)).collect();
-    let last = if count == 0 { held.last.index.get() } else { prev + count };
-    let commit = held.commit.get() + random.below(3) as u64;
-    Write { id: PersistId::new(1), hard_state, commit: Index::new(commit.min(last)), entries }
+    let is_empty = count == 0 && reset.is_none();
+    let last = if is_empty { held.last.index.get() } else { prev + count };
+    let commit = Index::new((held.commit.get() + random.below(3) as u64).min(last));
+    Write { id: PersistId::new(1), hard_state, commit, reset, entries }
 }
 
 fn random_entry(random: &mut Random, term: u64, index: u64) -> Entry {

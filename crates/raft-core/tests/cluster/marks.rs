@@ -12,6 +12,7 @@ pub(crate) fn of(action: &Action) -> Option<&'static str> {
         Action::Resolved(_, outcome) => match outcome {
             Outcome::Committed(_) => Some("committed"),
             Outcome::Overwritten => Some("overwritten"),
+            Outcome::Unknown => Some("unknown"),
             Outcome::ReadAt(_) => Some("read"),
             Outcome::Transferred => Some("transferred"),
             Outcome::Rejected(why) => Some(of_rejection(why)),
@@ -26,6 +27,9 @@ pub(crate) fn of(action: &Action) -> Option<&'static str> {
             Event::AskedToLead { .. } => Some("asked to lead"),
             Event::Truncated { .. } => Some("truncated"),
             Event::Backtracked { .. } => Some("backtracked"),
+            Event::SnapshotNeeded { .. } => Some("snapshot needed"),
+            Event::SnapshotInstalled { .. } => Some("snapshot installed"),
+            Event::Recovered { .. } => Some("recovered"),
             Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
             Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
             Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),

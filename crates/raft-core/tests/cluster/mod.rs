@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use raft_core::{
     Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
-    NodeId, Outcome, Raft, ReadLog, RoleKind, Status, Term, Ticket, Time, invariants,
+    NodeId, Outcome, Raft, ReadLog, ReadMode, RoleKind, Status, Term, Ticket, Time, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
@@ -219,6 +219,9 @@ impl Cluster {
                 node.log_reads.push_back((request, node.disk.read(&request)));
             }
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
+            Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+                unreachable!("no log is cut")
+            }
             Action::Persist(_)
             | Action::RoleChanged(_)
             | Action::ConfigChanged(_)
@@ -324,7 +327,7 @@ impl Cluster {
         let ticket = self.ticket();
         self.witness.reads(id, ticket);
         self.note(|| format!("read {id}"));
-        self.step(id, Input::Read(ticket));
+        self.step(id, Input::Read(ticket, ReadMode::Confirmed));
         ticket
     }
 
@@ -515,5 +518,5 @@ impl Cluster {
 
 /// A node's term and vote after earlier runs.
 pub(crate) fn hard_state(term: u64, vote: Option<u64>) -> HardState {
-    HardState { term: Term::new(term), vote: vote.map(n), boots: 1 }
+    HardState { term: Term::new(term), vote: vote.map(n), boots: 1, recovering: false }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use raft_core::{
     Action, Body, ClusterConfig, ConfigChange, Entry, Event, Message, NodeId, Outcome, Payload,
-    PeerStatus, Position, ReadLog, ReadPurpose, Rejection, RoleChange, RoleKind, Status,
-    VoteAnswer, Write,
+    PeerStatus, Position, ReadLog, ReadMode, ReadPurpose, Rejection, RoleChange, RoleKind,
+    SendSnapshot, Snapshot, Status, VoteAnswer, Write,
 };
 
 pub(crate) fn message(message: &Message) -> String {
@@ -30,6 +30,9 @@ pub(crate) fn kind(body: &Body) -> &'static str {
         Body::ReadIndexReply { .. } => "ReadIndexReply",
         Body::TimeoutNow { .. } => "TimeoutNow",
         Body::TransferVote { .. } => "TransferVote",
+        Body::Snapshot(_) => "Snapshot",
+        Body::Recover { .. } => "Recover",
+        Body::RecoverReply { .. } => "RecoverReply",
     }
 }
 
@@ -47,12 +50,23 @@ fn details(body: &Body) -> String {
         Body::AppendRejected { prev, hint } => format!(" prev={prev} hint={hint}"),
         Body::Heartbeat { commit, round } => format!(" round={round} commit={commit}"),
         Body::HeartbeatReply { round } => format!(" round={round}"),
-        // The number of the start is above, that of the attempt below.
-        Body::ReadIndex { id } => format!(" id={}.{}", id >> 44, id & ((1 << 44) - 1)),
-        Body::ReadIndexReply { id, index } => {
-            format!(" id={}.{} index={index}", id >> 44, id & ((1 << 44) - 1))
+        Body::ReadIndex { id, mode: ReadMode::Confirmed } => format!(" id={}", name(*id)),
+        Body::ReadIndex { id, mode: ReadMode::Lease } => format!(" id={} by lease", name(*id)),
+        Body::ReadIndexReply { id, index } => format!(" id={} index={index}", name(*id)),
+        Body::Snapshot(shown) => format!(" {}", snapshot(shown)),
+        Body::Recover { id, last } | Body::RecoverReply { id, last } => {
+            format!(" id={} last={last}", name(*id))
         }
     }
+}
+
+/// The name of a question: the number of the start, and that of the question within.
+fn name(id: u64) -> String {
+    format!("{}.{}", id >> 44, id & ((1 << 44) - 1))
+}
+
+fn snapshot(snapshot: &Snapshot) -> String {
+    format!("at={} {}", snapshot.at, members(&snapshot.cluster))
 }
 
 fn yes_or_no(granted: bool) -> String {
@@ -87,6 +101,11 @@ pub(crate) fn action(action: &Action) -> String {
         Action::Resolved(ticket, outcome) => {
             format!("ticket {} {}", ticket.get(), self::outcome(outcome))
         }
+        Action::SendSnapshot(SendSnapshot { to, at_least, .. }) => {
+            format!("send {to} a snapshot of {at_least} or later")
+        }
+        Action::InstallSnapshot(received) => format!("install the snapshot {}", snapshot(received)),
+        Action::Compact(upto) => format!("cut the log up to {upto}"),
         Action::RoleChanged(change) => role(change),
         Action::ConfigChanged(cluster) => format!("has the members {}", members(cluster)),
         Action::Trace(event) => format!("({})", self::event(event)),
@@ -127,7 +146,12 @@ pub(crate) fn change(change: &ConfigChange) -> String {
 fn persist(write: &Write) -> String {
     let vote = write.hard_state.vote.map_or("none".to_owned(), |vote| vote.to_string());
     let (id, term, commit) = (write.id.get(), write.hard_state.term, write.commit);
-    format!("persist #{id} t{term} vote={vote} commit={commit} {}", entries(&write.entries))
+    let reset = write.reset.map_or(String::new(), |at| format!("log after {at} "));
+    let recovering = if write.hard_state.recovering { "recovering " } else { "" };
+    format!(
+        "persist #{id} t{term} vote={vote} {recovering}commit={commit} {reset}{}",
+        entries(&write.entries)
+    )
 }
 
 pub(crate) fn outcome(outcome: &Outcome) -> String {
@@ -135,6 +159,7 @@ pub(crate) fn outcome(outcome: &Outcome) -> String {
         Outcome::Committed(at) => format!("committed at {at}"),
         Outcome::ReadAt(index) => format!("may read at {index}"),
         Outcome::Overwritten => "overwritten".to_owned(),
+        Outcome::Unknown => "unknown".to_owned(),
         Outcome::Transferred => "transferred".to_owned(),
         Outcome::Rejected(why) => format!("rejected: {}", rejection(why)),
     }
@@ -190,6 +215,9 @@ fn event(event: &Event) -> String {
         Event::LeftOut { term } => format!("has no vote any more in t{term}"),
         Event::Truncated { from } => format!("truncates its log from {from} on"),
         Event::Backtracked { peer, next } => format!("goes back to {next} for {peer}"),
+        Event::SnapshotNeeded { peer, next } => format!("{peer} needs {next}, which is cut off"),
+        Event::SnapshotInstalled { at } => format!("has the snapshot of {at}"),
+        Event::Recovered { last } => format!("has its log back up to {last}"),
         Event::MessageDropped { from, reason } => {
             format!("drops a message from {from}: {reason:?}")
         }
@@ -203,6 +231,7 @@ fn answer(answer: VoteAnswer) -> &'static str {
         VoteAnswer::AlreadyVoted => "no, voted already",
         VoteAnswer::LeaderAlive => "no, a leader is alive",
         VoteAnswer::OldTerm => "no, that term is over",
+        VoteAnswer::Recovering => "no, its own log is not whole",
     }
 }
 
@@ -224,7 +253,11 @@ pub(crate) fn status(status: &Status) -> String {
         name(leader)
     );
     for peer in &status.peers {
-        let mode = if peer.probing { "probing" } else { "replicating" };
+        let mode = match (peer.probing, peer.awaits_snapshot) {
+            (true, _) => "probing",
+            (_, true) => "awaits a snapshot",
+            (false, false) => "replicating",
+        };
         let PeerStatus { id, matched, next, inflight_messages, .. } = peer;
         let _ = write!(
             text,

@@ -385,8 +385,14 @@ pub(crate) fn at(term: u64, index: u64) -> Position {
 pub(crate) fn write(term: u64, commit: u64, entries: Vec<Entry>) -> Write {
     Write {
         id: PersistId::new(1),
-        hard_state: HardState { term: Term::new(term), vote: Some(NodeId::new(1)), boots: 1 },
+        hard_state: HardState {
+            term: Term::new(term),
+            vote: Some(NodeId::new(1)),
+            boots: 1,
+            recovering: false,
+        },
         commit: Index::new(commit),
+        reset: None,
         entries: Entries::from(entries),
     }
 }
