@@ -316,10 +316,9 @@ impl Replica {
                 }
                 Action::RoleChanged(change) => self.on_role_changed(now, change, effects),
                 // The members are those that this server was started with: nobody changes them.
-                Action::ConfigChanged(_) => {}
-                // The log is never cut, so nobody needs a snapshot; one that came all the same
+                // Nor is the log cut, so nobody needs a snapshot, and one that came all the same
                 // cannot be installed.
-                Action::Compact(_) => {}
+                Action::ConfigChanged(_) | Action::Compact(_) => {}
                 Action::SendSnapshot(request) => {
                     unsupported.push(Input::SnapshotSent { to: request.to, arrived: None });
                 }

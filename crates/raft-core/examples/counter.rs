@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use raft_core::{
     Action, Boot, BootError, ClusterConfig, Config, Entry, Input, LogRead, Message, NodeId,
-    Outcome, Payload, Raft, ReadLog, Ticket, Time,
+    Outcome, Payload, Raft, ReadLog, ReadMode, Ticket, Time,
 };
 
 /// What the thread of a node waits for.
@@ -182,7 +182,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (id, node) in nodes {
         let only = Nodes::from([(id, node)]);
         let ticket = Ticket::new(11);
-        let (_, count) = ask(&only, ticket, &Input::Read(ticket)).ok_or("it does not answer")?;
+        let (_, count) = ask(&only, ticket, &Input::Read(ticket, ReadMode::Confirmed))
+            .ok_or("it does not answer")?;
         println!("{id} reads {count}");
         assert_eq!(count, 10, "a read sees all that was counted, on whatever node");
     }

@@ -73,6 +73,7 @@ pub enum Input {
 
 /// How a read makes sure that no other leader has committed something meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadMode {
     /// By a round of heartbeats (thesis §6.4): right whatever the clocks do.
     #[default]

@@ -29,6 +29,7 @@ use crate::types::{Index, NodeId, Position, Term};
 
 /// What Raft needs to know of a snapshot of the state machine. The content is the driver's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
     /// The last entry that was applied to it.
     pub at: Position,
@@ -39,6 +40,7 @@ pub struct Snapshot {
 
 /// A request to send a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SendSnapshot {
     /// This node, the leader.
     pub from: NodeId,

@@ -135,7 +135,9 @@ fn input() -> impl Strategy<Value = Input> {
             all.into_iter().map(|(ticket, bytes)| (Ticket::new(ticket), bytes.into())).collect(),
         )),
         3 => (number(), mode()).prop_map(|(ticket, mode)| Input::Read(Ticket::new(ticket), mode)),
-        2 => (number(), 0..5_u64).prop_map(|(upto, keep)| Input::Compact { upto: Index::new(upto), keep }),
+        2 => (number(), 0..5_u64).prop_map(|(upto, keep)| {
+            Input::Compact { upto: Index::new(upto), keep }
+        }),
         2 => (node(), option::of(position())).prop_map(|(to, arrived)| {
             Input::SnapshotSent { to, arrived }
         }),

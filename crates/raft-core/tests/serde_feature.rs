@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use raft_core::{
     Action, Body, Boot, ClusterConfig, Config, ConfigChange, DropReason, Entries, Entry, Event,
-    Index, Input, LogRead, Message, NodeId, Outcome, Payload, PersistId, Position, Raft,
-    ReadPurpose, Rejection, RoleKind, Status, Term, Ticket, Time, VoteAnswer,
+    Index, Input, LogRead, Message, NodeId, Outcome, Payload, PersistId, Position, Raft, ReadMode,
+    ReadPurpose, Rejection, RoleKind, Snapshot, Status, Term, Ticket, Time, VoteAnswer,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,7 +56,10 @@ fn every_kind_of_message_comes_back() {
         Body::HeartbeatReply { round: 3 },
         Body::TimeoutNow { last },
         Body::TransferVote { last },
-        Body::ReadIndex { id: 5 },
+        Body::ReadIndex { id: 5, mode: ReadMode::Lease },
+        Body::Snapshot(Snapshot { at: last, cluster: Arc::new(joint()) }),
+        Body::Recover { id: 5, last },
+        Body::RecoverReply { id: 5, last },
         Body::ReadIndexReply { id: 5, index },
     ];
     for body in bodies {
@@ -77,6 +80,9 @@ fn every_kind_of_input_comes_back() {
         Input::ChangeConfig(ticket, replace),
         Input::TransferLeadership(ticket, node),
         Input::Campaign,
+        Input::Compact { upto: Index::new(3), keep: 1 },
+        Input::SnapshotSent { to: node, arrived: Some(at(2, 9)) },
+        Input::SnapshotInstalled(true),
         Input::Persisted(PersistId::new(8)),
         Input::LogRead(read),
         Input::Unreachable(node),

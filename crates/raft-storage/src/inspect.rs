@@ -167,7 +167,8 @@ fn print_record(
     let reset = if header.is_reset { &anew } else { "" };
     writeln!(
         out,
-        "{:>10}  {:>8}  {:>8}  {entries:>17}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}{recovering}{reset}{remark}",
+        "{:>10}  {:>8}  {:>8}  {entries:>17}  {:>6}  {:>6}  {:>6}  {:>8}  {:>7}{recovering}{reset}\
+         {remark}",
         place.offset_bytes(),
         header.sequence,
         header.durable,

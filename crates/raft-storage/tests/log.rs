@@ -144,13 +144,13 @@ fn a_log_that_a_snapshot_took_the_place_of_begins_anew() {
     let (mut log, _) = open(&disk, &options);
     let old = write(2, 1, vec![noop(2, 1), config(2, 2, &[1, 2]), filler(2, 3, 900)]);
     let reset = |entries| Write { reset: Some(at(3, 100)), ..write(4, 100, entries) };
-    log.append(&[old, reset(vec![]), write(4, 100, vec![noop(4, 101)])]).expect("written");
+    log.append(&[old, reset(vec![]), write(4, 101, vec![noop(4, 101)])]).expect("written");
     assert_eq!((log.start(), log.last()), (at(3, 100), at(4, 101)));
     assert!(log.read(Index::new(3), Index::new(3), usize::MAX).is_err(), "it is gone");
     drop(log);
     let (mut log, recovered) = open(&disk, &options);
     assert_eq!((recovered.start, recovered.last), (at(3, 100), at(4, 101)));
-    assert_eq!((recovered.configs.len(), recovered.commit), (0, Index::new(100)));
+    assert_eq!((recovered.configs.len(), recovered.commit), (0, Index::new(101)));
     assert_eq!(recovered.term_starts, [at(4, 101)]);
     assert_eq!(log.read(Index::new(101), Index::new(101), usize::MAX).expect("there").len(), 1);
     log.append(&[reset(vec![noop(4, 101)])]).expect_err("that would replace what is committed");
