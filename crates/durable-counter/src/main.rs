@@ -24,7 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
-use raft_core::{Input, NodeId, Ticket};
+use raft_core::{Input, NodeId, ReadMode, Ticket};
 
 use crate::node::{Event, Members, Node};
 
@@ -90,7 +90,7 @@ fn start(dir: &Path, ports: [u16; 3]) -> Result<Nodes, Box<dyn Error>> {
 
 fn read(nodes: &Nodes) -> Option<u64> {
     let ticket = Ticket::new(0);
-    ask(nodes, ticket, &Input::Read(ticket)).map(|(_, count)| count)
+    ask(nodes, ticket, &Input::Read(ticket, ReadMode::Confirmed)).map(|(_, count)| count)
 }
 
 fn increment(nodes: &Nodes, request: u64) -> Option<(NodeId, u64)> {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use raft_core::{
-    Action, ClusterConfig, Config, Index, Input, NodeId, Outcome, Payload, Raft, Ticket, Time,
+    Action, ClusterConfig, Config, Input, NodeId, Outcome, Payload, Position, Raft, Ticket, Time,
 };
 use raft_net_tcp::{NetEvent, Network};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
@@ -87,7 +87,7 @@ impl Node {
             );
         }
         let cluster = ClusterConfig::of_voters(members.keys().copied());
-        let boot = recovered.boot(cluster, Index::ZERO);
+        let boot = recovered.boot(cluster, Position::ORIGIN);
         let raft = Raft::restore(Config::new(id), boot, Time::ZERO)?;
 
         let (tell_inside, inside) = unbounded();

@@ -147,7 +147,7 @@ impl Model {
             last: self.last(),
             configs: self.configs[1..].to_vec(),
             commit: self.commit,
-            applied,
+            applied: self.position(applied).unwrap_or_default(),
             ..Boot::new(ClusterConfig::clone(&self.configs[0].1))
         }
     }
