@@ -146,25 +146,28 @@ impl Clients {
             format!("{} tells {outcome:?} of #{number}, which is {asked:?}", node.id)
         })?;
         count(asked.what, outcome, node, coverage);
-        let fate =
-            match (outcome, asked.what) {
-                (Outcome::Committed(position), What::Write(_)) => Fate::Committed(position),
-                (Outcome::ReadAt(index), What::Read(key)) => {
-                    check_read(node, number, index, asked.floor)?;
-                    Fate::Answered(Answer { at, value: node.machine.read(key) })
-                }
-                (Outcome::Committed(_), What::Change)
-                | (Outcome::Transferred, What::Transfer(_)) => Fate::Done,
-                (Outcome::Rejected(_), _)
-                | (Outcome::Overwritten, What::Write(_) | What::Change) => Fate::Refused,
-                (Outcome::Committed(_), What::Read(_) | What::Transfer(_))
-                | (Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred, _)
-                | (Outcome::Unknown, _) => {
-                    let rule = "an outcome fits what was asked";
-                    check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
-                    Fate::Lost
-                }
-            };
+        let fate = match (outcome, asked.what) {
+            (Outcome::Committed(position), What::Write(_)) => Fate::Committed(position),
+            (Outcome::ReadAt(index), What::Read(key)) => {
+                check_read(node, number, index, asked.floor)?;
+                Fate::Answered(Answer { at, value: node.machine.read(key) })
+            }
+            (Outcome::Committed(_), What::Change) | (Outcome::Transferred, What::Transfer(_)) => {
+                Fate::Done
+            }
+            (Outcome::Rejected(_), _) | (Outcome::Overwritten, What::Write(_) | What::Change) => {
+                Fate::Refused
+            }
+            (Outcome::Committed(_), What::Read(_) | What::Transfer(_))
+            | (
+                Outcome::ReadAt(_) | Outcome::Overwritten | Outcome::Transferred | Outcome::Unknown,
+                _,
+            ) => {
+                let rule = "an outcome fits what was asked";
+                check(false, rule, || format!("#{number} is {asked:?} and {outcome:?}"))?;
+                Fate::Lost
+            }
+        };
         self.asked[number].fate = fate;
         Ok(if matches!(fate, Fate::Committed(_)) { None } else { self.answer(number, coverage) })
     }
