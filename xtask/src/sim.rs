@@ -12,6 +12,10 @@ use crate::workspace;
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     let mut sim =
         workspace::cargo(&["run", "--quiet", "--profile", "sim", "--package", "raft-sim"]);
+    // Only where a mistake is wanted is there any in what is run.
+    if arguments.iter().any(|argument| argument.starts_with("--plant")) {
+        sim.args(["--features", "planted-bugs"]);
+    }
     let status = sim.arg("--").args(arguments).status();
     let status = status.context(|| "cannot run the simulation".into())?;
     if status.success() {

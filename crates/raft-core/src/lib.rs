@@ -160,6 +160,11 @@ mod log;
 mod membership;
 mod message;
 mod node;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+#[expect(unreachable_pub, reason = "it is public in the other build")]
+mod planted;
 mod progress;
 mod proposals;
 mod quorum;

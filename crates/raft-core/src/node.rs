@@ -19,6 +19,7 @@ use crate::entry::Entries;
 use crate::held::Held;
 use crate::log::Log;
 use crate::message::{Body, Message};
+use crate::planted::Planted;
 use crate::proposals::Proposals;
 use crate::reads::FollowerReads;
 use crate::recovery::Recovery;
@@ -69,6 +70,7 @@ pub struct Raft {
     pub(crate) sending_snapshots: BTreeSet<NodeId>,
     pub(crate) recovery: Recovery,
     dropped_messages: u64,
+    pub(crate) planted: Planted,
 }
 
 /// The low bits of a question's name count the questions of one run, the bits above the runs.
@@ -155,12 +157,19 @@ impl Raft {
             sending_snapshots: BTreeSet::new(),
             recovery: Recovery::default(),
             dropped_messages: 0,
+            planted: Planted::default(),
             config,
         };
         if !raft.is_only_voter() {
             raft.reset_election_timer();
         }
         Ok(raft)
+    }
+
+    /// Makes this mistake from now on. For tests that have to find it.
+    #[cfg(feature = "planted-bugs")]
+    pub fn plant(&mut self, bug: crate::planted::Bug) {
+        self.planted = Planted::new(bug);
     }
 
     /// Takes in one event and adds to `out` what is to be done about it. It cannot fail: what it

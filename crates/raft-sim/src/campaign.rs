@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::coverage::Coverage;
+use crate::planted::Mistake;
 use crate::run::run;
 use crate::scenario::{Overrides, Scenario};
 use crate::violation::Violation;
@@ -75,6 +76,16 @@ impl Campaign {
         });
         let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         Summary { elapsed: begin.elapsed(), ..summary }
+    }
+}
+
+impl Campaign {
+    /// The same, looking for a mistake.
+    #[must_use]
+    pub fn hunting(&self, mistake: Mistake) -> Self {
+        let overrides = self.overrides.clone();
+        let medium = overrides.medium.or(mistake.medium());
+        Self { overrides: Overrides { medium, planted: Some(mistake), ..overrides }, ..*self }
     }
 }
 

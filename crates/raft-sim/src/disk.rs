@@ -31,6 +31,9 @@ struct State {
     next_number: u64,
     /// How many changes happen before the process ends; none, if it goes on.
     changes_left: Option<u64>,
+    /// Mistakes to be noticed: files, or directories, that are not synced whatever is said.
+    omits_files: bool,
+    omits_directories: bool,
 }
 
 #[derive(Default)]
@@ -123,6 +126,12 @@ impl SimDisk {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it not sync files, or directories, whatever it says: mistakes to be noticed.
+    pub(crate) fn omit_syncs(&self, files: bool, directories: bool) {
+        let mut state = self.state();
+        (state.omits_files, state.omits_directories) = (files, directories);
     }
 
     /// The process ends with its `changes`th change from now, which is made, as far as a change
@@ -221,7 +230,9 @@ impl Disk for SimDisk {
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
         let is_told = state.change()?;
-        state.past_names.clear();
+        if !state.omits_directories {
+            state.past_names.clear();
+        }
         told(is_told)
     }
 
@@ -275,7 +286,9 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         if state.change()? {
-            state.files[self.file].sync();
+            if !state.omits_files {
+                state.files[self.file].sync();
+            }
             return Ok(());
         }
         // Nobody waited for this one: it has done nothing yet.

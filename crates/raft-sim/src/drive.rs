@@ -14,8 +14,8 @@ use crate::faults::Fault;
 use crate::model::place;
 use crate::nemesis::{Moment, Stop};
 use crate::node::{Node, Seen};
+use crate::planted::Blunder;
 use crate::queue::Event;
-use crate::scenario::Sabotage;
 use crate::show;
 use crate::storage::{Done, End};
 use crate::violation::{Checked, Violation, check};
@@ -178,9 +178,8 @@ impl World {
         check(follows, "entries are applied one after the other", || {
             format!("{} applies {} after {}", node.id, entry.at, node.machine.applied)
         })?;
-        let skips = self.scenario.sabotage == Some(Sabotage::SkippedEntry)
-            && at == 0
-            && entry.at.index.get() == 20;
+        let skips =
+            self.scenario.has(Blunder::SkippedEntry) && at == 0 && entry.at.index.get() == 20;
         let applied = if skips {
             node.machine.skip(entry);
             None

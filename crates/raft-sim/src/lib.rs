@@ -69,6 +69,7 @@ mod network;
 mod node;
 mod operator;
 mod oracle;
+pub mod planted;
 mod queue;
 mod recovery;
 mod run;

@@ -9,7 +9,8 @@ use clap::Parser;
 use raft_sim::campaign::{Campaign, Summary};
 use raft_sim::coverage::Mark;
 use raft_sim::faults::Faults;
-use raft_sim::scenario::{MediumKind, Overrides, Sabotage, Scenario};
+use raft_sim::planted::Mistake;
+use raft_sim::scenario::{MediumKind, Overrides, Scenario};
 use raft_sim::shrink::shrink;
 use raft_sim::{Violation, run};
 
@@ -62,9 +63,13 @@ struct Arguments {
     /// No cramped limits, and no long commands
     #[arg(long)]
     roomy: bool,
+    /// Make one mistake after the other, and tell how many seeds it takes until each is found
+    /// [default: 10000 seeds at most]
+    #[arg(long, conflicts_with_all = ["seed", "plant"])]
+    planted: bool,
     /// Make this mistake, to see it found
-    #[arg(long, value_parser = Sabotage::ALL.map(Sabotage::name))]
-    sabotage: Option<String>,
+    #[arg(long, value_name = "MISTAKE", value_parser = mistake)]
+    plant: Option<Mistake>,
 }
 
 impl Arguments {
@@ -80,15 +85,17 @@ impl Arguments {
                 _ => MediumKind::Memory,
             }),
             is_roomy: self.roomy,
-            sabotage: self.sabotage.as_deref().and_then(|name| {
-                Sabotage::ALL.into_iter().find(|sabotage| sabotage.name() == name)
-            }),
+            planted: self.plant,
         }
     }
 
     fn campaign(&self) -> Campaign {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let unbounded = if self.minutes.is_some() { u64::MAX } else { 1000 };
+        let unbounded = match (self.minutes, self.planted) {
+            (Some(_), _) => u64::MAX,
+            (None, true) => 10_000,
+            (None, false) => 1000,
+        };
         let minutes = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
         Campaign {
             from: self.from,
@@ -100,12 +107,21 @@ impl Arguments {
     }
 }
 
+/// The mistake of this name.
+fn mistake(name: &str) -> Result<Mistake, String> {
+    Mistake::named(name).ok_or_else(|| {
+        let names: Vec<_> = Mistake::all().iter().map(ToString::to_string).collect();
+        format!("there is no mistake called {name:?}: give one of {}", names.join(", "))
+    })
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic in what is tested is reported like every other broken rule.
     std::panic::set_hook(Box::new(|_| {}));
     let is_right = match arguments.seed {
         Some(seed) => replay(seed, &arguments.overrides()),
+        None if arguments.planted => hunt(&arguments.campaign()),
         None => explore(&arguments.campaign()),
     };
     if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -145,6 +161,26 @@ fn explore(campaign: &Campaign) -> bool {
             false
         }
     }
+}
+
+/// Makes every mistake there is; whether each was found.
+fn hunt(campaign: &Campaign) -> bool {
+    show("  seeds  mistake, and the rule that it breaks");
+    let mut missed = 0;
+    let mistakes = Mistake::all();
+    for mistake in &mistakes {
+        let summary = campaign.hunting(*mistake).run(|_| {});
+        let what = mistake.what();
+        if let Some((seed, violation)) = summary.failure {
+            let seeds = seed - campaign.from + 1;
+            show(&format!("{seeds:>7}  {mistake}: {what}\n{:>11}{}", "", violation.rule));
+        } else {
+            missed += 1;
+            show(&format!("      -  {mistake}: {what}\n{:>11}not found", ""));
+        }
+    }
+    show(&format!("{} of {} mistakes found", mistakes.len() - missed, mistakes.len()));
+    missed == 0
 }
 
 fn figures(summary: &Summary, jobs: usize) -> String {

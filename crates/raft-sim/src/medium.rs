@@ -8,6 +8,7 @@ use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
 use crate::disk::SimDisk;
 use crate::model::Model;
+use crate::planted::Blunder;
 use crate::scenario::{MediumKind, Scenario};
 use crate::storage::End;
 use crate::violation::{Checked, Violation, check};
@@ -51,6 +52,10 @@ impl Medium {
                     ..Options::new(id, scenario.seed, "simulated")
                 };
                 let disk = SimDisk::new(scenario.seed ^ (id.get() << 32));
+                disk.omit_syncs(
+                    scenario.has(Blunder::NoFileSync),
+                    scenario.has(Blunder::NoDirectorySync),
+                );
                 Self::Disk(Box::new(DiskLog { disk, options, log: None, untold: Vec::new() }))
             }
         }

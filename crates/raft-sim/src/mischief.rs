@@ -8,11 +8,13 @@ use raft_core::{Input, Raft};
 use crate::clock::Speed;
 use crate::coverage::Mark;
 use crate::faults::Fault;
+use crate::machine::Machine;
 use crate::nemesis::{Deed, Moment, Stop};
 use crate::network::Links;
 use crate::node::{self, Seen};
+use crate::planted::{self, Blunder};
 use crate::queue::Event;
-use crate::storage::End;
+use crate::storage::{End, Storage};
 use crate::violation::{Checked, Violation};
 use crate::world::World;
 
@@ -134,6 +136,12 @@ impl World {
         let may_fail = self.recovery.is_none() && self.nodes[at].start > 0;
         let mut config = node::config(&self.scenario, at);
         let node = &mut self.nodes[at];
+        if self.scenario.has(Blunder::Amnesia) && node.start.is_multiple_of(4) {
+            (node.saved, node.storage) = (Machine::default(), Storage::new(&self.scenario, at));
+        }
+        if self.scenario.has(Blunder::AppliedTwice) {
+            node.saved.applied = node.saved.applied.prev();
+        }
         let (saved, coverage) = (node.saved, &mut self.coverage);
         let Some(boot) = node.storage.restart(saved.applied, may_fail, coverage)? else {
             self.trace.note(self.now, || format!("{} fails to start", node::id(at)));
@@ -157,10 +165,11 @@ impl World {
         let raft = Raft::restore(config, boot, node.clock.read(self.now));
         node.machine = saved;
         node.seen.cluster = Arc::clone(node.storage.newest.cluster());
-        node.raft = Some(raft.map_err(|error| Violation {
+        let raft = raft.map_err(|error| Violation {
             rule: "a node starts with what its disk held",
             detail: format!("{} does not: {error}", node.id),
-        })?);
+        })?;
+        node.raft = Some(planted::plant(raft, &self.scenario));
         self.drive(at, Input::Wake)
     }
 

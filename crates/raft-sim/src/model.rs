@@ -152,14 +152,19 @@ impl Model {
         }
     }
 
-    /// Makes it forget its vote: a mistake to be noticed.
-    pub(crate) fn forget_vote(&mut self) {
-        self.hard_state.vote = None;
+    /// Takes in only the entries of a write: a mistake to be noticed.
+    pub(crate) fn apply_half(&mut self, write: &Write) {
+        if let Some(first) = write.entries.first() {
+            self.truncate(first.at.index.prev());
+            self.append(&write.entries);
+        }
     }
 
-    /// Makes it forget its last entry: a mistake to be noticed.
-    pub(crate) fn forget_last_entry(&mut self) {
-        self.truncate(self.last().index.prev());
-        self.commit = self.commit.min(self.last().index);
+    /// Forgets its last entry, if that is not known to be committed: a mistake to be noticed.
+    pub(crate) fn forget_last_entry(&mut self, applied: Index) {
+        let last = self.last().index;
+        if last > applied.max(self.commit) {
+            self.truncate(last.prev());
+        }
     }
 }

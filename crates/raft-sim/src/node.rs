@@ -98,7 +98,7 @@ pub(crate) fn first_known(scenario: &Scenario, at: usize) -> ClusterConfig {
 
 /// How the node at this place behaves. Each start has a seed of its own.
 pub(crate) fn config(scenario: &Scenario, at: usize) -> Config {
-    let timing = scenario.timing;
+    let timing = scenario.timing_of(at);
     Config {
         heartbeat_interval: timing.heartbeat,
         election_timeout_min: timing.election_min,

@@ -12,6 +12,7 @@ use raft_core::Limits;
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 use crate::network::MAX_NODES;
+use crate::planted::{Blunder, Mistake};
 
 /// One run, before it begins.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Scenario {
     pub medium: MediumKind,
     /// The timing of the protocol.
     pub timing: Timing,
+    /// Whether each node has a timing of its own, a little slower or faster.
+    pub is_mixed: bool,
     /// Bounds on memory and on what is in flight.
     pub limits: Limits,
     /// How the network behaves.
@@ -46,8 +49,8 @@ pub struct Scenario {
     /// only the state after it is checked. The oracle knows the same rules of steps by what comes
     /// out of them, and a copy of a node costs as much as a step.
     pub is_thorough: bool,
-    /// A mistake of the driver to look for: none, but in tests of the simulator itself.
-    pub sabotage: Option<Sabotage>,
+    /// A mistake that is made on purpose: none, but in tests of the simulator itself.
+    pub planted: Option<Mistake>,
 }
 
 /// What the logs are kept on.
@@ -134,21 +137,6 @@ pub struct Trouble {
     pub wanted_gap: Duration,
 }
 
-/// Mistakes that a driver could make: each must be noticed, or the simulator looks away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// A sync is taken to cover the writes that came in meanwhile.
-    EarlyPersisted,
-    /// A restart forgets the vote.
-    ForgottenVote,
-    /// A restart forgets the last entry.
-    LostTail,
-    /// Reads are answered from the local state at once.
-    StaleRead,
-    /// A node leaves out one entry when it applies.
-    SkippedEntry,
-}
-
 /// What is to be otherwise than drawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -166,8 +154,8 @@ pub struct Overrides {
     pub medium: Option<MediumKind>,
     /// The usual limits rather than cramped ones, and commands without padding.
     pub is_roomy: bool,
-    /// This mistake.
-    pub sabotage: Option<Sabotage>,
+    /// This mistake is made.
+    pub planted: Option<Mistake>,
 }
 
 /// How many events a run has before the faults end, unless told otherwise.
@@ -199,14 +187,36 @@ impl Scenario {
             faults,
             medium: overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium"))),
             timing,
+            is_mixed: dice("mixed").chance(300),
             limits,
             network: NetworkTraits::draw(&mut dice("network traits"), timing),
             disk: DiskTraits::draw(&mut dice("disk traits"), timing),
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
             is_thorough: dice("thorough").chance(100),
-            sabotage: overrides.sabotage,
+            planted: overrides.planted,
         }
+    }
+
+    /// The timing of the node at this place. However they are mixed, every leader's heartbeats come
+    /// well within every follower's patience.
+    pub(crate) fn timing_of(&self, at: usize) -> Timing {
+        if !self.is_mixed {
+            return self.timing;
+        }
+        let percent = Dice::new(self.seed, &format!("timing {at}")).pick(&[85, 100, 115]);
+        let scaled = |span: Duration| span * percent / 100;
+        let Timing { heartbeat, election_min, election_max } = self.timing;
+        Timing {
+            heartbeat: scaled(heartbeat),
+            election_min: scaled(election_min),
+            election_max: scaled(election_max),
+        }
+    }
+
+    /// Whether this mistake is made.
+    pub(crate) fn has(&self, blunder: Blunder) -> bool {
+        self.planted == Some(Mistake::Driver(blunder))
     }
 
     /// How many nodes there are, members or not.
@@ -329,32 +339,10 @@ impl MediumKind {
     }
 }
 
-impl Sabotage {
-    /// Every one.
-    pub const ALL: [Self; 5] = [
-        Self::EarlyPersisted,
-        Self::ForgottenVote,
-        Self::LostTail,
-        Self::StaleRead,
-        Self::SkippedEntry,
-    ];
-
-    /// Its name on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::EarlyPersisted => "early-persisted",
-            Self::ForgottenVote => "forgotten-vote",
-            Self::LostTail => "lost-tail",
-            Self::StaleRead => "stale-read",
-            Self::SkippedEntry => "skipped-entry",
-        }
-    }
-}
-
 /// As arguments of the command line.
 impl fmt::Display for Overrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, spares, steps, operations, faults, medium, is_roomy, sabotage } = self;
+        let Self { nodes, spares, steps, operations, faults, medium, is_roomy, planted } = self;
         let arguments = [
             nodes.map(|nodes| format!(" --nodes {nodes}")),
             spares.map(|spares| format!(" --spares {spares}")),
@@ -363,7 +351,7 @@ impl fmt::Display for Overrides {
             faults.map(|faults| format!(" --faults {faults}")),
             medium.map(|medium| format!(" --medium {}", medium.name())),
             is_roomy.then(|| " --roomy".to_owned()),
-            sabotage.map(|sabotage| format!(" --sabotage {}", sabotage.name())),
+            planted.map(|mistake| format!(" --plant {mistake}")),
         ];
         arguments.into_iter().flatten().try_for_each(|argument| f.write_str(&argument))
     }
@@ -377,8 +365,10 @@ mod tests {
     fn what_is_drawn_is_what_a_node_accepts() {
         for seed in 0..500 {
             let scenario = Scenario::draw(seed, &Overrides::default());
-            let config = crate::node::config(&scenario, 0);
-            assert_eq!(config.validate(), Ok(()), "seed {seed}");
+            for at in 0..scenario.seats() {
+                let config = crate::node::config(&scenario, at);
+                assert_eq!(config.validate(), Ok(()), "seed {seed}");
+            }
         }
     }
 

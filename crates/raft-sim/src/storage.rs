@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use raft_core::{Boot, Index, LogRead, PersistId, ReadLog, Write};
+use raft_core::{Boot, HardState, Index, LogRead, PersistId, ReadLog, Write};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
@@ -15,7 +15,8 @@ use crate::faults::Fault;
 use crate::medium::Medium;
 use crate::model::Model;
 use crate::node;
-use crate::scenario::{DiskTraits, Sabotage, Scenario};
+use crate::planted::{Blunder, Mistake};
+use crate::scenario::{DiskTraits, Scenario};
 use crate::violation::{Checked, Violation, check};
 
 /// The log thread of one node, and what it keeps.
@@ -33,7 +34,7 @@ pub(crate) struct Storage {
     dice: Dice,
     traits: DiskTraits,
     slowness: Duration,
-    sabotage: Option<Sabotage>,
+    planted: Option<Mistake>,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,7 @@ impl Storage {
             dice: Dice::new(scenario.seed, &format!("disk {node}")),
             traits,
             slowness: 10 * scenario.timing.election_max,
-            sabotage: scenario.sabotage,
+            planted: scenario.planted,
         }
     }
 
@@ -153,6 +154,9 @@ impl Storage {
         match std::mem::replace(&mut self.job, Job::Nothing) {
             Job::Nothing => Ok(Done::Nothing),
             Job::Reading(request) => self.answer(&request),
+            Job::Writing { batch, fails: true } if self.has(Blunder::IgnoredSyncError) => {
+                Ok(batch.last().map_or(Done::Nothing, |write| Done::Persisted(write.id)))
+            }
             Job::Writing { batch, fails: true } => {
                 coverage.reach(Mark::WriteFailed);
                 self.job = Job::Writing { batch, fails: true };
@@ -160,7 +164,7 @@ impl Storage {
             }
             Job::Writing { batch, fails: false } => {
                 self.medium.append(&batch, coverage)?;
-                let is_early = self.sabotage == Some(Sabotage::EarlyPersisted);
+                let is_early = self.has(Blunder::EarlyPersisted);
                 let last =
                     batch.last().map(|write| if is_early { self.last_write } else { write.id });
                 batch.iter().try_for_each(|write| self.durable.apply(write))?;
@@ -170,6 +174,9 @@ impl Storage {
     }
 
     fn answer(&mut self, request: &ReadLog) -> Result<Done, Violation> {
+        if self.has(Blunder::UnansweredRead) {
+            return Ok(Done::Nothing);
+        }
         // The queue is worked off in order: everything that was handed over before is durable.
         let expected = self.durable.read(request);
         let entries = self.medium.read(request, &expected)?;
@@ -185,6 +192,12 @@ impl Storage {
             Job::Writing { batch, .. } => batch,
             Job::Nothing | Job::Reading(_) => Vec::new(),
         };
+        if self.has(Blunder::SplitWrite)
+            && let Some(write) = batch.first()
+        {
+            self.durable.apply_half(write);
+            return Ok(());
+        }
         self.medium.stop(batch, end, &mut self.durable, &mut self.dice)
     }
 
@@ -200,12 +213,36 @@ impl Storage {
         if !is_whole {
             return Ok(None);
         }
-        match self.sabotage {
-            Some(Sabotage::ForgottenVote) => self.durable.forget_vote(),
-            Some(Sabotage::LostTail) => self.durable.forget_last_entry(),
-            _ => {}
+        if let Some(Mistake::Driver(blunder)) = self.planted {
+            self.forget(blunder, applied);
         }
         self.newest = self.durable.clone();
-        Ok(Some(self.durable.boot(applied)))
+        let mut boot = self.durable.boot(applied);
+        if self.has(Blunder::CommittedOnRestart) {
+            boot.commit = boot.last.index;
+        }
+        if self.has(Blunder::ForgottenMembers) {
+            boot.configs.clear();
+        }
+        Ok(Some(boot))
+    }
+
+    fn has(&self, blunder: Blunder) -> bool {
+        self.planted == Some(Mistake::Driver(blunder))
+    }
+
+    /// What a restart forgets by this mistake.
+    fn forget(&mut self, blunder: Blunder, applied: Index) {
+        let last = self.durable.last();
+        let HardState { term, vote, boots, .. } = &mut self.durable.hard_state;
+        match blunder {
+            Blunder::ForgottenVote => *vote = None,
+            Blunder::ForgottenTerm => {
+                (*term, *vote) = (last.term, None);
+            }
+            Blunder::ForgottenStarts => *boots = 0,
+            Blunder::LostTail => self.durable.forget_last_entry(applied),
+            _ => {}
+        }
     }
 }

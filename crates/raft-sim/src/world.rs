@@ -15,9 +15,10 @@ use crate::network::Network;
 use crate::node::{self, Node, seat};
 use crate::operator::Operator;
 use crate::oracle::Oracle;
+use crate::planted::Blunder;
 use crate::queue::{Event, Queue};
 use crate::recovery::Recovery;
-use crate::scenario::{Sabotage, Scenario};
+use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::violation::{Checked, Violation};
 
@@ -218,7 +219,7 @@ impl World {
             let gives_up = self.now + self.scenario.workload.patience;
             self.queue.push(gives_up, Event::Impatience(operation));
         }
-        if self.scenario.sabotage == Some(Sabotage::StaleRead) && matches!(input, Input::Read(..)) {
+        if self.scenario.has(Blunder::StaleRead) && matches!(input, Input::Read(..)) {
             self.clients.answer_at_once(operations.start, &self.nodes[at].machine, self.steps);
             self.think(client);
             return Ok(());
