@@ -259,6 +259,8 @@ impl Raft {
     fn become_leader(&mut self, out: &mut Vec<Action>) {
         let (term, last) = (self.term(), self.log.last().index);
         out.push(Action::Trace(Event::Elected { term }));
+        let mut uncommitted = Uncommitted::default();
+        uncommitted.push(last, self.log.cached_bytes_after(self.commit));
         let others = self.log.cluster().members().filter(|id| *id != self.config.id);
         let leader = Leader {
             peers: others.map(|id| Progress::new(id, last, self.now)).collect(),
@@ -267,7 +269,7 @@ impl Raft {
             proven_round: 0,
             lease: Lease::default(),
             reads: LeaderReads::default(),
-            uncommitted: Uncommitted::default(),
+            uncommitted,
         };
         self.change_role(Role::Leader(leader), Some(self.config.id), out);
         // Entries of earlier terms are committed only together with one of this term (§5.4.2).

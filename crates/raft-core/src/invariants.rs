@@ -16,7 +16,10 @@
 //!     a time, and only when the step before is committed.
 //! 11. No leader rests in a committed configuration that is joint, or in which it has no vote.
 //! 12. Only a node with a vote campaigns; one whose vote may end goes on until it does.
-//! 13. A hand-over is to a voter other than this node, within its term; no proposal is taken in
+//! 13. A node that installs a snapshot, or recovers from a damaged log, neither leads nor campaigns.
+//!     While it installs, its log stays as it is, and nothing is handed out.
+//! 14. What is cut off the log was handed out.
+//! 15. A hand-over is to a voter other than this node, within its term; no proposal is taken in
 //!     while it is under way, or by a leader that has no vote.
 
 use core::fmt;
@@ -69,10 +72,16 @@ fn check_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
     if led_through && is_same_term {
         check_leader_step(before, after)?;
     }
-    let committed = before.commit.max(after.log.start().index);
-    let stays =
-        before.log.term_at(committed).is_none_or(|term| after.log.term_at(committed) == Some(term));
-    rule(stays, "what is committed stays as it is")
+    let installs_on = before.installing.is_some() && before.installing == after.installing;
+    let is_untouched =
+        before.log.last() == after.log.last() && before.handed_out == after.handed_out;
+    rule(!installs_on || is_untouched, "nothing moves while a snapshot is being installed")?;
+    let recovers = !before.hard_state.recovering && after.hard_state.recovering;
+    rule(!recovers, "a log is not damaged by a step")?;
+    // Of what a snapshot covers, only the end can be looked at.
+    let is_retained = before.commit >= after.log.start().index;
+    let stays = before.log.term_at(before.commit) == after.log.term_at(before.commit);
+    rule(!is_retained || stays, "what is committed stays as it is")
 }
 
 fn check_leader_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
@@ -93,6 +102,10 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     rule(raft.handed_out <= raft.commit, "what is handed out is committed")?;
     rule(raft.handed_out <= raft.log.durable(), "what is handed out is durable here")?;
     rule(last.term <= raft.term(), "no entry is of a later term than the node")?;
+    rule(raft.log.start().index <= raft.handed_out, "what is cut off was handed out")?;
+    let is_whole = raft.installing.is_none() && !raft.hard_state.recovering;
+    let is_follower = matches!(raft.role, Role::Follower(_));
+    rule(is_whole || is_follower, "a node without a whole log only follows")?;
     rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
     raft.proposals.check(raft.committed(), &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;

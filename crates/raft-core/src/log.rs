@@ -118,6 +118,12 @@ impl Log {
         self.cached_bytes
     }
 
+    /// What the entries after `index` count in bytes, as far as they are in memory.
+    pub(crate) fn cached_bytes_after(&self, index: Index) -> usize {
+        let later = self.cache.iter().rev().take_while(|chunk| chunk.last_index() > index);
+        later.map(|chunk| chunk.entries.starting_at(index.next()).size_bytes()).sum()
+    }
+
     /// The members of the cluster: of the latest configuration in the log, committed or not
     /// (paper §6: "a server always uses the latest configuration in its log").
     pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {

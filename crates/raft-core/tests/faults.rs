@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raft_core::{
     Body, Boot, ClusterConfig, Config, Entries, HardState, Index, Input, LogRead, Message, Outcome,
-    PersistId, Position, Raft, ReadMode, ReadPurpose, RoleKind, Term, Ticket, Time,
+    PersistId, Position, Raft, ReadMode, ReadPurpose, Rejection, RoleKind, Term, Ticket, Time,
 };
 
 use crate::cluster::{Cluster, Disk, hard_state, log_of_terms, n, show};
@@ -339,4 +339,30 @@ fn what_was_read_from_a_log_that_is_no_more_is_not_used() {
     assert_eq!(later, Time::from_millis(50), "long before an election is due");
     assert_eq!(step(&mut raft, later, Input::Wake)[0], "read log 1..=2 to apply");
     assert_eq!(step(&mut raft, later, answer(&[2, 2])), ["apply [2/1 'old', 2/2 'old']"]);
+}
+
+/// A leader that lost its quorum had its uncommitted bytes forgotten with its role: elected again,
+/// it took in as much once more, and so on, without bound.
+#[test]
+fn a_leader_that_is_elected_again_counts_what_it_took_in_before() {
+    let mut cluster = Cluster::configured(3, |config| config.limits.max_uncommitted_bytes = 100);
+    cluster.elect(n(1));
+    cluster.isolate(n(1));
+    cluster.cut_between(&[2], &[3]);
+    cluster.propose(n(1), &["a command that nobody else ever gets, of so many bytes"]);
+    cluster.run(Duration::from_millis(700));
+    assert_ne!(cluster.status(n(1)).role, RoleKind::Leader);
+    cluster.heal();
+    cluster.time_out(n(1));
+    for kind in ["PreVote", "PreVoteReply", "Vote", "VoteReply"] {
+        cluster.persist_everywhere();
+        cluster.deliver_kind(kind);
+    }
+    assert_eq!(cluster.status(n(1)).role, RoleKind::Leader);
+    let refused = cluster.propose(n(1), &["another one, which would be too much at once"])[0];
+    assert_eq!(cluster.outcome(refused), Some(Outcome::Rejected(Rejection::Busy)));
+    cluster.settle();
+    let taken = cluster.propose(n(1), &["the same again, when the first is committed"])[0];
+    cluster.settle();
+    assert!(matches!(cluster.outcome(taken), Some(Outcome::Committed(_))));
 }
