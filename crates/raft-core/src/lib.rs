@@ -89,7 +89,8 @@
 //! * Every [`Ticket`] gets exactly one [`Outcome`], and it is true. One that cannot be known yet
 //!   comes when it can: after a change of leader, a proposal is open until its place in the log is
 //!   settled. Who does not want to wait so long tells the client "unknown".
-//! * Reads are linearizable, on any member, without writing to the log.
+//! * Reads are linearizable, on any member, without writing to the log. Those who opt in may have
+//!   them without a message, as long as clocks keep within a stated drift ([`ReadMode::Lease`]).
 //! * Everything is bounded ([`Limits`]): what is in memory, in flight and pending.
 //! * It is deterministic: the same inputs give the same actions, bit for bit.
 //!
@@ -107,6 +108,19 @@
 //! timeout, gives way by itself, and asks one that has everything to take over. So the election
 //! timeout should be longer than any pause that a healthy disk makes.
 //!
+//! # Snapshots, and a log that was damaged
+//!
+//! The driver says from time to time how much of the log its state machine durably holds
+//! ([`Input::Compact`]), and is told what may be cut off. When a follower needs what was cut, it is
+//! told to send a snapshot ([`Action::SendSnapshot`]): the content on whatever way suits it, and
+//! [`Body::Snapshot`] when the content has arrived. The receiver is told whether to install it
+//! ([`Action::InstallSnapshot`]). A driver that never says [`Input::Compact`] meets none of this.
+//!
+//! A node whose log turns out to be damaged starts with what is left of it, and with
+//! [`HardState::recovering`] set: it neither votes nor campaigns until it has got back from the
+//! leader all that it can have acknowledged. A cluster of which a majority is sound then loses
+//! nothing, whatever one disk forgets.
+//!
 //! The rules that tie a node's own fields to each other are written down and checked in
 //! [`invariants`]; tests run [`invariants::check`] after every step.
 //!
@@ -115,8 +129,8 @@
 //! `types`, `entry`, `message`, `config` and `api` are the words. `node` is the state and the frame
 //! of a step. Then the paper's own order: `receive` (what every message goes through, §5.1),
 //! `role`, `election` (§5.2, §5.4.1), `replication` (§5.3, §5.4.2) with `progress`, what a leader
-//! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `reads` and
-//! `read_index` (§8, thesis §6.4). Below them lie `log`, which
+//! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
+//! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
 //! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all, and
 //! `invariants` says what must hold.
@@ -133,9 +147,8 @@
 //! # What it does not do
 //!
 //! * No storage, network, time, threads or logging, and no traits for them.
-//! * No snapshots yet: a node that joins receives the whole log.
+//! * No content of snapshots: it says when one is needed, and where it must end.
 //! * No choice of its own who should be a member: that is for people, or a program above it.
-//! * No leases for reads: a leader proves itself by a round of heartbeats, which many reads share.
 //! * No sessions: a proposal that is made twice is applied twice. The state machine must tell.
 //! * No defence against members that lie (Byzantine faults).
 #![no_std]

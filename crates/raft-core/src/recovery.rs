@@ -11,12 +11,13 @@
 //!    answer was given after this node started.
 //! 4. When its own log durably holds that position, it votes again.
 //!
-//! Why 4 is enough: an entry that this node acknowledged, and that is committed or still may be, is
-//! in the log of every leader of a later term, because a majority without this node elected that
-//! leader, and it shares a node with the rest of the majority that stored the entry. What it
-//! acknowledged to the leader of the same term lies in that leader's log, before its end. And of no
-//! leader of an earlier term does it take an answer, because its term is not lost: to keep term and
-//! vote safe from the damage is up to the storage.
+//! Why 4 is enough: take an entry that this node acknowledged before the damage, and that is
+//! committed or still may be. It is in the log of every leader of a later term: the majority that
+//! elected that leader shares a node with the majority that stored the entry, and that node had it
+//! when it voted. (If it is this one, it voted before the damage.) What it acknowledged to the
+//! leader of the same term lies in that leader's log, before its end. And of no leader of an earlier
+//! term does it take an answer, because its term is not lost: to keep term and vote safe from the
+//! damage is up to the storage.
 //!
 //! A leader that believed this node to hold more than it does now takes that back, or it would
 //! never send it again. What it committed on the strength of that stays committed: see 2.
