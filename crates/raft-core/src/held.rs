@@ -41,6 +41,10 @@ impl Held {
         is_acknowledgement && held.is_some_and(|(_, held)| held == message)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
     /// The next message that waits for no write after `durable`.
     pub(crate) fn release(&mut self, durable: PersistId) -> Option<Message> {
         self.messages.pop_front_if(|(until, _)| *until <= durable).map(|(_, message)| message)

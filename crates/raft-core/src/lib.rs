@@ -132,8 +132,8 @@
 //! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
 //! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
-//! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all, and
-//! `invariants` says what must hold.
+//! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all,
+//! `counters` counts it, and `invariants` says what must hold.
 //!
 //! # Features
 //!
@@ -162,6 +162,7 @@ mod readme {}
 
 mod api;
 mod config;
+mod counters;
 mod election;
 #[cfg(feature = "serde")]
 mod entries_serde;
@@ -198,9 +199,10 @@ pub use api::{
     Rejection, RoleChange, VoteAnswer, Write,
 };
 pub use config::{Boot, BootError, ClusterConfig, Config, ConfigChange, ConfigError, Limits};
+pub use counters::Counters;
 pub use entry::{Entries, Entry, Payload};
 pub use message::{Body, Message};
 pub use node::Raft;
 pub use snapshot::{SendSnapshot, Snapshot};
-pub use status::{PeerStatus, RoleKind, Status};
+pub use status::{PeerState, PeerStatus, RoleKind, Status};
 pub use types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};

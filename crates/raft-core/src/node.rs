@@ -26,7 +26,6 @@ use crate::recovery::Recovery;
 use crate::rng::Rng;
 use crate::role::{Follower, Role};
 use crate::snapshot::Snapshot;
-use crate::status::{PeerStatus, Status};
 use crate::transfer::Transfer;
 use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 
@@ -69,7 +68,7 @@ pub struct Raft {
     /// The followers to which a snapshot is on its way. It outlives the role.
     pub(crate) sending_snapshots: BTreeSet<NodeId>,
     pub(crate) recovery: Recovery,
-    dropped_messages: u64,
+    pub(crate) dropped_messages: u64,
     pub(crate) planted: Planted,
 }
 
@@ -214,41 +213,6 @@ impl Raft {
             ApplyRead::Idle | ApplyRead::UnderWay => None,
         };
         [retry, self.transfer_deadline()].into_iter().flatten().fold(role, Time::min)
-    }
-
-    /// What this node knows of itself.
-    pub fn status(&self) -> Status {
-        let peers = match &self.role {
-            Role::Leader(leader) => &leader.peers[..],
-            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => &[],
-        };
-        let peer = |progress: &crate::progress::Progress| PeerStatus {
-            id: progress.id,
-            matched: progress.matched,
-            next: progress.next,
-            probing: progress.is_probing(),
-            awaits_snapshot: progress.awaits_snapshot(),
-            inflight_messages: progress.inflight_messages(),
-        };
-        Status {
-            id: self.config.id,
-            role: self.role.kind(),
-            term: self.term(),
-            vote: self.hard_state.vote,
-            leader: self.role.leader(self.config.id),
-            recovering: self.hard_state.recovering,
-            installing: self.installing.as_ref().map(|snapshot| snapshot.at),
-            start: self.log.start(),
-            last: self.log.last(),
-            durable: self.log.durable(),
-            commit: self.commit,
-            handed_out: self.handed_out,
-            cached_bytes: self.log.cached_bytes(),
-            pending_proposals: self.proposals.len(),
-            pending_reads: self.pending_reads(),
-            dropped_messages: self.dropped_messages,
-            peers: peers.iter().map(peer).collect(),
-        }
     }
 
     /// The members of the cluster, by the latest configuration in the log.

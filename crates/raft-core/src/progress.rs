@@ -198,6 +198,14 @@ impl Progress {
         }
     }
 
+    /// The size of the entries in flight; of a probe, which is one message, nothing is known.
+    pub(crate) fn inflight_bytes(&self) -> usize {
+        match &self.mode {
+            Mode::Probe { .. } | Mode::Snapshot => 0,
+            Mode::Replicate(inflight) => inflight.bytes,
+        }
+    }
+
     pub(crate) fn is_probing(&self) -> bool {
         matches!(self.mode, Mode::Probe { .. })
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use raft_core::{
     Body, Boot, ClusterConfig, Config, Entries, HardState, Index, Input, LogRead, Message, Outcome,
-    PersistId, Position, Raft, ReadMode, ReadPurpose, Rejection, RoleKind, Term, Ticket, Time,
+    PeerState, PersistId, Position, Raft, ReadMode, ReadPurpose, Rejection, RoleKind, Term, Ticket,
+    Time,
 };
 
 use crate::cluster::{Cluster, Disk, hard_state, log_of_terms, n, show};
@@ -145,7 +146,7 @@ fn windows_do_not_leak_whatever_is_lost() {
     cluster.run(SECOND);
     for peer in cluster.status(n(1)).peers {
         assert_eq!((peer.inflight_messages, peer.matched), (0, Index::new(201)));
-        assert!(!peer.probing && peer.next == Index::new(202));
+        assert_eq!((peer.state, peer.next), (PeerState::Replicating, Index::new(202)));
     }
 }
 

@@ -12,4 +12,5 @@ mod regressions;
 mod restore;
 mod schedules;
 mod scripts;
+mod status;
 mod transfer;

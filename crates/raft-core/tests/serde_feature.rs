@@ -6,9 +6,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use raft_core::{
-    Action, Body, Boot, ClusterConfig, Config, ConfigChange, DropReason, Entries, Entry, Event,
-    Index, Input, LogRead, Message, NodeId, Outcome, Payload, PersistId, Position, Raft, ReadMode,
-    ReadPurpose, Rejection, RoleKind, Snapshot, Status, Term, Ticket, Time, VoteAnswer,
+    Action, Body, Boot, ClusterConfig, Config, ConfigChange, Counters, DropReason, Entries, Entry,
+    Event, Index, Input, LogRead, Message, NodeId, Outcome, Payload, PersistId, Position, Raft,
+    ReadMode, ReadPurpose, Rejection, RoleKind, Snapshot, Status, Term, Ticket, Time, VoteAnswer,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -101,10 +101,12 @@ fn all_that_a_node_says_and_does_comes_back() {
     let mut raft = Raft::restore(config, boot, Time::ZERO).expect("it fits");
     let proposal = (Ticket::new(1), b"hello".as_slice().into());
     let mut inputs = vec![Input::Propose(vec![proposal]), Input::Wake];
-    let (mut actions, mut is_applied) = (Vec::new(), false);
+    let (mut actions, mut counters, mut is_applied) = (Vec::new(), Counters::default(), false);
     while let Some(input) = inputs.pop() {
         raft.step(Time::ZERO, input, &mut actions);
+        actions.iter().for_each(|action| counters.count(action));
         comes_back(&raft.status());
+        comes_back(&counters);
         for action in actions.drain(..) {
             comes_back(&action);
             match action {

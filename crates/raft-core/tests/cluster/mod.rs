@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, Entries, Entry, HardState, Index, Input, LogRead, Message,
-    NodeId, Outcome, Raft, ReadLog, ReadMode, RoleKind, Status, Term, Ticket, Time, invariants,
+    Action, ClusterConfig, Config, Counters, Entries, Entry, HardState, Index, Input, LogRead,
+    Message, NodeId, Outcome, Raft, ReadLog, ReadMode, RoleKind, Status, Term, Ticket, Time,
+    invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) applied: Vec<Entry>,
     /// Entries it asked for and has not received, as the log was when it asked.
     pub(crate) log_reads: VecDeque<(ReadLog, Entries)>,
+    /// What it has done since the test began.
+    pub(crate) counters: Counters,
     /// The commit index that the witness has looked at.
     checked_commit: Index,
 }
@@ -152,6 +155,7 @@ impl Node {
             disk,
             applied: Vec::new(),
             log_reads: VecDeque::new(),
+            counters: Counters::default(),
             checked_commit: Index::ZERO,
         }
     }
@@ -200,6 +204,7 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, node: &mut Node, action: Action) {
+        node.counters.count(&action);
         if let Some(mark) = marks::of(&action) {
             *self.marks.entry(mark).or_default() += 1;
         }

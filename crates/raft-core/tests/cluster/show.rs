@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use raft_core::{
     Action, Body, ClusterConfig, ConfigChange, Entry, Event, Message, NodeId, Outcome, Payload,
-    PeerStatus, Position, ReadLog, ReadMode, ReadPurpose, Rejection, RoleChange, RoleKind,
-    SendSnapshot, Snapshot, Status, VoteAnswer, Write,
+    PeerState, PeerStatus, Position, ReadLog, ReadMode, ReadPurpose, Rejection, RoleChange,
+    RoleKind, SendSnapshot, Snapshot, Status, VoteAnswer, Write,
 };
 
 pub(crate) fn message(message: &Message) -> String {
@@ -253,10 +253,10 @@ pub(crate) fn status(status: &Status) -> String {
         name(leader)
     );
     for peer in &status.peers {
-        let mode = match (peer.probing, peer.awaits_snapshot) {
-            (true, _) => "probing",
-            (_, true) => "awaits a snapshot",
-            (false, false) => "replicating",
+        let mode = match peer.state {
+            PeerState::Probing => "probing",
+            PeerState::AwaitingSnapshot => "awaits a snapshot",
+            PeerState::Replicating => "replicating",
         };
         let PeerStatus { id, matched, next, inflight_messages, .. } = peer;
         let _ = write!(
