@@ -85,7 +85,9 @@ impl Raft {
 
     /// The caller wants an election.
     pub(crate) fn on_campaign(&mut self, out: &mut Vec<Action>) {
-        if !matches!(self.role, Role::Leader(_)) && self.is_fit_to_campaign() {
+        // Its own vote counts as well, and a leader's lease may rest on its not giving it.
+        let is_bound = self.config.lease_drift.is_some() && self.hears_from_leader();
+        if !matches!(self.role, Role::Leader(_)) && !is_bound && self.is_fit_to_campaign() {
             self.reset_election_timer();
             self.ask_for_pre_votes(out);
         }

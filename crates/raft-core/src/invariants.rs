@@ -16,8 +16,8 @@
 //!     a time, and only when the step before is committed.
 //! 11. No leader rests in a committed configuration that is joint, or in which it has no vote.
 //! 12. Only a node with a vote campaigns; one whose vote may end goes on until it does.
-//! 13. A node that installs a snapshot, or recovers from a damaged log, neither leads nor campaigns.
-//!     While it installs, its log stays as it is, and nothing is handed out.
+//! 13. A node that installs a snapshot, or recovers from a damaged log, neither leads nor
+//!     campaigns. While it installs, its log stays as it is, and nothing is handed out.
 //! 14. What is cut off the log was handed out.
 //! 15. A hand-over is to a voter other than this node, within its term; no proposal is taken in
 //!     while it is under way, or by a leader that has no vote.

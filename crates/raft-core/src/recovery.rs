@@ -15,9 +15,9 @@
 //! committed or still may be. It is in the log of every leader of a later term: the majority that
 //! elected that leader shares a node with the majority that stored the entry, and that node had it
 //! when it voted. (If it is this one, it voted before the damage.) What it acknowledged to the
-//! leader of the same term lies in that leader's log, before its end. And of no leader of an earlier
-//! term does it take an answer, because its term is not lost: to keep term and vote safe from the
-//! damage is up to the storage.
+//! leader of the same term lies in that leader's log, before its end. And of no leader of an
+//! earlier term does it take an answer, because its term is not lost: to keep term and vote safe
+//! from the damage is up to the storage.
 //!
 //! A leader that believed this node to hold more than it does now takes that back, or it would
 //! never send it again. What it committed on the strength of that stays committed: see 2.

@@ -367,3 +367,19 @@ fn a_leader_that_is_elected_again_counts_what_it_took_in_before() {
     cluster.settle();
     assert!(matches!(cluster.outcome(taken), Some(Outcome::Committed(_))));
 }
+
+/// A node that heard from the leader a moment ago said no to everybody else, and yes to itself: on
+/// request it campaigned, won with the vote of a node that the leader does not reach, and wrote,
+/// while the old leader went on answering reads by its lease.
+#[test]
+fn a_node_that_a_lease_rests_on_does_not_campaign_on_request() {
+    let drift = Duration::from_millis(10);
+    let mut cluster = Cluster::configured(3, |config| config.lease_drift = Some(drift));
+    cluster.elect(n(1));
+    cluster.cut_between(&[1], &[3]);
+    cluster.run(Duration::from_millis(500));
+    cluster.step(n(2), Input::Campaign);
+    cluster.settle();
+    assert_eq!(cluster.status(n(2)).role, RoleKind::Follower);
+    assert_eq!(cluster.leader(), Some(n(1)));
+}
