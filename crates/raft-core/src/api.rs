@@ -23,7 +23,11 @@ pub enum Input {
     Wake,
     /// A message arrived. It may be anything: what makes no sense is counted and dropped.
     Message(Message),
-    /// Append these commands to the log, in this order. Each ticket is resolved by itself.
+    /// Append these commands to the log, in this order (paper §5.3). Each ticket is resolved by
+    /// itself: [`Committed`](Outcome::Committed), or rejected at once, or, if leadership is lost
+    /// meanwhile, [`Overwritten`](Outcome::Overwritten) or [`Unknown`](Outcome::Unknown). What is
+    /// proposed together shares one allocation, one write and one message: give all that has
+    /// gathered.
     Propose(Vec<(Ticket, Arc<[u8]>)>),
     /// Change the cluster's members (paper §6). Resolves to [`Outcome::Committed`] once nothing
     /// can undo it; a change through a joint configuration then finishes by itself. One change at
@@ -33,20 +37,21 @@ pub enum Input {
     /// rejection, after an election timeout at the latest. Until then, this leader rejects
     /// proposals and changes.
     TransferLeadership(Ticket, NodeId),
-    /// Start an election now, as if the election timeout had passed: other nodes that hear from a
-    /// leader still say no. A leader ignores it, and so does a node without a vote, one whose disk
-    /// stands still or whose log is not whole, and, where leases are in use, one that has just
-    /// heard from a leader.
+    /// Start an election now (paper §5.2), as if the election timeout had passed: other nodes that
+    /// hear from a leader still say no. A leader, a node without a vote, and one whose disk stands
+    /// still ignore it.
     Campaign,
     /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
-    /// follower asks the leader and keeps asking until the leader changes.
+    /// follower asks the leader and keeps asking until the leader changes; then, or where no leader
+    /// is known, it is rejected as [`NotLeader`](Rejection::NotLeader).
     Read(Ticket, ReadMode),
     /// Every [`Write`] up to this one is durable. Numbers that were never given out, or that were
     /// reported before, are ignored.
     Persisted(PersistId),
     /// The answer to [`Action::ReadLog`].
     LogRead(LogRead),
-    /// The connection to this node broke: what was in flight to it may be lost.
+    /// The connection to this node broke: what was in flight to it may be lost. It saves waiting
+    /// for the next heartbeat to find that out; no rule depends on it.
     Unreachable(NodeId),
     /// The state machine durably holds everything up to `upto`, so that the log need not: it may
     /// be cut there ([`Action::Compact`]), but for its last `keep` committed entries, which spare
@@ -88,15 +93,17 @@ pub enum ReadMode {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
-    /// Hand this message to the network. It may get lost.
+    /// Hand this message to the network, which brings it to [`Message::to`] or loses it. Do not
+    /// wait for a network that is slow: lose the message.
     Send(Message),
     /// Write this to disk, in the order of the writes, and answer with [`Input::Persisted`] once
     /// it would survive a loss of power. Several writes may be synced together and answered with
     /// the last number. A write that fails must end the process: it is neither repeated nor
     /// answered.
     Persist(Write),
-    /// Apply these committed entries to the state machine, in order. They continue exactly where
-    /// the last ones ended, and are durable on this node.
+    /// Apply these committed entries to the state machine, in order (paper §5.3). They continue
+    /// exactly where the last ones ended, and are durable on this node. They come as they commit:
+    /// the core does not wait for the state machine.
     Apply(Entries),
     /// Read these entries back from the log, answer with [`Input::LogRead`].
     ReadLog(ReadLog),

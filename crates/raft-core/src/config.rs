@@ -43,28 +43,31 @@ pub struct Config {
 }
 
 /// Bounds on memory and on what is in flight. Sizes count as in
-/// [`Entry::size_bytes`](crate::Entry::size_bytes).
+/// [`Entry::size_bytes`](crate::Entry::size_bytes). None may be 0 but `max_cached_bytes`.
+///
+/// The network must be able to carry one message whose entries have the larger of
+/// `max_append_bytes` and `max_proposal_bytes`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// The most one append message carries. At least one entry is always sent. As every entry
-    /// counts at least 32 bytes, this also bounds the entries of a message.
+    /// counts at least 32 bytes, this also bounds the entries of a message. 1 MiB unless changed.
     pub max_append_bytes: usize,
     /// The most one proposal may have; beyond it, it is rejected as
-    /// [`TooLarge`](crate::Rejection::TooLarge).
+    /// [`TooLarge`](crate::Rejection::TooLarge). 2 MiB unless changed.
     pub max_proposal_bytes: usize,
-    /// The most append messages with entries that a follower has not answered.
+    /// The most append messages with entries that a follower has not answered. 128 unless changed.
     pub max_inflight_messages: usize,
-    /// The most bytes in such messages. One message may always be in flight.
+    /// The most bytes in such messages. One message may always be in flight. 8 MiB unless changed.
     pub max_inflight_bytes: usize,
     /// The most a leader holds uncommitted; beyond it proposals are rejected as
-    /// [`Busy`](crate::Rejection::Busy). One proposal is always taken.
+    /// [`Busy`](crate::Rejection::Busy). One proposal is always taken. 64 MiB unless changed.
     pub max_uncommitted_bytes: usize,
     /// The most reads that wait for their outcome; beyond it they are rejected as
-    /// [`Busy`](crate::Rejection::Busy).
+    /// [`Busy`](crate::Rejection::Busy). 65,536 unless changed.
     pub max_pending_reads: usize,
     /// How much of the log's end stays in memory. Entries that are not yet durable or not yet
-    /// handed out for applying stay in any case.
+    /// handed out for applying stay in any case. 8 MiB unless changed.
     pub max_cached_bytes: usize,
 }
 

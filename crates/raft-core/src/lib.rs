@@ -79,7 +79,8 @@
 //! ```
 //!
 //! With more nodes, [`Action::Send`] goes to the network, [`Input::Message`] comes from it, and the
-//! loop waits for the next of a message, a disk, a client and the deadline.
+//! loop waits for the next of a message, a disk, a client and the deadline. The example `counter`
+//! is three nodes on threads, to copy from; `election` tells step by step how they choose a leader.
 //!
 //! # What is promised
 //!
@@ -123,6 +124,11 @@
 //!
 //! The rules that tie a node's own fields to each other are written down and checked in
 //! [`invariants`]; tests run [`invariants::check`] after every step.
+//!
+//! # Watching it
+//!
+//! [`Raft::status`] says how things stand, for each follower too; [`Counters`] count what happened,
+//! from the actions; [`Event`]s tell a person why. All are plain data.
 //!
 //! # Reading order
 //!

@@ -190,7 +190,7 @@ impl PersistId {
 
 /// A moment on a monotonic clock whose origin the caller chooses, in nanoseconds. The core never
 /// reads a clock: it knows the time only from its inputs, and a time that goes back is taken as
-/// the latest one seen.
+/// the latest one seen. Adding and subtracting stop at the ends, 0 and 2^64 - 1 (584 years).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
