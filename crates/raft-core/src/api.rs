@@ -38,8 +38,9 @@ pub enum Input {
     /// proposals and changes.
     TransferLeadership(Ticket, NodeId),
     /// Start an election now (paper §5.2), as if the election timeout had passed: other nodes that
-    /// hear from a leader still say no. A leader, a node without a vote, and one whose disk stands
-    /// still ignore it.
+    /// hear from a leader still say no. A leader ignores it, and so does a node without a vote, one
+    /// whose disk stands still or whose log is not whole, and, where leases are in use, one that
+    /// has just heard from a leader.
     Campaign,
     /// Make a linearizable read possible, on any member: resolves to [`Outcome::ReadAt`]. A
     /// follower asks the leader and keeps asking until the leader changes; then, or where no leader
