@@ -139,7 +139,8 @@
 //! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
 //! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all,
-//! `counters` counts it, and `invariants` says what must hold.
+//! `counters` counts it, `sentences` puts refusals into words, and `invariants` says what must
+//! hold.
 //!
 //! # Features
 //!
@@ -195,6 +196,7 @@ mod recovery;
 mod replication;
 mod rng;
 mod role;
+mod sentences;
 mod snapshot;
 mod status;
 mod transfer;

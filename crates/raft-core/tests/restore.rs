@@ -1,13 +1,13 @@
 //! What a node may be started with. The disk is checked by whoever reads it; what contradicts
 //! itself even so is refused with the rule that it breaks, and never panics.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, Boot, BootError, ClusterConfig, Config, ConfigError, HardState, Index, Input,
-    PersistId, Position, Raft, Term, Time,
+    Action, Boot, BootError, ClusterConfig, Config, ConfigError, HardState, Index, Input, Outcome,
+    PersistId, Position, Raft, RoleKind, Term, Ticket, Time,
 };
 
 use crate::cluster::n;
@@ -136,4 +136,38 @@ fn the_number_of_starts_has_no_end_that_hurts() {
         _ => None,
     };
     assert_eq!(actions.iter().find_map(wrote), Some((PersistId::new(1), u64::MAX)));
+}
+
+#[test]
+fn a_cluster_can_be_founded_on_the_state_of_something_else() {
+    let brought = at(1, 1);
+    let founder = |id| {
+        let hard_state = HardState { term: brought.term, ..HardState::default() };
+        let cluster = ClusterConfig::of_voters([n(1), n(2), n(3)]);
+        let boot = Boot { hard_state, applied: brought, ..Boot::new(cluster) };
+        Raft::restore(Config::new(n(id)), boot, Time::ZERO).expect("it holds together")
+    };
+    let mut nodes = [1, 2, 3].map(founder);
+    let mut inputs = VecDeque::from([(n(1), Input::Campaign)]);
+    let (mut actions, mut committed, mut applied) = (Vec::new(), None, Vec::new());
+    while let Some((id, input)) = inputs.pop_front() {
+        let Some(node) = nodes.iter_mut().find(|node| node.status().id == id) else { continue };
+        node.step(Time::ZERO, input, &mut actions);
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(message) => inputs.push_back((message.to, Input::Message(message))),
+                Action::Persist(write) => inputs.push_back((id, Input::Persisted(write.id))),
+                Action::RoleChanged(change) if change.role == RoleKind::Leader => {
+                    let proposal = (Ticket::new(1), b"more".as_slice().into());
+                    inputs.push_back((id, Input::Propose(vec![proposal])));
+                }
+                Action::Resolved(_, Outcome::Committed(at)) => committed = Some(at),
+                Action::Apply(entries) if id == n(1) => applied.extend(entries.iter().cloned()),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(committed, Some(at(2, 3)), "the leader's first entry is at 2/2");
+    let first = applied.first().map(|entry| entry.at);
+    assert_eq!(first, Some(at(2, 2)), "what was brought along is not applied again");
 }
