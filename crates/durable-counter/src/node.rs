@@ -149,7 +149,7 @@ impl Node {
             Action::Resolved(ticket, Outcome::ReadAt(_)) => self.answer(ticket),
             Action::Resolved(_, Outcome::Committed(_)) => {} // answered when it is applied
             Action::Resolved(ticket, _) => drop(self.clients.remove(&ticket)), // not leading, say
-            _ => {} // for people, or for clusters that change their members
+            _ => {} // for people, for other members, for logs that are cut
         }
     }
 
