@@ -96,7 +96,8 @@ impl Raft {
     /// Whether this node has a vote, and a log and a disk that it could lead with.
     pub(crate) fn is_fit_to_campaign(&self) -> bool {
         let is_whole = !self.hard_state.recovering && self.installing.is_none();
-        is_whole && self.may_campaign() && !self.is_disk_stalled()
+        let is_last_term = self.term().next() == self.term();
+        is_whole && self.may_campaign() && !self.is_disk_stalled() && !is_last_term
     }
 
     fn ask_for_pre_votes(&mut self, out: &mut Vec<Action>) {
@@ -176,9 +177,6 @@ impl Raft {
     /// Enters the next term as a candidate. The requests leave once term and vote are durable.
     fn campaign(&mut self, request: fn(Position) -> Body, out: &mut Vec<Action>) {
         let term = self.term().next();
-        if term.next() == term {
-            return;
-        }
         self.reset_election_timer();
         self.set_hard_state(term, Some(self.config.id));
         let candidate = Candidate { votes: Votes::new(), vote_write: self.writes.upcoming() };

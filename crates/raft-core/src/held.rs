@@ -6,12 +6,12 @@
 //! 2. No message leaves before the vote or the entries it vouches for are durable.
 //!
 //! A message that is still held when its term ends is dropped: it would arrive in the past. So is
-//! a request for votes when the campaign ends.
+//! a request for votes when the campaign ends, and an acknowledgement of what leaves the log again.
 
 use alloc::collections::VecDeque;
 
 use crate::message::{Body, Message};
-use crate::types::{PersistId, Term};
+use crate::types::{Index, PersistId, Term};
 
 /// How many messages are held at most: more than a leader has in flight to one follower, or a
 /// cluster has members.
@@ -63,6 +63,20 @@ impl Held {
             let body = &message.body;
             !matches!(body, Body::PreVote { .. } | Body::Vote { .. } | Body::TransferVote { .. })
         });
+    }
+
+    /// Drops what vouches for entries from `from` on: they are removed. (The leader of a term never
+    /// contradicts itself, so only one that lies comes this far.)
+    pub(crate) fn forget_acknowledged(&mut self, from: Index) {
+        let vouches = |body: &Body| matches!(body, Body::Appended { matched } if *matched >= from);
+        self.messages.retain(|(_, message)| !vouches(&message.body));
+    }
+
+    /// Whether nothing beyond `last` is vouched for.
+    pub(crate) fn vouches_up_to(&self, last: Index) -> bool {
+        let is_within =
+            |body: &Body| !matches!(body, Body::Appended { matched } if *matched > last);
+        self.messages.iter().all(|(_, message)| is_within(&message.body))
     }
 
     /// Whether everything held was said in `term`, or is a pre-vote for a later one.

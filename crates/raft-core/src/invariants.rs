@@ -9,7 +9,7 @@
 //! 4. What is committed stays as it is (State Machine Safety).
 //! 5. Nothing is handed out that is not committed and durable here.
 //! 6. A leader voted for itself, and its log ends in its own term.
-//! 7. No message waits in the name of a term that is over.
+//! 7. No message waits in the name of a term that is over, or vouches for what the log lacks.
 //! 8. Open proposals are uncommitted, and lie in the log in its order unless they were displaced.
 //! 9. The invariants of the log and of each follower's progress hold.
 //! 10. A leader follows the logs of exactly the other members. It changes the members one step at
@@ -107,6 +107,7 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     let is_follower = matches!(raft.role, Role::Follower(_));
     rule(is_whole || is_follower, "a node without a whole log only follows")?;
     rule(raft.held.is_all_of(raft.term()), "no held message is of another term")?;
+    rule(raft.held.vouches_up_to(last.index), "no held message vouches for what the log lacks")?;
     raft.proposals.check(raft.committed(), &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
     let transfer_fits = raft

@@ -53,8 +53,9 @@ impl Raft {
                 self.end_recovery();
                 out.push(Action::Trace(Event::Recovered { last }));
             }
-            Some(_) => {}
-            None => self.ask_to_recover(out),
+            // A word from before the damage may reach the leader after the first question, and make
+            // it believe that everything is here. So the question is repeated to the end.
+            Some(_) | None => self.ask_to_recover(out),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::node::Raft;
 use crate::planted::Bug;
 use crate::quorum;
 use crate::role::Role;
-use crate::types::{Index, NodeId, Position, Ticket};
+use crate::types::{Index, NodeId, Position, Term, Ticket};
 
 /// At the leader.
 impl Raft {
@@ -106,7 +106,7 @@ impl Raft {
         let (round, peer) = (leader.round, &mut leader.peers[at]);
         let prev = peer.next.prev();
         let Some(term) = self.log.term_at(prev) else {
-            return;
+            return self.need_snapshot(at, out);
         };
         if let Some(last) = entries.last_position() {
             peer.sent(last.index, entries.size_bytes(), round, self.now);
@@ -321,7 +321,9 @@ impl Raft {
             return;
         }
         let end = entries.last_position().unwrap_or(prev);
-        if !entries.follows(prev) || end.term > self.term() || end.index == end.index.next() {
+        let has_terms = entries.first().is_none_or(|first| first.at.term > Term::ZERO);
+        let is_possible = end.term <= self.term() && end.index < end.index.next();
+        if !entries.follows(prev) || !has_terms || !is_possible {
             return self.drop_message(from, DropReason::MalformedEntries, out);
         }
         if self.installing.is_some() {
@@ -381,6 +383,7 @@ impl Raft {
         debug_assert!(from > self.commit, "what is committed is never removed");
         out.push(Action::Trace(Event::Truncated { from }));
         self.log.truncate(from);
+        self.held.forget_acknowledged(from);
         self.proposals.displace(from);
     }
 

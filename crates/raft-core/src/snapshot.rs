@@ -144,6 +144,7 @@ impl Raft {
         out.push(Action::Trace(Event::SnapshotInstalled { at }));
         self.proposals.displace(Index::ZERO);
         self.log.reset(at, cluster);
+        self.held.forget_acknowledged(at.index.next());
         self.handed_out = at.index;
         self.advance_commit(at.index, out);
         if let Role::Follower(follower) = &self.role

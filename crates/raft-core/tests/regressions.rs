@@ -446,3 +446,23 @@ fn a_node_whose_committed_entries_are_contradicted_vouches_for_nothing() {
     assert_eq!(cluster.status(n(2)).dropped_messages, 1);
     assert_eq!(cluster.status(n(2)).last, Position::new(Term::new(1), Index::new(4)));
 }
+
+/// A leader sent its first probe to a follower that did not hear it, cut its log beyond that place,
+/// and from then on could neither ask again (it no longer knew the term there) nor send anything
+/// else (it waited for the answer). The follower was left behind until the next election.
+#[test]
+fn a_follower_whose_probe_was_lost_before_the_log_was_cut_gets_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.isolate(n(1));
+    cluster.now = cluster.now + Duration::from_millis(300);
+    cluster.time_out(n(2));
+    cluster.settle_among(&[n(2), n(3)]);
+    assert_eq!(cluster.leader(), Some(n(2)));
+    cluster.propose(n(2), &["a", "b"]);
+    cluster.settle_among(&[n(2), n(3)]);
+    cluster.compact(n(2), 0);
+    cluster.heal();
+    cluster.run(Duration::from_millis(200));
+    assert_eq!(cluster.nodes[&n(1)].applied, cluster.witness.committed());
+}

@@ -37,6 +37,12 @@ enum Command {
         inflight: Option<usize>,
         #[arg(key)]
         uncommitted: Option<usize>,
+        /// Leases for reads, with so many milliseconds of drift.
+        #[arg(key)]
+        lease: Option<u64>,
+        /// A node that waits a second longer than the others before it campaigns.
+        #[arg(key)]
+        patient: Option<Node>,
     },
     /// What earlier runs left on a disk: a log of entries of these terms.
     Disk {
@@ -53,11 +59,43 @@ enum Command {
         #[arg(optional)]
         nodes: Vec<Node>,
     },
-    /// Stops a node; of its pending writes, the first `kept` reach the disk.
+    /// Stops a node; of its pending writes, the first `kept` reach the disk. With `replaced`, its
+    /// state machine has just been replaced by the snapshot that is being installed.
     Crash {
         node: Node,
         #[arg(key, optional)]
         kept: usize,
+        #[arg(key, optional)]
+        replaced: bool,
+    },
+    /// The log of a node that is down is lost from this index on.
+    Damage {
+        node: Node,
+        #[arg(key)]
+        from: u64,
+    },
+    /// The state machine of this node becomes durable, and its log may be cut, but for the last
+    /// `keep` entries.
+    Compact {
+        node: Node,
+        #[arg(key, optional)]
+        keep: u64,
+    },
+    /// A node begins to send the snapshot that another needs.
+    Send {
+        node: Node,
+        to: Node,
+    },
+    /// A node hears whether the snapshot has arrived that it sent.
+    Sent {
+        node: Node,
+        to: Node,
+    },
+    /// The snapshot that came takes the place of the state machine, unless that `fails`.
+    Install {
+        node: Node,
+        #[arg(key, optional)]
+        fails: bool,
     },
     /// The clock goes on to the deadline of this node, and only it is woken.
     Timeout(Node),
@@ -124,7 +162,11 @@ enum Command {
         node: Node,
         commands: Vec<String>,
     },
-    Read(Node),
+    Read {
+        node: Node,
+        #[arg(key, optional)]
+        lease: bool,
+    },
     /// A change of the members: `add`, `promote`, `demote` or `remove` and a node, or `replace`
     /// and the voters, with learners after commas.
     Change {
@@ -259,15 +301,8 @@ impl goldenscript::Runner for Stage {
         command: &Command,
         _context: &goldenscript::Context,
     ) -> Result<String, Box<dyn Error>> {
-        if let Command::Cluster { nodes, joining, cache, append, inflight, uncommitted } = command {
-            let change = |config: &mut Config| {
-                let limits = &mut config.limits;
-                let or = |given: &Option<usize>, default: usize| given.unwrap_or(default);
-                limits.max_cached_bytes = or(cache, limits.max_cached_bytes);
-                limits.max_append_bytes = or(append, limits.max_append_bytes);
-                limits.max_inflight_messages = or(inflight, limits.max_inflight_messages);
-                limits.max_uncommitted_bytes = or(uncommitted, limits.max_uncommitted_bytes);
-            };
+        if let Command::Cluster { nodes, joining, .. } = command {
+            let change = |config: &mut Config| configure(config, command);
             let mut cluster = Cluster::stopped(*nodes, change, |_| Disk::default());
             for id in (nodes + 1..=nodes + joining).map(n) {
                 let mut config = Config::new(id);
@@ -293,6 +328,23 @@ impl goldenscript::Runner for Stage {
     }
 }
 
+fn configure(config: &mut Config, command: &Command) {
+    let Command::Cluster { cache, append, inflight, uncommitted, lease, patient, .. } = command
+    else {
+        return;
+    };
+    let limits = &mut config.limits;
+    let or = |given: &Option<usize>, default: usize| given.unwrap_or(default);
+    limits.max_cached_bytes = or(cache, limits.max_cached_bytes);
+    limits.max_append_bytes = or(append, limits.max_append_bytes);
+    limits.max_inflight_messages = or(inflight, limits.max_inflight_messages);
+    limits.max_uncommitted_bytes = or(uncommitted, limits.max_uncommitted_bytes);
+    config.lease_drift = lease.map(Duration::from_millis);
+    if patient.is_some_and(|node| node.0 == config.id) {
+        config.campaign_delay = Duration::from_secs(1);
+    }
+}
+
 fn act(
     cluster: &mut Cluster,
     delayed: &mut Vec<Message>,
@@ -305,11 +357,63 @@ fn act(
             cluster.set_disk(node.0, Disk::with(hard_state, log_of_terms(log)));
         }
         Command::Start { nodes } => these(cluster, nodes).for_each(|id| cluster.restart(id)),
-        Command::Crash { node, kept } => cluster.crash(node.0, *kept),
+        Command::Crash { node, kept, replaced } => {
+            if *replaced {
+                cluster.replace_state(node.0);
+            }
+            cluster.crash(node.0, *kept);
+        }
+        Command::Damage { .. }
+        | Command::Compact { .. }
+        | Command::Send { .. }
+        | Command::Sent { .. }
+        | Command::Install { .. } => act_on_snapshots(cluster, command),
         Command::Timeout(node) => cluster.time_out(node.0),
         Command::Advance(millis) => cluster.advance(Duration::from_millis(*millis)),
         Command::Pass(millis) => cluster.now = cluster.now + Duration::from_millis(*millis),
         Command::Run(millis) => cluster.run(Duration::from_millis(*millis)),
+        Command::Deliver { .. }
+        | Command::Lose { .. }
+        | Command::Delay { .. }
+        | Command::Release => move_messages(cluster, delayed, command),
+        Command::Persist { nodes, count } => {
+            let count = count.unwrap_or(usize::MAX);
+            these(cluster, nodes).for_each(|id| cluster.persist(id, count));
+        }
+        Command::ReadBack { node, fails } => {
+            cluster.answer_log_read(node.0, if *fails { 0 } else { usize::MAX });
+        }
+        Command::Settle { nodes } => {
+            let among: Vec<_> = these(cluster, nodes).collect();
+            cluster.settle_among(&among);
+        }
+        Command::Propose { node, commands } => {
+            let commands: Vec<_> = commands.iter().map(String::as_str).collect();
+            cluster.propose(node.0, &commands);
+        }
+        Command::Read { node, lease } => {
+            let mode = if *lease { ReadMode::Lease } else { ReadMode::Confirmed };
+            cluster.read_by(node.0, mode);
+        }
+        Command::Change { .. } | Command::Transfer { .. } | Command::Campaign(_) => {
+            reorganise(cluster, command)?;
+        }
+        Command::Cut { nodes, from, to } => cut(cluster, nodes, *from, *to),
+        Command::Heal => cluster.heal(),
+        Command::Unreachable { node, peer } => cluster.unreachable(node.0, peer.0),
+        Command::Forge { .. } => cluster.receive(forged(command)?),
+        Command::Cluster { .. }
+        | Command::Log
+        | Command::Members
+        | Command::Status
+        | Command::Network => {}
+    }
+    Ok(())
+}
+
+/// Delivers messages, loses them, and takes them aside.
+fn move_messages(cluster: &mut Cluster, delayed: &mut Vec<Message>, command: &Command) {
+    match command {
         Command::Deliver { from, to, kind, count } => {
             let filter = Filter { from: *from, to: *to, kind: kind.as_deref() };
             for message in filter.take(cluster, *count) {
@@ -328,38 +432,20 @@ fn act(
             delayed.extend(taken);
         }
         Command::Release => delayed.drain(..).for_each(|message| cluster.receive(message)),
-        Command::Persist { nodes, count } => {
-            let count = count.unwrap_or(usize::MAX);
-            these(cluster, nodes).for_each(|id| cluster.persist(id, count));
-        }
-        Command::ReadBack { node, fails } => {
-            cluster.answer_log_read(node.0, if *fails { 0 } else { usize::MAX });
-        }
-        Command::Settle { nodes } => {
-            let among: Vec<_> = these(cluster, nodes).collect();
-            cluster.settle_among(&among);
-        }
-        Command::Propose { node, commands } => {
-            let commands: Vec<_> = commands.iter().map(String::as_str).collect();
-            cluster.propose(node.0, &commands);
-        }
-        Command::Read(node) => {
-            cluster.read(node.0);
-        }
-        Command::Change { .. } | Command::Transfer { .. } | Command::Campaign(_) => {
-            reorganise(cluster, command)?;
-        }
-        Command::Cut { nodes, from, to } => cut(cluster, nodes, *from, *to),
-        Command::Heal => cluster.heal(),
-        Command::Unreachable { node, peer } => cluster.unreachable(node.0, peer.0),
-        Command::Forge { .. } => cluster.receive(forged(command)?),
-        Command::Cluster { .. }
-        | Command::Log
-        | Command::Members
-        | Command::Status
-        | Command::Network => {}
+        _ => {}
     }
-    Ok(())
+}
+
+/// Cuts logs, damages them, and replaces them by snapshots.
+fn act_on_snapshots(cluster: &mut Cluster, command: &Command) {
+    match command {
+        Command::Damage { node, from } => cluster.damage(node.0, Index::new(*from)),
+        Command::Compact { node, keep } => cluster.compact(node.0, *keep),
+        Command::Send { node, to } => cluster.send_snapshot(node.0, to.0),
+        Command::Sent { node, to } => cluster.end_transfer(node.0, to.0),
+        Command::Install { node, fails } => cluster.install(node.0, !fails),
+        _ => {}
+    }
 }
 
 /// Changes who is a member, and who leads.
@@ -431,6 +517,8 @@ fn forged(command: &Command) -> Result<Message, Box<dyn Error>> {
         "ReadIndexReply" => Body::ReadIndexReply { id: *id, index: commit },
         "TimeoutNow" => Body::TimeoutNow { last: at(last) },
         "TransferVote" => Body::TransferVote { last: at(last) },
+        "Recover" => Body::Recover { id: *id, last: at(last) },
+        "RecoverReply" => Body::RecoverReply { id: *id, last: at(last) },
         _ => return Err(format!("there is no message {kind}").into()),
     };
     Ok(Message { from: from.0, to: to.0, term: Term::new(*term), body })
@@ -446,7 +534,8 @@ fn forged_entries(positions: &str) -> Result<Entries, String> {
 
 fn logs(cluster: &Cluster) -> String {
     cluster.nodes.values().fold(String::new(), |mut text, node| {
-        let _ = writeln!(text, "{} log {}", node.id, show::log(node.disk.newest.entries()));
+        let newest = &node.disk.newest;
+        let _ = writeln!(text, "{} log {}", node.id, show::log(newest.start(), newest.entries()));
         text
     })
 }
@@ -540,4 +629,21 @@ stories! {
     a_lagging_commit_index
     a_full_window_drains
     a_campaign_on_request
+    a_heartbeat_reply_ends_probing
+    a_far_behind_follower_gets_a_snapshot
+    a_log_that_is_wholly_cut
+    a_snapshot_is_overtaken
+    a_snapshot_that_is_lost
+    an_installation_is_cut_short
+    members_travel_with_a_snapshot
+    a_voter_that_leaves_gets_a_snapshot
+    nobody_campaigns_while_a_snapshot_is_pending
+    a_snapshot_over_open_proposals
+    a_damaged_log
+    two_of_three_after_a_damage
+    a_word_from_before_the_damage
+    a_lease_by_the_clock
+    a_lease_ends_with_a_hand_over
+    a_promise_outlives_a_restart
+    a_node_that_would_rather_not_lead
 }

@@ -18,18 +18,23 @@ pub(crate) struct Disk {
     pub(crate) pending: VecDeque<Write>,
     /// The number of the latest write of this run.
     last_write: PersistId,
+    /// Up to here the log may be cut. That is done when the disk is next busy, so a loss of power
+    /// may come before.
+    cut: Index,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stored {
     pub(crate) hard_state: HardState,
     pub(crate) commit: Index,
+    /// The position before the first entry of the log.
+    start: Position,
     log: Vec<Entry>,
 }
 
 impl Stored {
     pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
-        let at = index.get().checked_sub(1)?;
+        let at = index.get().checked_sub(self.start.index.get())?.checked_sub(1)?;
         self.log.get(usize::try_from(at).ok()?)
     }
 
@@ -37,16 +42,20 @@ impl Stored {
         &self.log
     }
 
-    pub(crate) fn last(&self) -> Position {
-        self.log.last().map_or(Position::ORIGIN, |entry| entry.at)
+    pub(crate) fn start(&self) -> Position {
+        self.start
     }
 
-    /// The position at `index`, the origin included.
+    pub(crate) fn last(&self) -> Position {
+        self.log.last().map_or(self.start, |entry| entry.at)
+    }
+
+    /// The position at `index`, that before the first entry included.
     pub(crate) fn position(&self, index: Index) -> Option<Position> {
-        match index {
-            Index::ZERO => Some(Position::ORIGIN),
-            _ => self.entry(index).map(|entry| entry.at),
+        if index == self.start.index {
+            return Some(self.start);
         }
+        self.entry(index).map(|entry| entry.at)
     }
 
     pub(crate) fn holds(&self, at: Position) -> bool {
@@ -55,6 +64,9 @@ impl Stored {
 
     fn apply(&mut self, write: &Write) {
         self.hard_state = write.hard_state;
+        if let Some(at) = write.reset {
+            (self.start, self.log) = (at, Vec::new());
+        }
         if let Some(first) = write.entries.first() {
             assert!(first.at.index <= self.last().index.next(), "a write leaves a gap in the log");
             self.log.retain(|entry| entry.at.index < first.at.index);
@@ -65,12 +77,20 @@ impl Stored {
         assert!(write.commit >= self.commit, "the written commit index went down");
         self.commit = write.commit;
     }
+
+    /// Forgets the entries up to `upto`.
+    fn cut(&mut self, upto: Index) {
+        if let Some(at) = self.entry(upto).map(|entry| entry.at) {
+            self.log.retain(|entry| entry.at.index > upto);
+            self.start = at;
+        }
+    }
 }
 
 impl Disk {
     /// A disk on which earlier runs left this.
     pub(crate) fn with(hard_state: HardState, log: Vec<Entry>) -> Self {
-        let stored = Stored { hard_state, commit: Index::ZERO, log };
+        let stored = Stored { hard_state, log, ..Stored::default() };
         Self { durable: stored.clone(), newest: stored, ..Self::default() }
     }
 
@@ -81,9 +101,16 @@ impl Disk {
         self.pending.push_back(write);
     }
 
+    /// The log may be cut up to here.
+    pub(crate) fn compact(&mut self, upto: Index) {
+        self.newest.cut(upto);
+        self.cut = upto;
+    }
+
     /// Makes up to `count` writes durable, and returns the number of the last.
     pub(crate) fn sync(&mut self, count: usize) -> Option<PersistId> {
         let count = count.min(self.pending.len());
+        self.durable.cut(self.cut);
         let mut last = None;
         for write in self.pending.drain(..count) {
             self.durable.apply(&write);
@@ -95,16 +122,31 @@ impl Disk {
     /// A loss of power, just after the first `count` writes under way had reached the medium,
     /// though nobody was told.
     pub(crate) fn crash(&mut self, count: usize) {
-        self.sync(count);
+        if count > 0 {
+            self.sync(count);
+        }
         self.pending.clear();
         self.newest = self.durable.clone();
-        self.last_write = PersistId::ZERO;
+        (self.last_write, self.cut) = (PersistId::ZERO, Index::ZERO);
     }
 
-    pub(crate) fn boot(&self, cluster: ClusterConfig) -> Boot {
+    /// Of a node that is down: the log is damaged from this index on, and what is left is what lies
+    /// before. Returns what is lost.
+    pub(crate) fn damage(&mut self, from: Index) -> Vec<Entry> {
+        let is_lost = |entry: &Entry| entry.at.index >= from;
+        let lost = self.durable.log.iter().filter(|entry| is_lost(entry)).cloned().collect();
+        self.durable.log.retain(|entry| !is_lost(entry));
+        self.durable.hard_state.recovering = true;
+        self.durable.commit = self.durable.commit.min(self.durable.last().index);
+        self.newest = self.durable.clone();
+        lost
+    }
+
+    /// What a node finds, whose state machine is at `applied` and has heard of `cluster` there.
+    pub(crate) fn boot(&self, applied: Position, cluster: ClusterConfig) -> Boot {
         let mut term_starts: Vec<Position> = Vec::new();
         for entry in &self.durable.log {
-            if term_starts.last().is_none_or(|latest| latest.term < entry.at.term) {
+            if entry.at.term > term_starts.last().unwrap_or(&self.durable.start).term {
                 term_starts.push(entry.at);
             }
         }
@@ -113,12 +155,14 @@ impl Disk {
             Payload::Noop | Payload::Command(_) => None,
         });
         Boot {
+            cluster,
             hard_state: self.durable.hard_state,
+            start: self.durable.start,
             term_starts,
-            configs: configs.collect(),
             last: self.durable.last(),
+            configs: configs.collect(),
             commit: self.durable.commit,
-            ..Boot::new(cluster)
+            applied,
         }
     }
 

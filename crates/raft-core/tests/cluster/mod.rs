@@ -7,6 +7,7 @@ mod marks;
 mod members;
 mod network;
 pub(crate) mod show;
+mod snapshots;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,14 +15,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, ClusterConfig, Config, Counters, Entries, Entry, HardState, Index, Input, LogRead,
-    Message, NodeId, Outcome, Raft, ReadLog, ReadMode, RoleKind, Status, Term, Ticket, Time,
-    invariants,
+    Action, Body, ClusterConfig, Config, Counters, Entries, Entry, HardState, Index, Input,
+    LogRead, Message, NodeId, Outcome, Payload, Position, Raft, ReadLog, ReadMode, RoleKind,
+    Snapshot, Status, Term, Ticket, Time, invariants,
 };
 
 pub(crate) use disk::{Disk, log_of_terms};
 pub(crate) use members::{disk_with, ids, joint, replace, voters};
 pub(crate) use network::{Link, Network};
+use snapshots::Transfer;
 use witness::Witness;
 
 /// A settled cluster has nothing left to do; one that never settles is in a loop.
@@ -33,8 +35,16 @@ pub(crate) struct Node {
     /// None while it is down.
     pub(crate) raft: Option<Raft>,
     pub(crate) disk: Disk,
-    /// Its state machine: everything it was told to apply since it started.
+    /// Its state machine: everything that it was told to apply, or got with a snapshot.
     pub(crate) applied: Vec<Entry>,
+    /// How many of those would survive a loss of power.
+    saved: usize,
+    /// The snapshot that is to take the place of its state machine.
+    pub(crate) installing: Option<Snapshot>,
+    /// Snapshots that it wants to be sent, or that are on their way.
+    pub(crate) transfers: BTreeMap<NodeId, Transfer>,
+    /// What its disk lost after it was durable, until it has recovered.
+    lost: Vec<Entry>,
     /// Entries it asked for and has not received, as the log was when it asked.
     pub(crate) log_reads: VecDeque<(ReadLog, Entries)>,
     /// What it has done since the test began.
@@ -118,7 +128,7 @@ impl Cluster {
     }
 
     fn add(&mut self, node: Node) {
-        self.witness.writes(raft_core::Position::ORIGIN, node.disk.newest.entries());
+        self.witness.writes(node.disk.newest.start(), node.disk.newest.entries());
         self.nodes.insert(node.id, node);
     }
 
@@ -154,16 +164,72 @@ impl Node {
             raft: None,
             disk,
             applied: Vec::new(),
+            saved: 0,
+            installing: None,
+            transfers: BTreeMap::new(),
+            lost: Vec::new(),
             log_reads: VecDeque::new(),
             counters: Counters::default(),
             checked_commit: Index::ZERO,
         }
     }
 
+    /// The part of the state machine that would survive a loss of power.
+    fn saved(&self) -> &[Entry] {
+        &self.applied[..self.saved]
+    }
+
+    /// The entry at `index`, in the state machine or in the log.
+    fn entry(&self, index: Index) -> Option<&Entry> {
+        entry_at(&self.applied, index).or_else(|| self.disk.newest.entry(index))
+    }
+
+    /// The position at `index`, in the state machine or in the log.
+    fn position(&self, index: Index) -> Option<Position> {
+        let applied = entry_at(&self.applied, index).map(|entry| entry.at);
+        applied.or_else(|| self.disk.newest.position(index))
+    }
+
+    /// The same, of what would survive a loss of power.
+    fn durable_position(&self, index: Index) -> Option<Position> {
+        let saved = entry_at(self.saved(), index).map(|entry| entry.at);
+        saved.or_else(|| self.disk.durable.position(index))
+    }
+
+    fn has(&self, at: Position) -> bool {
+        self.position(at.index) == Some(at)
+    }
+
+    fn has_durably(&self, at: Position) -> bool {
+        self.durable_position(at.index) == Some(at)
+    }
+
+    /// Whether its disk held this once, and lost it, and the node knows that it lost something.
+    fn has_lost(&self, at: Position) -> bool {
+        self.lost.iter().any(|entry| entry.at == at)
+    }
+
     /// What it says of itself, while it is up.
     pub(crate) fn status(&self) -> Option<Status> {
         self.raft.as_ref().map(Raft::status)
     }
+}
+
+/// The entry of this index among entries from 1 on.
+fn entry_at(entries: &[Entry], index: Index) -> Option<&Entry> {
+    entries.get(usize::try_from(index.get()).ok()?.checked_sub(1)?)
+}
+
+fn last_of(entries: &[Entry]) -> Position {
+    entries.last().map_or(Position::ORIGIN, |entry| entry.at)
+}
+
+/// The members that these entries, all from the first on, tell of last.
+fn members_in(entries: &[Entry]) -> Option<ClusterConfig> {
+    entries.iter().rev().find_map(|entry| match &entry.payload {
+        Payload::Config(cluster) => Some(ClusterConfig::clone(cluster)),
+        Payload::Noop | Payload::Command(_) => None,
+    })
 }
 
 /// One step of one node.
@@ -187,12 +253,16 @@ impl Cluster {
             if let Action::Persist(write) = action {
                 let prev = write.entries.first().map(|entry| entry.at.index.prev());
                 let prev = prev.and_then(|index| node.disk.newest.position(index));
-                self.witness.writes(prev.unwrap_or_default(), &write.entries);
-                let replaced = write.entries.first().map(|first| first.at.index);
+                self.witness.writes(write.reset.or(prev).unwrap_or_default(), &write.entries);
+                let first = write.entries.first().map(|first| first.at.index);
+                let replaced = write.reset.map(|at| at.index).or(first);
                 let is_safe = replaced.is_none_or(|first| first > node.checked_commit);
                 assert!(is_safe, "{id} replaces what is committed");
                 node.disk.accept(write.clone());
             }
+        }
+        if !node.disk.durable.hard_state.recovering {
+            node.lost.clear();
         }
         self.witness.observe(&before, &node, &self.nodes);
         node.checked_commit = node.status().map_or(Index::ZERO, |status| status.commit);
@@ -214,6 +284,7 @@ impl Cluster {
                 self.network.send(message);
             }
             Action::Apply(entries) => {
+                assert!(node.installing.is_none(), "nothing is applied to what is replaced");
                 self.witness.applies(node, &entries);
                 node.applied.extend(entries.iter().cloned());
             }
@@ -224,8 +295,17 @@ impl Cluster {
                 node.log_reads.push_back((request, node.disk.read(&request)));
             }
             Action::Resolved(ticket, outcome) => self.witness.resolved(node, ticket, outcome),
-            Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
-                unreachable!("no log is cut")
+            Action::SendSnapshot(request) => {
+                let other = node.transfers.insert(request.to, Transfer::asked(request));
+                assert!(other.is_none(), "one snapshot to each at a time");
+            }
+            Action::InstallSnapshot(snapshot) => {
+                self.witness.installs(node, &snapshot);
+                node.installing = Some(snapshot);
+            }
+            Action::Compact(upto) => {
+                assert!(node.saved as u64 >= upto.get(), "only what is saved is cut");
+                node.disk.compact(upto);
             }
             Action::Persist(_)
             | Action::RoleChanged(_)
@@ -246,12 +326,14 @@ fn line(id: NodeId, action: &Action) -> String {
 impl Cluster {
     pub(crate) fn restart(&mut self, id: NodeId) {
         let founders = self.founders.contains(&id).then(|| self.founders.clone());
+        let founders = ClusterConfig::of_voters(founders.unwrap_or_default());
         let now = self.now;
         let node = self.nodes.get_mut(&id).expect("a node");
         if node.raft.is_some() {
             return;
         }
-        let boot = node.disk.boot(ClusterConfig::of_voters(founders.unwrap_or_default()));
+        let cluster = members_in(node.saved()).unwrap_or(founders);
+        let boot = node.disk.boot(last_of(node.saved()), cluster);
         let mut config = node.config.clone();
         config.seed += 1000 * boot.hard_state.boots;
         node.raft = Some(Raft::restore(config, boot, now).expect("the disk holds together"));
@@ -264,7 +346,9 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).expect("a node");
         node.raft = None;
         node.disk.crash(kept);
-        node.applied.clear();
+        node.applied.truncate(node.saved);
+        node.installing = None;
+        node.transfers.clear();
         node.log_reads.clear();
         node.checked_commit = Index::ZERO;
         self.network.lose_all_to(id);
@@ -329,10 +413,15 @@ impl Cluster {
     }
 
     pub(crate) fn read(&mut self, id: NodeId) -> Ticket {
+        self.read_by(id, ReadMode::Confirmed)
+    }
+
+    pub(crate) fn read_by(&mut self, id: NodeId, mode: ReadMode) -> Ticket {
         let ticket = self.ticket();
         self.witness.reads(id, ticket);
-        self.note(|| format!("read {id}"));
-        self.step(id, Input::Read(ticket, ReadMode::Confirmed));
+        let how = if mode == ReadMode::Lease { " by lease" } else { "" };
+        self.note(|| format!("read {id}{how}"));
+        self.step(id, Input::Read(ticket, mode));
         ticket
     }
 
@@ -361,6 +450,9 @@ impl Cluster {
     /// Hands a message to the node it is for, wherever it comes from.
     pub(crate) fn receive(&mut self, message: Message) {
         self.note(|| format!("deliver {}", show::message(&message)));
+        if let Body::Snapshot(snapshot) = &message.body {
+            self.snapshot_arrives(message.from, message.to, snapshot.at);
+        }
         self.step(message.to, Input::Message(message));
     }
 
@@ -431,7 +523,7 @@ impl Cluster {
                 self.persist(node.id, usize::MAX);
             } else if let Some(node) = nodes().find(|node| !node.log_reads.is_empty()) {
                 self.answer_log_read(node.id, usize::MAX);
-            } else {
+            } else if !self.settle_snapshots(ids) {
                 return;
             }
         }

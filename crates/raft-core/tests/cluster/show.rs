@@ -235,11 +235,12 @@ fn answer(answer: VoteAnswer) -> &'static str {
     }
 }
 
-/// A log as the terms of its entries and its last position.
-pub(crate) fn log(entries: &[Entry]) -> String {
+/// A log as its last position and the terms of its entries, and what they follow if it was cut.
+pub(crate) fn log(start: Position, entries: &[Entry]) -> String {
     let terms: Vec<_> = entries.iter().map(|entry| entry.at.term.to_string()).collect();
-    let last = entries.last().map_or(Position::ORIGIN, |entry| entry.at);
-    format!("{last} [{}]", terms.join(" "))
+    let last = entries.last().map_or(start, |entry| entry.at);
+    let cut = if start == Position::ORIGIN { String::new() } else { format!("after {start} ") };
+    format!("{last} {cut}[{}]", terms.join(" "))
 }
 
 /// What a node says of itself, in one line.
@@ -252,6 +253,12 @@ pub(crate) fn status(status: &Status) -> String {
         name(vote),
         name(leader)
     );
+    if status.recovering {
+        text.push_str(" recovering");
+    }
+    if let Some(at) = status.installing {
+        let _ = write!(text, " installing={at}");
+    }
     for peer in &status.peers {
         let mode = match peer.state {
             PeerState::Probing => "probing",

@@ -11,14 +11,16 @@
 //! 7. A ticket has one outcome, and it is true: what was rejected or overwritten never becomes
 //!    committed, a read sees everything that was committed before it was asked.
 //! 8. Every majority of a configuration has a node in common with every majority of the one before.
-//! 9. Whoever is asked to take over has the whole log of the leader that asks.
+//! 9. A snapshot holds what is committed, and goes only to who lacks it. A node that lost a part of
+//!    its log, or is about to replace its state, neither votes nor leads until it is whole.
+//! 10. Whoever is asked to take over has the whole log of the leader that asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raft_core::{
     Body, ClusterConfig, ConfigChange, Entry, Index, Message, NodeId, Outcome, Payload, Position,
-    Raft, RoleKind, Status, Term, Ticket,
+    Raft, RoleKind, Snapshot, Status, Term, Ticket,
 };
 
 use super::Node;
@@ -111,7 +113,8 @@ impl Witness {
                 let leader = node.status().and_then(|status| status.leader);
                 assert_eq!(leader, Some(to), "a hand-over is said to be done");
             }
-            (Asked::Change(_), Outcome::Overwritten)
+            (Asked::Proposal(_), Outcome::Unknown)
+            | (Asked::Change(_), Outcome::Overwritten | Outcome::Unknown)
             | (Asked::Read(_) | Asked::Change(_) | Asked::Transfer(_), Outcome::Rejected(_)) => {}
             (asked, outcome) => panic!("{asked:?} has the outcome {outcome:?}"),
         }
@@ -133,6 +136,10 @@ impl Witness {
     /// The last index that any node ever knew to be committed.
     pub(crate) fn commit(&self) -> Index {
         Index::new(self.committed.len() as u64)
+    }
+
+    pub(crate) fn founders(&self) -> &ClusterConfig {
+        &self.founders
     }
 
     pub(crate) fn committed(&self) -> &[Entry] {
@@ -181,6 +188,8 @@ impl Witness {
         let Some(raft) = &node.raft else { return };
         let status = raft.status();
         check_disk(&status, node);
+        let is_whole = !status.recovering && node.installing.is_none();
+        assert!(is_whole || status.role == RoleKind::Follower, "{} is not fit to lead", node.id);
         if status.role == RoleKind::Leader {
             self.observe_leader(&status, node);
         }
@@ -195,7 +204,7 @@ impl Witness {
             Some(leader) => assert_eq!(leader, node.id, "two leaders of term {}", status.term),
             None => {
                 for entry in &self.committed {
-                    assert!(node.disk.newest.holds(entry.at), "the leader lacks {}", entry.at);
+                    assert!(node.has(entry.at), "the leader lacks {}", entry.at);
                 }
             }
         }
@@ -210,14 +219,16 @@ impl Witness {
         nodes: &BTreeMap<NodeId, Node>,
     ) {
         for index in node.checked_commit.next().get()..=commit.get() {
-            let entry = node.disk.newest.entry(Index::new(index)).expect("commit lies in the log");
+            let entry = node.entry(Index::new(index)).expect("commit lies in the log");
             if let Some(committed) = self.committed.get(place(entry.at.index)) {
                 assert_eq!(entry, committed, "{} takes another entry for committed", node.id);
                 continue;
             }
             self.committed.push(entry.clone());
             let everyone = nodes.values().chain([node]);
-            let holders = everyone.filter(|other| other.disk.durable.holds(entry.at));
+            // A node that lost it, and knows, elects nobody who lacks it.
+            let holders =
+                everyone.filter(|other| other.has_durably(entry.at) || other.has_lost(entry.at));
             let holders: BTreeSet<_> = holders.map(|holder| holder.id).collect();
             let is_safe = is_quorum(cluster, &holders);
             assert!(is_safe, "{} is committed on {holders:?} of {cluster:?}", entry.at);
@@ -235,6 +246,15 @@ impl Witness {
             assert!(node.disk.durable.holds(entry.at), "{} is applied but not durable", entry.at);
             next = next.next();
         }
+    }
+
+    /// A snapshot is to take the place of a state machine: it brings news, and nothing but what is
+    /// committed.
+    pub(crate) fn installs(&self, node: &Node, snapshot: &Snapshot) {
+        let applied = node.applied.len() as u64;
+        assert!(snapshot.at.index.get() > applied, "{} would go back", node.id);
+        assert_eq!(self.committed[place(snapshot.at.index)].at, snapshot.at, "it is committed");
+        assert!(node.installing.is_none(), "{} installs one at a time", node.id);
     }
 
     /// Checks that what a message promises is on the sender's disk.
@@ -256,10 +276,11 @@ impl Witness {
         match &message.body {
             Body::Vote { last } | Body::TransferVote { last } => {
                 assert_eq!(durable.vote, Some(node.id), "the candidate's own vote: {shown}");
-                assert!(disk.durable.holds(*last), "its log may vanish: {shown}");
+                assert!(node.has_durably(*last), "its log may vanish: {shown}");
             }
             Body::VoteReply { granted: true } => {
                 assert_eq!(durable.vote, Some(message.to), "the vote is not durable: {shown}");
+                assert!(!durable.recovering, "{} votes without a log: {shown}", node.id);
             }
             Body::Append { prev, entries, commit } => {
                 let is_own = entries.iter().all(|entry| disk.newest.holds(entry.at));
@@ -268,30 +289,31 @@ impl Witness {
             }
             Body::Appended { matched } => Self::check_promise(node, message.to, *matched, nodes),
             Body::TimeoutNow { last } => {
-                let target = &nodes[&message.to].disk.durable;
-                let has_gone_on = target.hard_state.term > message.term;
-                assert!(has_gone_on || target.holds(*last), "it lacks entries: {shown}");
+                let target = &nodes[&message.to];
+                let has_gone_on = target.disk.durable.hard_state.term > message.term;
+                let is_able = target.has_durably(*last) || target.has_lost(*last);
+                assert!(has_gone_on || is_able, "it lacks entries: {shown}");
             }
             Body::Heartbeat { commit, .. } => {
-                let follower = &nodes[&message.to].disk.durable;
-                let is_held = follower.last().index >= *commit;
-                assert!(is_held, "the follower does not hold that: {shown}");
+                let follower = &nodes[&message.to];
+                let is_held = follower.durable_position(*commit).is_some();
+                let has_lost = follower.disk.durable.hard_state.recovering;
+                assert!(is_held || has_lost, "the follower does not hold that: {shown}");
             }
             _ => {}
         }
     }
 
     fn check_promise(node: &Node, leader: NodeId, matched: Index, nodes: &BTreeMap<NodeId, Node>) {
-        let durable = node.disk.durable.position(matched);
-        let Some(promised) = durable else {
+        let Some(promised) = node.durable_position(matched) else {
             panic!("{} promised {matched}, which is not durable", node.id);
         };
-        assert!(node.disk.newest.holds(promised), "{} promised what it replaced", node.id);
+        assert!(node.has(promised), "{} promised what it replaced", node.id);
         let Some(leader) = nodes.get(&leader) else { return };
         let leads = leader.raft.as_ref().map(raft_core::Raft::status).is_some_and(|status| {
             status.role == RoleKind::Leader && status.term == node.disk.durable.hard_state.term
         });
-        let is_equal = leader.disk.newest.holds(promised);
+        let is_equal = leader.has(promised);
         assert!(!leads || is_equal, "{} promised another log than {}'s", node.id, leader.id);
     }
 }
@@ -332,8 +354,9 @@ fn check_disk(status: &Status, node: &Node) {
     assert_eq!(status.term, disk.newest.hard_state.term, "{id} has not written its term");
     assert_eq!(status.vote, disk.newest.hard_state.vote, "{id} has not written its vote");
     assert_eq!(status.last, disk.newest.last(), "{id} has not written its log");
-    let durable = disk.durable.position(status.durable);
-    assert_eq!(durable, disk.newest.position(status.durable), "{id} is wrong on what is durable");
+    assert!(status.start >= disk.newest.start(), "{id} needs what was cut off");
+    let durable = node.durable_position(status.durable);
+    assert_eq!(durable, node.position(status.durable), "{id} is wrong on what is durable");
     assert!(durable.is_some(), "{id} takes for durable what is not");
 }
 
