@@ -4,6 +4,7 @@ mod cluster;
 mod connectivity;
 mod dice;
 mod faults;
+mod fuzz;
 mod hostile;
 mod member_faults;
 mod membership;
