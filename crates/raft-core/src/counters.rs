@@ -22,7 +22,9 @@ use crate::status::RoleKind;
 /// # let mut actions = Vec::new();
 /// let mut counters = Counters::default();
 /// raft.step(Time::ZERO, Input::Wake, &mut actions);
-/// actions.iter().for_each(|action| counters.count(action));
+/// for action in &actions {
+///     counters.count(action);
+/// }
 /// assert_eq!(counters.campaigns, 1);
 /// # Ok::<(), raft_core::BootError>(())
 /// ```

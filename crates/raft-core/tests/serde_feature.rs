@@ -104,11 +104,11 @@ fn all_that_a_node_says_and_does_comes_back() {
     let (mut actions, mut counters, mut is_applied) = (Vec::new(), Counters::default(), false);
     while let Some(input) = inputs.pop() {
         raft.step(Time::ZERO, input, &mut actions);
-        actions.iter().for_each(|action| counters.count(action));
         comes_back(&raft.status());
-        comes_back(&counters);
         for action in actions.drain(..) {
+            counters.count(&action);
             comes_back(&action);
+            comes_back(&counters);
             match action {
                 Action::Persist(write) => inputs.push(Input::Persisted(write.id)),
                 Action::Apply(entries) => is_applied |= entries.len() == 1,
