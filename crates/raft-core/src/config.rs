@@ -224,6 +224,11 @@ impl ClusterConfig {
         self.is_voter(id) || self.learners.contains(&id)
     }
 
+    /// What it counts against budgets in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        8 * self.members().count()
+    }
+
     /// Every member once, in order.
     pub fn members(&self) -> impl Iterator<Item = NodeId> + '_ {
         let old = self.outgoing.iter().flatten().filter(|id| !self.voters.contains(id));

@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::message::Body;
 use crate::node::Raft;
 use crate::progress::Progress;
-use crate::quorum::{self, Tally};
+use crate::quorum::Tally;
 use crate::reads::LeaderReads;
 use crate::role::{Candidate, Leader, Role, Uncommitted, Votes};
 use crate::types::{NodeId, Position, Term};
@@ -64,7 +64,7 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
-        let heard_at = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+        let heard_at = self.log.voters().reached(|id| match leader.peer(id) {
             Some(peer) => peer.heard_at,
             None if id == self.config.id => self.now,
             None => crate::types::Time::ZERO,
@@ -167,7 +167,7 @@ impl Raft {
         let Role::PreCandidate(votes) = &self.role else {
             return;
         };
-        match quorum::tally(self.log.cluster(), |id| votes.get(&id).copied()) {
+        match self.log.voters().tally(|id| votes.get(&id).copied()) {
             Tally::Won => self.campaign(|last| Body::Vote { last }, out),
             Tally::Lost => self.become_follower(self.term(), None, out),
             Tally::Open => {}
@@ -249,7 +249,7 @@ impl Raft {
         };
         candidate.votes.insert(from, granted);
         let votes = &candidate.votes;
-        match quorum::tally(self.log.cluster(), |id| votes.get(&id).copied()) {
+        match self.log.voters().tally(|id| votes.get(&id).copied()) {
             Tally::Won => self.become_leader(out),
             Tally::Lost => self.become_follower(self.term(), None, out),
             Tally::Open => {}
@@ -274,6 +274,6 @@ impl Raft {
         self.change_role(Role::Leader(leader), Some(self.config.id), out);
         // Entries of earlier terms are committed only together with one of this term (§5.4.2).
         let at = Position::new(term, last.next());
-        self.append_as_leader([Entry { at, payload: Payload::Noop }].into_iter().collect(), out);
+        self.append_as_leader(Entry { at, payload: Payload::Noop }, out);
     }
 }

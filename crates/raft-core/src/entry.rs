@@ -34,13 +34,19 @@ pub enum Payload {
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
 impl Entry {
+    /// What a command of this length will count as an entry.
+    pub(crate) const fn size_of_command(length: usize) -> usize {
+        ENTRY_OVERHEAD_BYTES + length
+    }
+
     /// What this entry counts against every budget given in bytes: the length of its command, or
     /// 8 for each member it names, and a fixed overhead.
+    #[inline]
     pub fn size_bytes(&self) -> usize {
         let payload = match &self.payload {
             Payload::Noop => 0,
             Payload::Command(bytes) => bytes.len(),
-            Payload::Config(config) => 8 * config.members().count(),
+            Payload::Config(config) => config.size_bytes(),
         };
         ENTRY_OVERHEAD_BYTES + payload
     }
@@ -93,10 +99,8 @@ impl Entries {
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len(), "slice within the run");
-        if range.len() == self.len() {
-            return self.clone();
-        }
         match (&self.0, &self[range.clone()]) {
+            (_, slice) if slice.len() == self.len() => self.clone(),
             (_, []) => Self::empty(),
             (_, [entry]) => Self(Run::One(entry.clone())),
             (Run::Part(part), slice) => {
@@ -109,11 +113,13 @@ impl Entries {
     }
 
     /// Where the last entry is; `None` if there is none.
+    #[inline]
     pub fn last_position(&self) -> Option<Position> {
         self.last().map(|entry| entry.at)
     }
 
     /// What these entries count against budgets in bytes: see [`Entry::size_bytes`].
+    #[inline]
     pub fn size_bytes(&self) -> usize {
         match &self.0 {
             Run::Empty => 0,
@@ -138,27 +144,32 @@ impl Entries {
     /// The entries from index `from` on; all of them if they begin later.
     #[must_use]
     pub(crate) fn starting_at(&self, from: Index) -> Self {
-        let skip = match self.first() {
-            Some(first) => usize::try_from(from.since(first.at.index)).unwrap_or(usize::MAX),
-            None => 0,
-        };
-        self.slice(skip.min(self.len())..self.len())
+        match self.count_before(from) {
+            0 => self.clone(),
+            skip => self.slice(skip..self.len()),
+        }
     }
 
     /// The entries before index `end`.
     #[must_use]
     pub(crate) fn ending_before(&self, end: Index) -> Self {
-        let keep = match self.first() {
-            Some(first) => usize::try_from(end.since(first.at.index)).unwrap_or(usize::MAX),
-            None => 0,
-        };
-        self.slice(0..keep.min(self.len()))
+        match self.count_before(end) {
+            keep if keep == self.len() => self.clone(),
+            keep => self.slice(0..keep),
+        }
+    }
+
+    /// How many of these entries lie before `index`.
+    fn count_before(&self, index: Index) -> usize {
+        let count = self.first().map_or(0, |first| index.since(first.at.index));
+        usize::try_from(count).map_or(self.len(), |count| count.min(self.len()))
     }
 }
 
 impl Deref for Entries {
     type Target = [Entry];
 
+    #[inline]
     fn deref(&self) -> &[Entry] {
         match &self.0 {
             Run::Empty => &[],
@@ -202,7 +213,14 @@ impl From<Arc<[Entry]>> for Entries {
 
 impl FromIterator<Entry> for Entries {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
-        Self::from(entries.into_iter().collect::<Arc<[Entry]>>())
+        let mut entries = entries.into_iter();
+        match (entries.next(), entries.next()) {
+            (None, _) => Self::empty(),
+            (Some(entry), None) => Self::from(entry),
+            (Some(first), Some(second)) => {
+                Self::from([first, second].into_iter().chain(entries).collect::<Arc<[Entry]>>())
+            }
+        }
     }
 }
 

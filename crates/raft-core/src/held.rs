@@ -30,8 +30,8 @@ impl Held {
         if self.messages.len() >= MAX_HELD || self.is_said_already(until, &message) {
             return;
         }
-        let at = self.messages.iter().rposition(|(id, _)| *id <= until).map_or(0, |at| at + 1);
-        self.messages.insert(at, (until, message));
+        let later = self.messages.iter().rev().take_while(|(id, _)| *id > until).count();
+        self.messages.insert(self.messages.len() - later, (until, message));
     }
 
     /// Whether the last message that waits for `until` acknowledges as much as `message`.

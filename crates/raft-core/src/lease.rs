@@ -16,7 +16,6 @@
 use alloc::collections::VecDeque;
 
 use crate::node::Raft;
-use crate::quorum;
 use crate::role::Role;
 use crate::types::{NodeId, Time};
 
@@ -78,7 +77,7 @@ impl Raft {
         let (Role::Leader(leader), Some(drift)) = (&self.role, self.config.lease_drift) else {
             return false;
         };
-        let bound_since = quorum::reached(self.log.cluster(), |id: NodeId| match leader.peer(id) {
+        let bound_since = self.log.voters().reached(|id: NodeId| match leader.peer(id) {
             Some(peer) => peer.bound_since,
             None if id == self.config.id => self.now,
             None => Time::ZERO,

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use crate::config::{Boot, ClusterConfig};
 use crate::entry::{Entries, Entry, Payload};
 use crate::invariants::rule;
+use crate::quorum::Voters;
 use crate::types::{Index, PersistId, Position, Term, Time};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +35,24 @@ pub(crate) struct Log {
     /// Writes under way, and the last index that each makes durable.
     pending: VecDeque<PendingWrite>,
     /// A committed configuration, then every one that followed. Never empty.
-    configs: Vec<(Index, Arc<ClusterConfig>)>,
+    configs: Vec<Membership>,
     /// Whether the next write must empty the log on disk, so that it begins at the start.
     is_reset: bool,
+}
+
+/// Who the members are from an index on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Membership {
+    from: Index,
+    cluster: Arc<ClusterConfig>,
+    /// Those of `cluster`.
+    voters: Voters,
+}
+
+impl Membership {
+    fn new(from: Index, cluster: Arc<ClusterConfig>) -> Self {
+        Self { from, voters: Voters::of(&cluster), cluster }
+    }
 }
 
 /// Entries that came into the log together, and what they count in bytes.
@@ -81,6 +97,7 @@ impl Log {
             None => (applied.index, Arc::new(cluster)),
         };
         let configs_after = configs[before_state..].iter().cloned();
+        let configs = core::iter::once(first).chain(configs_after);
         let mut term_starts = boot.term_starts;
         term_starts.retain(|first| first.term > boot.start.term);
         let mut log = Self {
@@ -92,12 +109,12 @@ impl Log {
             durable: boot.last.index,
             written: boot.last.index,
             pending: VecDeque::new(),
-            configs: core::iter::once(first).chain(configs_after).collect(),
+            configs: configs.map(|(from, cluster)| Membership::new(from, cluster)).collect(),
             is_reset: false,
         };
         if !log.holds(applied) {
-            let (_, cluster) = log.configs.swap_remove(0);
-            log.reset(applied, cluster);
+            let applied_config = log.configs.swap_remove(0);
+            log.reset(applied, applied_config.cluster);
         }
         log
     }
@@ -127,19 +144,28 @@ impl Log {
     /// The members of the cluster: of the latest configuration in the log, committed or not
     /// (paper §6: "a server always uses the latest configuration in its log").
     pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
-        &self.configs[self.configs.len() - 1].1
+        &self.membership().cluster
+    }
+
+    /// The voters among them.
+    pub(crate) fn voters(&self) -> &Voters {
+        &self.membership().voters
     }
 
     /// Where the latest configuration is.
     pub(crate) fn config_index(&self) -> Index {
-        self.configs[self.configs.len() - 1].0
+        self.membership().from
+    }
+
+    fn membership(&self) -> &Membership {
+        &self.configs[self.configs.len() - 1]
     }
 
     /// The configurations that are in force or may be so again: the last one up to `commit`, and
     /// those after it.
     pub(crate) fn configs_from(&self, commit: Index) -> impl Iterator<Item = &ClusterConfig> {
-        let committed = self.configs.partition_point(|(index, _)| *index <= commit);
-        self.configs[committed.saturating_sub(1)..].iter().map(|(_, config)| &**config)
+        let committed = self.configs.partition_point(|config| config.from <= commit);
+        self.configs[committed.saturating_sub(1)..].iter().map(|config| &*config.cluster)
     }
 
     /// The term of the entry at `index`; `None` before the start and after the end.
@@ -183,7 +209,7 @@ impl Log {
             }
             self.last = entry.at;
             if let Payload::Config(config) = &entry.payload {
-                self.configs.push((entry.at.index, Arc::clone(config)));
+                self.configs.push(Membership::new(entry.at.index, Arc::clone(config)));
             }
         }
         if !entries.is_empty() {
@@ -204,7 +230,7 @@ impl Log {
         let term = self.term_at(keep).unwrap_or(self.start.term);
         self.last = Position::new(term, keep);
         self.term_starts.retain(|first| first.index <= keep);
-        self.configs.retain(|(index, _)| *index <= keep);
+        self.configs.retain(|config| config.from <= keep);
         while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last_index() > keep) {
             self.cached_bytes -= chunk.bytes;
             let kept = chunk.entries.ending_before(from);
@@ -227,7 +253,7 @@ impl Log {
         debug_assert!(upto <= self.durable, "what is not durable is still needed");
         self.start = Position::new(term, upto);
         self.term_starts.retain(|first| first.index > upto);
-        let settled = self.configs.partition_point(|(index, _)| *index <= upto);
+        let settled = self.configs.partition_point(|config| config.from <= upto);
         self.configs.drain(..settled.saturating_sub(1));
         while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first_index() <= upto) {
             self.cached_bytes -= chunk.bytes;
@@ -255,7 +281,7 @@ impl Log {
             durable: at.index,
             written: at.index,
             pending: core::mem::take(&mut self.pending),
-            configs: Vec::from([(at.index, cluster)]),
+            configs: Vec::from([Membership::new(at.index, cluster)]),
             is_reset: true,
         };
     }
@@ -266,15 +292,13 @@ impl Log {
         core::mem::take(&mut self.is_reset).then_some(self.start)
     }
 
-    /// The entries that no write carries yet; from now on, write `id` does.
+    /// The next entries that no write carries yet, of those that came into the log together; from
+    /// now on, write `id` does.
     pub(crate) fn take_unwritten(&mut self, id: PersistId, given_at: Time) -> Entries {
-        let entries = if self.written == self.last.index {
-            Entries::empty()
-        } else {
-            self.cached(self.written.next(), usize::MAX).unwrap_or_default()
-        };
-        self.written = self.last.index;
-        self.pending.push_back(PendingWrite { id, last: self.last.index, given_at });
+        let next = self.cached_run(self.written.next(), self.last.index);
+        let entries = next.unwrap_or_default();
+        self.written = entries.last_position().map_or(self.last.index, |last| last.index);
+        self.pending.push_back(PendingWrite { id, last: self.written, given_at });
         entries
     }
 
@@ -303,6 +327,11 @@ impl Log {
         index <= self.written
     }
 
+    /// Everything up to here has been handed out in writes.
+    pub(crate) fn written(&self) -> Index {
+        self.written
+    }
+
     /// Whether something has not been handed out in a write.
     pub(crate) fn has_unwritten(&self) -> bool {
         self.written < self.last.index || self.is_reset
@@ -317,13 +346,11 @@ impl Log {
     /// not in memory. Nothing is copied while one chunk has them all.
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         let at = self.chunk_of(first)?;
-        let chunk = &self.cache[at];
-        let is_last = at + 1 == self.cache.len();
-        if is_last && chunk.bytes <= max_bytes {
-            return Some(chunk.entries.starting_at(first));
+        let head = self.cache[at].entries.starting_at(first);
+        let (is_last, head_bytes) = (at + 1 == self.cache.len(), head.size_bytes());
+        if is_last && head_bytes <= max_bytes {
+            return Some(head);
         }
-        let head = chunk.entries.starting_at(first);
-        let head_bytes = head.size_bytes();
         if is_last || head_bytes >= max_bytes {
             return Some(head.slice(0..fitting(head.iter().map(Entry::size_bytes), max_bytes)));
         }
@@ -337,21 +364,32 @@ impl Log {
     /// in memory.
     pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
-        Some(chunk.entries.starting_at(first).ending_before(last.next()))
+        let is_whole = chunk.last_index() <= last;
+        let run = chunk.entries.starting_at(first);
+        Some(if is_whole { run } else { run.ending_before(last.next()) })
     }
 
+    /// The number of the chunk with the entry at `index`: nearly always the newest.
+    #[inline]
     fn chunk_of(&self, index: Index) -> Option<usize> {
-        if index < self.first_cached() || index > self.last.index {
-            return None;
+        match self.cache.back() {
+            Some(newest) if newest.first_index() > index => self.older_chunk_of(index),
+            Some(_) if index <= self.last.index => Some(self.cache.len() - 1),
+            Some(_) | None => None,
         }
-        // Most are wanted soon after they came. The cache may have very many chunks, and to search
-        // all of it would wake up memory that nobody has touched for long.
-        let latest = self.cache.iter().enumerate().rev().take(NEAR_THE_END);
-        let near = latest.into_iter().find(|(_, chunk)| chunk.first_index() <= index);
-        Some(match near {
-            Some((at, _)) => at,
-            None => self.cache.partition_point(|chunk| chunk.last_index() < index),
-        })
+    }
+
+    /// The rest mostly soon after they came. The cache may have very many chunks, and to search all
+    /// of it would wake up memory that nobody has touched for long.
+    #[cold]
+    fn older_chunk_of(&self, index: Index) -> Option<usize> {
+        let end = self.cache.len();
+        let mut latest = (end.saturating_sub(NEAR_THE_END)..end).rev();
+        if let Some(near) = latest.find(|at| self.cache[*at].first_index() <= index) {
+            return Some(near);
+        }
+        let is_cached = index >= self.first_cached();
+        is_cached.then(|| self.cache.partition_point(|chunk| chunk.last_index() < index))
     }
 
     /// Whether these entries, read back from disk, are the ones this log has there.
@@ -395,8 +433,8 @@ impl Log {
         rule(self.first_cached() <= self.durable.next(), "what is not durable is in memory")?;
         let bytes = self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>();
         rule(bytes == self.cached_bytes, "the size of the cache adds up")?;
-        let configs_grow = self.configs.is_sorted_by(|a, b| a.0 < b.0);
-        let is_within = self.configs.iter().all(|(at, _)| *at <= self.last.index);
+        let configs_grow = self.configs.is_sorted_by(|a, b| a.from < b.from);
+        let is_within = self.configs.iter().all(|config| config.from <= self.last.index);
         rule(configs_grow && is_within, "configurations are in order, within the log")?;
         let is_written = self.pending.iter().all(|write| write.last <= self.written);
         rule(is_written, "a write under way ends within what was written")?;
@@ -410,7 +448,7 @@ fn first_prev(first: Position) -> Position {
 }
 
 /// How many of the sizes fit into `max_bytes`, but at least one.
-fn fitting(sizes: impl Iterator<Item = usize>, max_bytes: usize) -> usize {
+pub(crate) fn fitting(sizes: impl Iterator<Item = usize>, max_bytes: usize) -> usize {
     let mut total = 0_usize;
     let fit = sizes.take_while(|size| {
         total = total.saturating_add(*size);

@@ -101,7 +101,7 @@ impl Raft {
         if let Payload::Config(config) = &entry.payload {
             self.set_peers(config);
         }
-        self.append_as_leader([entry].into_iter().collect(), out);
+        self.append_as_leader(entry, out);
     }
 
     /// Follows the logs of exactly the other members.
@@ -132,7 +132,7 @@ impl Raft {
         if cluster.outgoing.is_some() {
             let left = ClusterConfig { outgoing: None, ..ClusterConfig::clone(cluster) };
             self.append_config(self.config_entry(left), out);
-        } else if !cluster.is_voter(self.config.id) {
+        } else if !self.log.voters().contains(self.config.id) {
             // The others learn that it is committed, so that none of them waits for this node.
             self.broadcast_heartbeat(out);
             self.step_down(Event::LeftOut { term: self.term() }, out);

@@ -330,6 +330,7 @@ impl Raft {
         let entries = if self.log.is_written(matched) {
             self.log.write_covering(matched)
         } else {
+            // They came in one message, so they are in one batch, and the next write has them all.
             Some(self.writes.upcoming())
         };
         let body = Body::Appended { matched };
@@ -368,7 +369,7 @@ impl Raft {
                 self.apply_read = ApplyRead::Idle;
                 let is_next = is_usable && read.entries[0].at.index == self.handed_out.next();
                 if is_next && self.installing.is_none() {
-                    self.hand_out(&read.entries.ending_before(self.appliable().next()), out);
+                    self.hand_out(read.entries.ending_before(self.appliable().next()), out);
                 } else if self.log.first_cached() > self.handed_out.next() {
                     let retry_at = self.now + self.config.heartbeat_interval;
                     self.apply_read = ApplyRead::RetryAt(retry_at);
@@ -394,7 +395,9 @@ impl Raft {
         }
         self.persist(out);
         self.announce(out);
-        self.log.evict(self.config.limits.max_cached_bytes, self.handed_out);
+        if self.log.cached_bytes() > self.config.limits.max_cached_bytes {
+            self.log.evict(self.config.limits.max_cached_bytes, self.handed_out);
+        }
     }
 
     /// The last index that may be applied here: committed, and durable on this node, so that the
@@ -410,16 +413,16 @@ impl Raft {
         let last = self.appliable();
         while self.handed_out < last {
             match self.log.cached_run(self.handed_out.next(), last) {
-                Some(entries) => self.hand_out(&entries, out),
+                Some(entries) => self.hand_out(entries, out),
                 None => return self.read_back_for_apply(last, out),
             }
         }
     }
 
-    fn hand_out(&mut self, entries: &Entries, out: &mut Vec<Action>) {
+    fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action>) {
         if let Some(last) = entries.last_position() {
             self.handed_out = last.index;
-            out.push(Action::Apply(entries.clone()));
+            out.push(Action::Apply(entries));
         }
     }
 
@@ -438,11 +441,15 @@ impl Raft {
         }));
     }
 
-    /// Gives out one write with everything that has changed.
+    /// Gives out everything that has changed: one write, unless more entries were proposed at once
+    /// than belong into one.
     fn persist(&mut self, out: &mut Vec<Action>) {
-        if !self.writes.is_hard_state_new && !self.log.has_unwritten() {
-            return;
+        while self.writes.is_hard_state_new || self.log.has_unwritten() {
+            self.give_out_write(out);
         }
+    }
+
+    fn give_out_write(&mut self, out: &mut Vec<Action>) {
         let id = self.writes.upcoming();
         self.writes.last = id;
         if self.writes.is_hard_state_new {
@@ -451,16 +458,16 @@ impl Raft {
         }
         let reset = self.log.take_reset();
         let entries = self.log.take_unwritten(id, self.now);
-        let (hard_state, commit) = (self.hard_state, self.commit);
+        let (hard_state, commit) = (self.hard_state, self.commit.min(self.log.written()));
         out.push(Action::Persist(Write { id, hard_state, commit, reset, entries }));
     }
 
     fn announce(&mut self, out: &mut Vec<Action>) {
-        let leader = self.role.leader(self.config.id);
-        let now = RoleChange { role: self.role.kind(), term: self.term(), leader };
-        if now != self.announced {
-            self.announced = now;
-            out.push(Action::RoleChanged(now));
+        let (role, leader) = (self.role.kind(), self.role.leader(self.config.id));
+        let last = &self.announced;
+        if last.leader != leader || last.role != role || last.term != self.term() {
+            self.announced = RoleChange { role, term: self.term(), leader };
+            out.push(Action::RoleChanged(self.announced));
         }
         if self.announced_cluster != *self.log.cluster() {
             self.announced_cluster = Arc::clone(self.log.cluster());

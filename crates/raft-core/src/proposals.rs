@@ -29,6 +29,10 @@ impl Proposals {
         self.open.len() + self.displaced.len()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.displaced.is_empty()
+    }
+
     /// A proposal was appended to the log.
     pub(crate) fn push(&mut self, at: Position, ticket: Ticket) {
         self.open.push_back((at, ticket));
@@ -48,19 +52,19 @@ impl Proposals {
         committed: Position,
         log: &Log,
     ) -> Option<(Ticket, Outcome)> {
-        let displaced = self.displaced.first_key_value().map(|(at, _)| *at);
         let open = self.open.front().map(|(at, _)| *at);
-        let lowest = [open, displaced].into_iter().flatten().min().filter(|at| *at <= committed)?;
-        let (at, ticket) = if displaced == Some(lowest) {
-            self.displaced.pop_first()?
-        } else {
-            self.open.pop_front()?
+        let displaced = self.displaced.first_entry();
+        let displaced = displaced.filter(|entry| open.is_none_or(|open| *entry.key() < open));
+        let (at, ticket) = match displaced {
+            Some(entry) if *entry.key() <= committed => entry.remove_entry(),
+            Some(_) => return None,
+            None => self.open.pop_front_if(|(at, _)| *at <= committed)?,
         };
         let start = log.start();
-        let outcome = if at.index < start.index && at.term <= start.term {
-            Outcome::Unknown
-        } else if log.holds(at) {
+        let outcome = if log.holds(at) {
             Outcome::Committed(at)
+        } else if at.index < start.index && at.term <= start.term {
+            Outcome::Unknown
         } else {
             Outcome::Overwritten
         };

@@ -11,16 +11,44 @@ use alloc::vec::Vec;
 use crate::config::ClusterConfig;
 use crate::types::NodeId;
 
-/// The largest value that a quorum of `cluster` has reached, where `value` tells what a voter has
-/// reached. A set without voters has reached nothing: `T::default()`.
-pub(crate) fn reached<T: Ord + Copy + Default>(
-    cluster: &ClusterConfig,
-    value: impl Fn(NodeId) -> T,
-) -> T {
-    let incoming = reached_by_majority(&cluster.voters, &value);
-    match &cluster.outgoing {
-        None => incoming,
-        Some(outgoing) => incoming.min(reached_by_majority(outgoing, &value)),
+/// The voters of a configuration, in a form that is made once and quickly walked along: a leader
+/// asks for a quorum with every acknowledgement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Voters {
+    incoming: Vec<NodeId>,
+    outgoing: Option<Vec<NodeId>>,
+}
+
+impl Voters {
+    pub(crate) fn of(cluster: &ClusterConfig) -> Self {
+        let list = |voters: &BTreeSet<NodeId>| voters.iter().copied().collect();
+        Self { incoming: list(&cluster.voters), outgoing: cluster.outgoing.as_ref().map(list) }
+    }
+
+    /// Whether this node votes, in whichever configuration.
+    pub(crate) fn contains(&self, id: NodeId) -> bool {
+        self.incoming.contains(&id) || self.outgoing.as_ref().is_some_and(|old| old.contains(&id))
+    }
+
+    /// The largest value that a quorum has reached, where `value` tells what a voter has reached.
+    /// A set without voters has reached nothing: `T::default()`.
+    pub(crate) fn reached<T: Ord + Copy + Default>(&self, value: impl Fn(NodeId) -> T) -> T {
+        let incoming = reached_by_majority(&self.incoming, &value);
+        match &self.outgoing {
+            None => incoming,
+            Some(outgoing) => incoming.min(reached_by_majority(outgoing, &value)),
+        }
+    }
+
+    /// Counts the votes of an election; `vote` tells what a voter said, if it did.
+    pub(crate) fn tally(&self, vote: impl Fn(NodeId) -> Option<bool>) -> Tally {
+        // A yes counts 2, silence 1, a no 0: the quorum has reached yes, or may still, or cannot.
+        let score = |id| vote(id).map_or(1_u8, |yes| if yes { 2 } else { 0 });
+        match self.reached(score) {
+            2 => Tally::Won,
+            1 => Tally::Open,
+            _ => Tally::Lost,
+        }
     }
 }
 
@@ -29,21 +57,27 @@ const FEW: usize = 9;
 
 /// The value in the middle: of four voters, the second from below, for three have reached it.
 fn reached_by_majority<T: Ord + Copy + Default>(
-    voters: &BTreeSet<NodeId>,
+    voters: &[NodeId],
     value: &impl Fn(NodeId) -> T,
 ) -> T {
-    let (mut few, mut many) = ([T::default(); FEW], Vec::new());
-    let values = if voters.len() <= FEW {
-        &mut few[..voters.len()]
-    } else {
-        many.resize(voters.len(), T::default());
-        &mut many[..]
+    let Some(middle) = voters.len().checked_sub(1).map(|last| last / 2) else {
+        return T::default();
     };
-    for (slot, id) in values.iter_mut().zip(voters) {
-        *slot = value(*id);
+    if voters.len() > FEW {
+        let mut values: Vec<_> = voters.iter().map(|id| value(*id)).collect();
+        return *values.select_nth_unstable(middle).1;
     }
-    values.sort_unstable();
-    values.get(voters.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    // An insertion sort, on the stack.
+    let mut values = [T::default(); FEW];
+    for (count, id) in voters.iter().enumerate() {
+        let (value, mut at) = (value(*id), count);
+        while at > 0 && values[at - 1] > value {
+            values[at] = values[at - 1];
+            at -= 1;
+        }
+        values[at] = value;
+    }
+    values[middle]
 }
 
 /// How an election stands.
@@ -57,17 +91,6 @@ pub(crate) enum Tally {
     Open,
 }
 
-/// Counts the votes of an election; `vote` tells what a voter said, if it did.
-pub(crate) fn tally(cluster: &ClusterConfig, vote: impl Fn(NodeId) -> Option<bool>) -> Tally {
-    // A yes counts 2, silence 1, a no 0: the quorum has reached yes, or may still, or cannot.
-    let score = |id| vote(id).map_or(1_u8, |yes| if yes { 2 } else { 0 });
-    match reached(cluster, score) {
-        2 => Tally::Won,
-        1 => Tally::Open,
-        _ => Tally::Lost,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,35 +99,35 @@ mod tests {
         ids.iter().copied().map(NodeId::new).collect()
     }
 
-    fn cluster(voters: &[u64], outgoing: Option<&[u64]>) -> ClusterConfig {
-        ClusterConfig {
+    fn voters(voters: &[u64], outgoing: Option<&[u64]>) -> Voters {
+        Voters::of(&ClusterConfig {
             voters: ids(voters),
             outgoing: outgoing.map(ids),
             learners: BTreeSet::new(),
-        }
+        })
     }
 
     #[test]
     fn a_quorum_is_a_majority() {
         let identity = |id: NodeId| id.get();
-        assert_eq!(reached(&cluster(&[], None), identity), 0);
-        assert_eq!(reached(&cluster(&[7], None), identity), 7);
-        assert_eq!(reached(&cluster(&[3, 9], None), identity), 3);
-        assert_eq!(reached(&cluster(&[1, 5, 9], None), identity), 5);
-        assert_eq!(reached(&cluster(&[1, 5, 7, 9], None), identity), 5);
-        assert_eq!(reached(&cluster(&[1, 2, 5, 7, 9], None), identity), 5);
-        assert_eq!(reached(&cluster(&[1, 5, 9], None), |_| 4), 4, "equal values");
+        assert_eq!(voters(&[], None).reached(identity), 0);
+        assert_eq!(voters(&[7], None).reached(identity), 7);
+        assert_eq!(voters(&[3, 9], None).reached(identity), 3);
+        assert_eq!(voters(&[1, 5, 9], None).reached(identity), 5);
+        assert_eq!(voters(&[1, 5, 7, 9], None).reached(identity), 5);
+        assert_eq!(voters(&[1, 2, 5, 7, 9], None).reached(identity), 5);
+        assert_eq!(voters(&[1, 5, 9], None).reached(|_| 4), 4, "equal values");
     }
 
     #[test]
     fn it_is_a_majority_in_clusters_of_every_size_and_any_order() {
         for size in 1..=2 * FEW as u64 {
-            let voters: Vec<_> = (1..=size).collect();
+            let ids: Vec<_> = (1..=size).collect();
             // 7 and 19 have no factor in common, so this visits the values 1 to 18 in disorder.
             let value = |id: NodeId| id.get() * 7 % 19;
-            let found = reached(&cluster(&voters, None), value);
+            let found = voters(&ids, None).reached(value);
             let at_least = |floor: u64| {
-                voters.iter().filter(|id| value(NodeId::new(**id)) >= floor).count() as u64
+                ids.iter().filter(|id| value(NodeId::new(**id)) >= floor).count() as u64
             };
             assert!(at_least(found) > size / 2, "{found} of {size}");
             assert!(at_least(found + 1) <= size / 2, "{found} of {size}");
@@ -114,8 +137,8 @@ mod tests {
     #[test]
     fn between_configurations_both_majorities_are_needed() {
         let identity = |id: NodeId| id.get();
-        assert_eq!(reached(&cluster(&[7, 8, 9], Some(&[1, 2, 3])), identity), 2);
-        assert_eq!(reached(&cluster(&[1, 2, 3], Some(&[7, 8, 9])), identity), 2);
+        assert_eq!(voters(&[7, 8, 9], Some(&[1, 2, 3])).reached(identity), 2);
+        assert_eq!(voters(&[1, 2, 3], Some(&[7, 8, 9])).reached(identity), 2);
     }
 
     #[test]
@@ -127,15 +150,15 @@ mod tests {
                 _ => None,
             }
         };
-        let three = cluster(&[1, 2, 3], None);
-        assert_eq!(tally(&three, vote(&[1, 2], &[])), Tally::Won);
-        assert_eq!(tally(&three, vote(&[1], &[2])), Tally::Open);
-        assert_eq!(tally(&three, vote(&[1], &[2, 3])), Tally::Lost);
-        let four = cluster(&[1, 2, 3, 4], None);
-        assert_eq!(tally(&four, vote(&[1, 2], &[3, 4])), Tally::Lost, "half is no majority");
-        let joint = cluster(&[1, 2, 3], Some(&[3, 4, 5]));
-        assert_eq!(tally(&joint, vote(&[1, 2], &[])), Tally::Open);
-        assert_eq!(tally(&joint, vote(&[1, 2], &[4, 5])), Tally::Lost);
-        assert_eq!(tally(&joint, vote(&[1, 2, 4, 5], &[3])), Tally::Won);
+        let three = voters(&[1, 2, 3], None);
+        assert_eq!(three.tally(vote(&[1, 2], &[])), Tally::Won);
+        assert_eq!(three.tally(vote(&[1], &[2])), Tally::Open);
+        assert_eq!(three.tally(vote(&[1], &[2, 3])), Tally::Lost);
+        let four = voters(&[1, 2, 3, 4], None);
+        assert_eq!(four.tally(vote(&[1, 2], &[3, 4])), Tally::Lost, "half is no majority");
+        let joint = voters(&[1, 2, 3], Some(&[3, 4, 5]));
+        assert_eq!(joint.tally(vote(&[1, 2], &[])), Tally::Open);
+        assert_eq!(joint.tally(vote(&[1, 2], &[4, 5])), Tally::Lost);
+        assert_eq!(joint.tally(vote(&[1, 2, 4, 5], &[3])), Tally::Won);
     }
 }

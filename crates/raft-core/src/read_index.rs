@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 use crate::api::{Action, DropReason, Outcome, ReadMode, Rejection};
 use crate::message::Body;
 use crate::node::Raft;
-use crate::quorum;
 use crate::reads::Reader;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Ticket};
@@ -91,7 +90,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        let proven = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+        let proven = self.log.voters().reached(|id| match leader.peer(id) {
             Some(peer) => peer.round,
             None if id == self.config.id => leader.round,
             None => 0,

@@ -95,7 +95,7 @@ impl Raft {
             Body::TimeoutNow { last } => self.on_timeout_now(from, last, out),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted, out),
             Body::Append { prev, entries, commit } => {
-                self.on_append(from, prev, &entries, commit, out);
+                self.on_append(from, prev, entries, commit, out);
             }
             Body::Appended { matched } => self.on_appended(from, matched, out),
             Body::AppendRejected { prev, hint } => self.on_append_rejected(from, prev, hint, out),

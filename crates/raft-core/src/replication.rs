@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 
 use crate::api::{Action, DropReason, Event, Outcome, ReadLog, ReadPurpose, Rejection};
 use crate::entry::{Entries, Entry, Payload};
+use crate::log::fitting;
 use crate::message::Body;
 use crate::node::Raft;
 use crate::planted::Bug;
-use crate::quorum;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Position, Term, Ticket};
 
@@ -16,7 +16,7 @@ use crate::types::{Index, NodeId, Position, Term, Ticket};
 impl Raft {
     pub(crate) fn on_propose(
         &mut self,
-        proposals: Vec<(Ticket, Arc<[u8]>)>,
+        mut proposals: Vec<(Ticket, Arc<[u8]>)>,
         out: &mut Vec<Action>,
     ) {
         let limits = &self.config.limits;
@@ -25,40 +25,61 @@ impl Raft {
             Ok(leader) => leader.uncommitted.bytes(),
             Err(why) => return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why)),
         };
-        let (term, mut index) = (self.term(), self.log.last().index);
-        let mut entries = Vec::with_capacity(proposals.len());
-        for (ticket, command) in proposals {
-            let at = Position::new(term, index.next());
-            let entry = Entry { at, payload: Payload::Command(command) };
-            let bytes = entry.size_bytes();
-            if bytes > limits.max_proposal_bytes {
-                let limit_bytes = limits.max_proposal_bytes;
-                refuse(ticket, Rejection::TooLarge { size_bytes: bytes, limit_bytes });
-            } else if uncommitted_bytes > 0
-                && uncommitted_bytes + bytes > limits.max_uncommitted_bytes
-            {
-                refuse(ticket, Rejection::Busy);
+        proposals.retain(|(ticket, command)| {
+            let size_bytes = Entry::size_of_command(command.len());
+            let limit_bytes = limits.max_proposal_bytes;
+            let total_bytes = uncommitted_bytes + size_bytes;
+            if size_bytes > limit_bytes {
+                refuse(*ticket, Rejection::TooLarge { size_bytes, limit_bytes });
+            } else if uncommitted_bytes > 0 && total_bytes > limits.max_uncommitted_bytes {
+                refuse(*ticket, Rejection::Busy);
             } else {
-                uncommitted_bytes += bytes;
-                index = at.index;
-                self.proposals.push(at, ticket);
-                entries.push(entry);
+                uncommitted_bytes = total_bytes;
+                return true;
             }
-        }
-        if !entries.is_empty() {
-            self.append_as_leader(Entries::from(entries), out);
+            false
+        });
+        if !proposals.is_empty() {
+            self.append_proposals(proposals);
+            self.replicate(out);
         }
     }
 
-    /// Appends new entries to the leader's own log and sends them on.
-    pub(crate) fn append_as_leader(&mut self, entries: Entries, out: &mut Vec<Action>) {
-        let Role::Leader(leader) = &mut self.role else {
+    /// Appends these commands, in batches of the size of a message: nothing later, neither a
+    /// message nor a write to disk, has to cut them up.
+    fn append_proposals(&mut self, proposals: Vec<(Ticket, Arc<[u8]>)>) {
+        let mut rest = proposals.into_iter();
+        while !rest.as_slice().is_empty() {
+            let commands = rest.as_slice().iter().map(|(_, command)| command.len());
+            let sizes = commands.map(Entry::size_of_command);
+            let count = fitting(sizes, self.config.limits.max_append_bytes);
+            let (term, last) = (self.term(), self.log.last().index);
+            let batch = rest.by_ref().take(count).zip(1..).map(|((ticket, command), number)| {
+                let at = Position::new(term, last.plus(number));
+                self.proposals.push(at, ticket);
+                Entry { at, payload: Payload::Command(command) }
+            });
+            let batch = batch.collect();
+            self.append_own(batch);
+        }
+    }
+
+    /// Appends an entry to the leader's own log and sends it on.
+    pub(crate) fn append_as_leader(&mut self, entry: Entry, out: &mut Vec<Action>) {
+        self.append_own(entry.into());
+        self.replicate(out);
+    }
+
+    fn append_own(&mut self, entries: Entries) {
+        let (Role::Leader(leader), Some(last)) = (&mut self.role, entries.last_position()) else {
             return;
         };
-        if let Some(last) = entries.last_position() {
-            leader.uncommitted.push(last.index, entries.size_bytes());
-        }
+        leader.uncommitted.push(last.index, entries.size_bytes());
         self.log.append(entries);
+    }
+
+    /// Sends every peer what its window has room for.
+    fn replicate(&mut self, out: &mut Vec<Action>) {
         for at in 0..self.peer_count() {
             self.replicate_to(at, out);
         }
@@ -178,7 +199,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
-        if leader.peers[at].acknowledged(matched) {
+        if leader.peers[at].acknowledged(matched) && matched > self.commit {
             self.try_commit(out);
         }
         self.replicate_to(at, out);
@@ -252,7 +273,7 @@ impl Raft {
             return;
         };
         let durable = self.log.durable();
-        let reached = quorum::reached(self.log.cluster(), |id| match leader.peer(id) {
+        let reached = self.log.voters().reached(|id| match leader.peer(id) {
             Some(peer) => peer.matched,
             None if id == self.config.id => durable,
             None => Index::ZERO,
@@ -313,7 +334,7 @@ impl Raft {
         &mut self,
         from: NodeId,
         prev: Position,
-        entries: &Entries,
+        entries: Entries,
         commit: Index,
         out: &mut Vec<Action>,
     ) {
@@ -339,7 +360,7 @@ impl Raft {
             return self.send(from, Body::AppendRejected { prev: prev.index, hint }, out);
         }
         let end = entries.last_position().unwrap_or(prev);
-        self.store(&entries, out);
+        self.store(entries, out);
         // Only what this message proved equal may be committed, not what may lie behind it.
         self.advance_commit(commit.min(end.index), out);
         self.acknowledge(from, proven.min(end.index), out);
@@ -349,9 +370,9 @@ impl Raft {
     /// that is a repeated one, or the first probe of a leader that does not know how far this node
     /// is. What is committed is equal in every leader's log (Leader Completeness), so the two
     /// agree there, wherever the append began; `None` if they do not.
-    fn skip_committed(&self, prev: Position, entries: &Entries) -> Option<(Position, Entries)> {
+    fn skip_committed(&self, prev: Position, entries: Entries) -> Option<(Position, Entries)> {
         if prev.index > self.commit {
-            return Some((prev, entries.clone()));
+            return Some((prev, entries));
         }
         let positions = entries.iter().map(|entry| entry.at);
         let mut committed =
@@ -363,14 +384,14 @@ impl Raft {
 
     /// Stores entries whose predecessor matched. Entries that are here already stay, and so does
     /// what follows them: a delayed append must not remove what a later one brought.
-    fn store(&mut self, entries: &Entries, out: &mut Vec<Action>) {
+    fn store(&mut self, entries: Entries, out: &mut Vec<Action>) {
         let here = match entries.first() {
             Some(first) if first.at.index <= self.log.last().index => {
                 entries.iter().take_while(|entry| self.log.holds(entry.at)).count()
             }
             _ => 0,
         };
-        let new = entries.slice(here..entries.len());
+        let new = if here == 0 { entries } else { entries.slice(here..entries.len()) };
         let Some(first) = new.first() else { return };
         if first.at.index <= self.log.last().index {
             self.truncate(first.at.index, out);
@@ -412,6 +433,9 @@ impl Raft {
         self.commit = commit;
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted.committed(commit);
+        }
+        if self.proposals.is_empty() {
+            return;
         }
         let committed = self.committed();
         while let Some((ticket, outcome)) = self.proposals.pop_settled(committed, &self.log) {

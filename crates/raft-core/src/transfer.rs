@@ -75,7 +75,7 @@ impl Raft {
     pub(crate) fn check_takes_proposals(&self) -> Result<&Leader, Rejection> {
         let leader = self.check_leads()?;
         self.check_no_transfer()?;
-        let stays = self.log.cluster().is_voter(self.config.id);
+        let stays = self.log.voters().contains(self.config.id);
         if stays { Ok(leader) } else { Err(Rejection::Leaving) }
     }
 

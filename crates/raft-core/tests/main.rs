@@ -1,5 +1,6 @@
 //! The tests of the crate, all through its public API, as one program.
 
+mod batches;
 mod cluster;
 mod connectivity;
 mod dice;
