@@ -347,17 +347,16 @@ impl Log {
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         let at = self.chunk_of(first)?;
         let head = self.cache[at].entries.starting_at(first);
-        let (is_last, head_bytes) = (at + 1 == self.cache.len(), head.size_bytes());
-        if is_last && head_bytes <= max_bytes {
-            return Some(head);
-        }
-        if is_last || head_bytes >= max_bytes {
-            return Some(head.slice(0..fitting(head.iter().map(Entry::size_bytes), max_bytes)));
+        let head_bytes = head.size_bytes();
+        let next = self.cache.get(at + 1).map(|chunk| chunk.entries[0].size_bytes());
+        if next.is_none_or(|next_bytes| head_bytes.saturating_add(next_bytes) > max_bytes) {
+            let is_whole = head_bytes <= max_bytes;
+            let count = || fitting(head.iter().map(Entry::size_bytes), max_bytes);
+            return Some(if is_whole { head } else { head.slice(0..count()) });
         }
         let rest = self.cache.range(at + 1..).flat_map(|chunk| chunk.entries.iter());
-        let all = head.iter().chain(rest);
-        let count = fitting(all.clone().map(Entry::size_bytes), max_bytes);
-        Some(all.take(count).cloned().collect())
+        let count = fitting(rest.clone().map(Entry::size_bytes), max_bytes - head_bytes);
+        Some(head.iter().chain(rest.take(count)).cloned().collect())
     }
 
     /// The run of entries from `first` up to `last` that one chunk holds; `None` if `first` is not

@@ -1,25 +1,19 @@
 //! Drives `raft-core`.
 
-use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 use raft_core::{
-    Action, Boot, ClusterConfig, Config, Input, Message, NodeId, Outcome, PersistId, Raft,
-    RoleKind, Ticket, Time,
+    Action, Boot, ClusterConfig, Config, Input, NodeId, Outcome, Raft, RoleKind, Ticket, Time,
 };
 
 use crate::Cluster;
 
 /// A cluster of `raft-core`, with its default limits.
-///
-/// A write is answered by an input of its own, after the messages of the same step were delivered:
-/// the way it goes with a log thread, and the most steps there can be.
 #[derive(Debug)]
 pub struct RaftCore {
-    nodes: Vec<Raft>,
-    messages: VecDeque<Message>,
-    /// The writes that are not durable yet, by the number of their node.
-    writes: VecDeque<(usize, PersistId)>,
+    nodes: Vec<Node>,
+    /// What is being carried out.
     actions: Vec<Action>,
     command: Arc<[u8]>,
     /// Tickets that were answered with a commit.
@@ -28,65 +22,73 @@ pub struct RaftCore {
     applied: usize,
 }
 
+#[derive(Debug)]
+struct Node {
+    raft: Raft,
+    /// What it wants done and has not been done.
+    actions: Vec<Action>,
+}
+
+impl Node {
+    fn step(&mut self, input: Input) {
+        self.raft.step(Time::ZERO, input, &mut self.actions);
+    }
+}
+
 impl Cluster for RaftCore {
     fn start(nodes: u64, command_bytes: usize) -> Self {
         let ids: Vec<_> = (1..=nodes).map(NodeId::new).collect();
-        let restore = |id: &NodeId| {
+        let node = |id: &NodeId| {
             let boot = Boot::new(ClusterConfig::of_voters(ids.iter().copied()));
-            Raft::restore(Config::new(*id), boot, Time::ZERO).expect("the configuration fits")
+            let raft = Raft::restore(Config::new(*id), boot, Time::ZERO);
+            Node { raft: raft.expect("the configuration fits"), actions: Vec::new() }
         };
-        let mut cluster = Self {
-            nodes: ids.iter().map(restore).collect(),
-            messages: VecDeque::new(),
-            writes: VecDeque::new(),
-            actions: Vec::new(),
-            command: vec![7_u8; command_bytes].into(),
-            committed: 0,
-            applied: 0,
-        };
-        (0..ids.len()).for_each(|node| cluster.step(node, Input::Wake));
-        cluster.step(0, Input::Campaign);
+        let command = vec![7_u8; command_bytes].into();
+        let nodes = ids.iter().map(node).collect();
+        let mut cluster = Self { nodes, actions: Vec::new(), command, committed: 0, applied: 0 };
+        cluster.nodes.iter_mut().for_each(|node| node.step(Input::Wake));
         cluster.settle();
-        assert_eq!(cluster.nodes[0].status().role, RoleKind::Leader);
+        cluster.nodes[0].step(Input::Campaign);
+        cluster.settle();
+        assert_eq!(cluster.nodes[0].raft.status().role, RoleKind::Leader);
         cluster
     }
 
     fn commit(&mut self, depth: usize) {
         (self.committed, self.applied) = (0, 0);
         let proposal = (Ticket::new(7), Arc::clone(&self.command));
-        self.step(0, Input::Propose(vec![proposal; depth]));
+        self.nodes[0].step(Input::Propose(vec![proposal; depth]));
         self.settle();
         assert_eq!((self.committed, self.applied), (depth, depth));
     }
 }
 
 impl RaftCore {
-    /// Lets everything arrive and become durable.
+    /// Carries out what the nodes want done, until none wants anything.
     fn settle(&mut self) {
-        loop {
-            if let Some(message) = self.messages.pop_front() {
-                let node = usize::try_from(message.to.get() - 1).expect("nodes are few");
-                self.step(node, Input::Message(message));
-            } else if let Some((node, write)) = self.writes.pop_front() {
-                self.step(node, Input::Persisted(write));
-            } else {
-                return;
+        let mut actions = mem::take(&mut self.actions);
+        while let Some(node) = self.nodes.iter().position(|node| !node.actions.is_empty()) {
+            // The empty one takes its place: no queue is allocated twice.
+            mem::swap(&mut self.nodes[node].actions, &mut actions);
+            for action in actions.drain(..) {
+                self.carry_out(node, action);
             }
         }
+        self.actions = actions;
     }
 
-    fn step(&mut self, node: usize, input: Input) {
-        self.nodes[node].step(Time::ZERO, input, &mut self.actions);
-        for action in self.actions.drain(..) {
-            match action {
-                Action::Send(message) => self.messages.push_back(message),
-                Action::Persist(write) => self.writes.push_back((node, write.id)),
-                Action::Apply(entries) if node == 0 => self.applied += entries.len(),
-                Action::Resolved(_, Outcome::Committed(_)) => self.committed += 1,
-                Action::Resolved(_, outcome) => panic!("a proposal ended as {outcome:?}"),
-                Action::ReadLog(read) => panic!("{read:?} should be in memory"),
-                _ => {}
+    fn carry_out(&mut self, node: usize, action: Action) {
+        match action {
+            Action::Send(message) => {
+                let to = usize::try_from(message.to.get() - 1).expect("nodes are few");
+                self.nodes[to].step(Input::Message(message));
             }
+            Action::Persist(write) => self.nodes[node].step(Input::Persisted(write.id)),
+            Action::Apply(entries) if node == 0 => self.applied += entries.len(),
+            Action::Resolved(_, Outcome::Committed(_)) => self.committed += 1,
+            Action::Resolved(_, outcome) => panic!("a proposal ended as {outcome:?}"),
+            Action::ReadLog(read) => panic!("{read:?} should be in memory"),
+            _ => {}
         }
     }
 }

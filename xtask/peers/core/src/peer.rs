@@ -3,7 +3,8 @@
 //! Wherever there was a choice, it is the one that makes `raft-rs` faster:
 //! * A batch of commands goes in as one `MsgPropose` with many entries, not as a call for each.
 //! * The bytes of a command are a shared `Bytes`: nothing copies them.
-//! * All messages are delivered before a `Ready` is asked for, so that one serves many.
+//! * The followers' answers are all delivered before the leader is asked for a `Ready`, so that one
+//!   serves for them all.
 //! * `advance_append` reports a write as durable at once. The asynchronous way
 //!   (`advance_append_async` and `on_persist_ready`) needs one `Ready` more for each write, which
 //!   gains nothing where a write takes no time.
@@ -31,7 +32,6 @@ use crate::Cluster;
 /// A cluster of `raft-rs`.
 pub struct RaftRs {
     nodes: Vec<RawNode<Tail>>,
-    messages: VecDeque<Message>,
     command: Bytes,
     /// What the leader applied, the empty entry of its term left out.
     applied: usize,
@@ -59,7 +59,6 @@ impl Cluster for RaftRs {
         };
         let mut cluster = Self {
             nodes: voters.iter().map(node).collect(),
-            messages: VecDeque::new(),
             command: vec![7_u8; command_bytes].into(),
             applied: 0,
         };
@@ -82,28 +81,33 @@ impl Cluster for RaftRs {
 }
 
 impl RaftRs {
-    /// Lets everything arrive and become durable.
+    /// Carries out what the nodes want done, until none wants anything. It goes round: when the
+    /// leader's turn comes again, all its followers have answered.
     fn settle(&mut self) {
-        loop {
-            while let Some(message) = self.messages.pop_front() {
-                let node = usize::try_from(message.to - 1).expect("nodes are few");
-                self.nodes[node].step(message).expect("the message makes sense");
+        let mut idle = 0;
+        for node in (0..self.nodes.len()).cycle() {
+            idle += 1;
+            while self.nodes[node].has_ready() {
+                self.carry_out(node);
+                idle = 0;
             }
-            let Some(node) = self.nodes.iter().position(RawNode::has_ready) else {
+            if idle == self.nodes.len() {
                 return;
-            };
-            for node in node..self.nodes.len() {
-                while self.nodes[node].has_ready() {
-                    self.carry_out(node);
-                }
             }
+        }
+    }
+
+    fn deliver(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            let to = usize::try_from(message.to - 1).expect("nodes are few");
+            self.nodes[to].step(message).expect("the message makes sense");
         }
     }
 
     /// The loop of a user, for one `Ready`: send, apply, store, send what waited for that.
     fn carry_out(&mut self, node: usize) {
         let mut ready = self.nodes[node].ready();
-        self.messages.extend(ready.take_messages());
+        self.deliver(ready.take_messages());
         self.apply(node, &ready.take_committed_entries());
         let mut log = self.nodes[node].store().0.borrow_mut();
         log.append(ready.take_entries());
@@ -111,9 +115,9 @@ impl RaftRs {
             log.hard_state = hard_state.clone();
         }
         drop(log);
-        self.messages.extend(ready.take_persisted_messages());
+        self.deliver(ready.take_persisted_messages());
         let mut light = self.nodes[node].advance_append(ready);
-        self.messages.extend(light.take_messages());
+        self.deliver(light.take_messages());
         self.apply(node, &light.take_committed_entries());
         self.nodes[node].advance_apply();
     }
