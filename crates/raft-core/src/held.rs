@@ -79,6 +79,16 @@ impl Held {
         self.messages.iter().all(|(_, message)| is_within(&message.body))
     }
 
+    /// Counts the writes that are waited for from `origin` on, and keeps only the first of messages
+    /// that say the same.
+    pub(crate) fn normalise(&mut self, origin: PersistId) {
+        for (until, message) in core::mem::take(&mut self.messages) {
+            if self.messages.iter().all(|(_, other)| *other != message) {
+                self.messages.push_back((until.counted_from(origin), message));
+            }
+        }
+    }
+
     /// Whether everything held was said in `term`, or is a pre-vote for a later one.
     pub(crate) fn is_all_of(&self, term: Term) -> bool {
         self.messages.iter().all(|(_, message)| match message.body {

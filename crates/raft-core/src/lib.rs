@@ -139,8 +139,8 @@
 //! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where; `held`, where promises wait for the disk; `proposals`, whose
 //! fate is open; `quorum`, the arithmetic of majorities; and `rng`. `status` shows it all,
-//! `counters` counts it, `sentences` puts refusals into words, and `invariants` says what must
-//! hold.
+//! `counters` counts it, `sentences` puts refusals into words, `invariants` says what must hold,
+//! and `normal_form` lets a model checker compare nodes.
 //!
 //! # Features
 //!
@@ -181,6 +181,7 @@ mod log;
 mod membership;
 mod message;
 mod node;
+mod normal_form;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]

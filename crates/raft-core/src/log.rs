@@ -409,6 +409,19 @@ impl Log {
         }
     }
 
+    /// Counts the writes under way from `origin` on, takes them to have been given out at the
+    /// origin of time, and joins what is in memory into one run.
+    pub(crate) fn normalise(&mut self, origin: PersistId) {
+        for write in &mut self.pending {
+            (write.id, write.given_at) = (write.id.counted_from(origin), Time::ZERO);
+        }
+        if self.cache.len() > 1 {
+            let chunks = core::mem::take(&mut self.cache);
+            let entries = chunks.iter().flat_map(|chunk| chunk.entries.iter().cloned()).collect();
+            self.cache.push_back(Chunk::new(entries));
+        }
+    }
+
     /// Checks the invariants at the head of this file.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         rule(self.start.index <= self.durable, "the start of the log is durable")?;

@@ -35,7 +35,7 @@ use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     pub(crate) config: Config,
-    rng: Rng,
+    pub(crate) rng: Rng,
     pub(crate) now: Time,
     pub(crate) hard_state: HardState,
     pub(crate) log: Log,
@@ -53,7 +53,7 @@ pub struct Raft {
     pub(crate) held: Held,
     pub(crate) writes: Writes,
     /// Entries to be applied are being read back, or are to be asked for again at that time.
-    apply_read: ApplyRead,
+    pub(crate) apply_read: ApplyRead,
     /// The followers for which entries are being read back. It outlives the role, because a read
     /// does.
     pub(crate) reading_for: BTreeSet<NodeId>,
@@ -102,10 +102,19 @@ impl Writes {
             Some(self.hard_state).filter(|id| *id > self.durable)
         }
     }
+
+    /// Counts the writes from the latest durable one on, and returns what that one's number was.
+    pub(crate) fn count_from_durable(&mut self) -> PersistId {
+        let durable = self.durable;
+        for id in [&mut self.last, &mut self.durable, &mut self.hard_state] {
+            *id = id.counted_from(durable);
+        }
+        durable
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum ApplyRead {
+pub(crate) enum ApplyRead {
     Idle,
     UnderWay,
     RetryAt(Time),

@@ -145,6 +145,11 @@ impl FollowerReads {
         self.asked.pop_front_if(|(first, _)| *first <= id).map(|(_, ticket)| ticket)
     }
 
+    /// Takes the latest question to have been sent at the origin of time.
+    pub(crate) fn forget_times(&mut self) {
+        self.latest.sent_at = Time::ZERO;
+    }
+
     /// Every read that is still unanswered.
     pub(crate) fn into_tickets(self) -> impl Iterator<Item = Ticket> {
         let waiting = self.waiting.into_iter().map(|(_, ticket)| ticket);

@@ -39,6 +39,13 @@ pub(crate) struct Recovery {
     target: Option<(Term, Position)>,
 }
 
+impl Recovery {
+    /// Takes the latest question to have been asked at the origin of time.
+    pub(crate) fn forget_times(&mut self) {
+        self.asked = self.asked.map(|(id, term, _)| (id, term, Time::ZERO));
+    }
+}
+
 /// At the recovering node.
 impl Raft {
     /// The end of a step: asks the leader, or finds that everything is back.

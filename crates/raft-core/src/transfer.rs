@@ -16,6 +16,7 @@
 //! take over in the same way, and does not wait to see what comes of it.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::api::{Action, Event, Outcome, Rejection};
 use crate::message::Body;
@@ -32,6 +33,13 @@ pub(crate) struct Transfer {
     /// The term of the leader that hands over.
     pub(crate) term: Term,
     give_up_at: Time,
+}
+
+impl Transfer {
+    /// The same, but begun at the origin of time.
+    pub(crate) fn begun_at_origin(self, patience: Duration) -> Self {
+        Self { give_up_at: Time::ZERO + patience, ..self }
+    }
 }
 
 /// At the leader.

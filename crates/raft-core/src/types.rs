@@ -186,6 +186,12 @@ impl PersistId {
     pub(crate) const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// The number it has when the writes after `origin` are counted from 1; 0 if it is not one of
+    /// them.
+    pub(crate) const fn counted_from(self, origin: Self) -> Self {
+        Self(self.0.saturating_sub(origin.0))
+    }
 }
 
 /// A moment on a monotonic clock whose origin the caller chooses, in nanoseconds. The core never

@@ -9,6 +9,7 @@ mod fuzz;
 mod hostile;
 mod member_faults;
 mod membership;
+mod normal_form;
 mod paper;
 mod regressions;
 mod restore;
