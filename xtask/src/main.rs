@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::failure::Failure;
 use xtask::workspace::{self, Profile};
-use xtask::{bench, ci, cluster, sim, tidy, torture};
+use xtask::{bench, ci, cluster, model, sim, tidy, torture};
 
 /// The project's own commands
 #[derive(Parser, Debug)]
@@ -22,6 +22,13 @@ enum Task {
     #[command(disable_help_flag = true)]
     Sim {
         /// See `cargo xtask sim --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Look at every state that a small cluster can reach
+    #[command(disable_help_flag = true)]
+    Model {
+        /// See `cargo xtask model --help`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -60,6 +67,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Tidy => tidy::run(),
         Task::Cluster(options) => cluster::run(&options),
         Task::Sim { arguments } => sim::run(&arguments),
+        Task::Model { arguments } => model::run(&arguments),
         Task::Bench(Bench::Core(options)) => bench::core(&options),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
