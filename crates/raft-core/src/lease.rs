@@ -11,7 +11,9 @@
 //! 3. The one exception to the promise is a hand-over: the node that is asked to take over may be
 //!    elected at once, and the request may arrive late. A leader that has sent one has no lease
 //!    until its term ends.
-//! 4. As for every read, an entry of the leader's own term must be committed.
+//! 4. A leader that has no vote any more has no lease. (One that is left as the only voter elects
+//!    itself when it starts, whatever it promised.)
+//! 5. As for every read, an entry of the leader's own term must be committed.
 
 use alloc::collections::VecDeque;
 
@@ -82,8 +84,9 @@ impl Raft {
             None if id == self.config.id => self.now,
             None => Time::ZERO,
         });
+        let is_voter = self.log.cluster().is_voter(self.config.id);
         let lasts = self.config.election_timeout_min.saturating_sub(drift);
         let is_running = bound_since > Time::ZERO && self.now.since(bound_since) < lasts;
-        is_running && !leader.lease.is_forfeited && self.transfer.is_none()
+        is_running && is_voter && !leader.lease.is_forfeited && self.transfer.is_none()
     }
 }

@@ -120,6 +120,15 @@ pub(crate) enum ApplyRead {
     RetryAt(Time),
 }
 
+impl ApplyRead {
+    /// There is nothing to ask for again.
+    fn forget_retry(&mut self) {
+        if matches!(self, Self::RetryAt(_)) {
+            *self = Self::Idle;
+        }
+    }
+}
+
 impl Raft {
     /// A node that starts, or starts again, with what its disk held.
     ///
@@ -417,7 +426,8 @@ impl Raft {
 
     fn hand_out_committed(&mut self, out: &mut Vec<Action>) {
         if self.installing.is_some() {
-            return;
+            // What has to be read back after that, is seen then.
+            return self.apply_read.forget_retry();
         }
         let last = self.appliable();
         while self.handed_out < last {
@@ -426,6 +436,7 @@ impl Raft {
                 None => return self.read_back_for_apply(last, out),
             }
         }
+        self.apply_read.forget_retry();
     }
 
     fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action>) {

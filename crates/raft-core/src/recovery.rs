@@ -112,7 +112,8 @@ impl Raft {
             return self.drop_message(from, DropReason::UnknownSender, out);
         }
         let Some(at) = self.answering_peer(from, out) else { return };
-        let agreed = self.log.last_at_or_before(last).index;
+        // What was cut off is no help to a node that has less.
+        let agreed = self.log.last_at_or_before(last).index.min(last.index);
         let own_last = self.log.last();
         let Role::Leader(leader) = &mut self.role else { return };
         if leader.peers[at].matched > agreed {

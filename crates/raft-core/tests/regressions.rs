@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use raft_core::{
-    Action, Body, Entries, Index, Input, Message, Outcome, PersistId, Position, Rejection,
-    RoleKind, Term,
+    Action, Body, ConfigChange, Entries, Index, Input, Message, Outcome, PersistId, Position,
+    ReadMode, Rejection, RoleKind, Term,
 };
 
 use crate::cluster::{Cluster, n, show};
@@ -465,4 +465,78 @@ fn a_follower_whose_probe_was_lost_before_the_log_was_cut_gets_a_snapshot() {
     cluster.heal();
     cluster.run(Duration::from_millis(200));
     assert_eq!(cluster.nodes[&n(1)].applied, cluster.witness.committed());
+}
+
+/// The leader of two removes itself. The other has written that, restarts, and finds that it is the
+/// only voter: it elects itself at once, although it has just answered a heartbeat. The old leader,
+/// which does not know yet, must not answer reads by its clock.
+#[test]
+fn a_leader_that_is_leaving_relies_on_no_lease_of_a_voter_that_is_left_alone() {
+    let mut cluster =
+        Cluster::configured(2, |config| config.lease_drift = Some(Duration::from_millis(20)));
+    cluster.elect(n(1));
+    cluster.run(Duration::from_millis(60));
+    cluster.change(n(1), ConfigChange::Remove(n(1)));
+    cluster.deliver_kind("Append");
+    cluster.isolate(n(1));
+    cluster.persist(n(2), usize::MAX);
+    cluster.crash(n(2), 0);
+    cluster.restart(n(2));
+    cluster.settle();
+    cluster.time_out(n(2));
+    cluster.settle();
+    if cluster.status(n(2)).role == RoleKind::Leader {
+        cluster.propose(n(2), &["x"]);
+        cluster.settle();
+    }
+    // The witness knows whether an answer misses what was committed.
+    cluster.read_by(n(1), ReadMode::Lease);
+}
+
+/// The log could not be read back for applying, and was to be read again a little later. Before
+/// that a snapshot came, which made the reading needless; but the node still wanted to be woken for
+/// it, at a time that had passed, over and over.
+#[test]
+fn a_log_read_that_a_snapshot_makes_needless_wakes_nobody() {
+    let mut cluster = Cluster::configured(3, |config| config.limits.max_cached_bytes = 0);
+    cluster.elect(n(1));
+    cluster.propose(n(1), &["a"]);
+    cluster.settle();
+    cluster.run(Duration::from_millis(60));
+    cluster.crash(n(3), 0);
+    cluster.propose(n(1), &["b"]);
+    cluster.settle();
+    cluster.compact(n(1), 0);
+    // n3 is told what is committed, and cannot read it back.
+    cluster.restart(n(3));
+    cluster.persist(n(3), usize::MAX);
+    cluster.now = cluster.now + Duration::from_millis(50);
+    cluster.time_out(n(1));
+    cluster.deliver_kind("Heartbeat");
+    assert!(!cluster.nodes[&n(3)].log_reads.is_empty());
+    cluster.answer_log_read(n(3), 0);
+    // The snapshot comes before it would try again.
+    cluster.settle();
+    assert_eq!(cluster.nodes[&n(3)].applied, cluster.witness.committed());
+    cluster.now = cluster.now + Duration::from_millis(60);
+    cluster.wake(n(3));
+}
+
+/// A follower that had lost its whole log told the leader so, which had cut its own log meanwhile.
+/// The leader took the place where its log began for one that both had, went on to believe what it
+/// had been told before the damage, and never sent the snapshot that was needed.
+#[test]
+fn a_follower_that_lost_more_than_the_leader_has_left_gets_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.propose(n(1), &["a", "b"]);
+    cluster.settle();
+    cluster.run(Duration::from_millis(60));
+    cluster.compact(n(1), 0);
+    cluster.crash(n(3), 0);
+    cluster.damage(n(3), Index::new(1));
+    cluster.restart(n(3));
+    cluster.run(Duration::from_millis(300));
+    assert_eq!(cluster.nodes[&n(3)].applied, cluster.witness.committed());
+    assert!(!cluster.status(n(3)).recovering);
 }

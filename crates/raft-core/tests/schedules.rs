@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_core::{Config, ConfigChange, NodeId, Outcome, RoleKind};
+use raft_core::{Config, ConfigChange, NodeId, Outcome, ReadMode, RoleKind};
 
 use crate::cluster::{Cluster, n};
 use crate::dice::Dice;
@@ -53,6 +53,7 @@ enum Happening {
     },
     Read {
         node: u8,
+        by_lease: bool,
     },
     Crash {
         node: u8,
@@ -85,6 +86,29 @@ enum Happening {
     Campaign {
         node: u8,
     },
+    /// The state machine becomes durable.
+    Save {
+        node: u8,
+    },
+    /// The same, and the log is cut but for its last entries.
+    Compact {
+        node: u8,
+        keep: u8,
+    },
+    /// A snapshot goes on its way, or its sender gives it up or hears that it has arrived.
+    MoveSnapshot {
+        which: u8,
+    },
+    /// A snapshot takes the place of a state machine, or fails to, or power fails right after.
+    Install {
+        node: u8,
+        how: u8,
+    },
+    /// The log of a node is damaged while it is down, if enough others are whole.
+    Damage {
+        node: u8,
+        from: u8,
+    },
 }
 
 /// Limits so small that every one of them is met all the time.
@@ -109,7 +133,7 @@ impl Happening {
             450..650 => Self::Persist { node: a, count: b % 4 },
             650..740 => Self::Time { millis: a / 4 },
             740..800 => Self::Propose { node: a, count: b % 4, bytes: c },
-            800..840 => Self::Read { node: a },
+            800..840 => Self::Read { node: a, by_lease: b % 2 == 0 },
             840..880 => Self::AnswerLogRead { node: a, entries: b % 4 },
             880..900 => Self::Calm,
             900..925 => Self::Lose { link: a, at: b },
@@ -135,6 +159,22 @@ impl Happening {
         }
     }
 
+    /// The same, with logs that are cut and damaged.
+    fn roll_with_snapshots(dice: &mut Dice, has_changes: bool) -> Self {
+        let mut byte = || u8::try_from(dice.below(256)).unwrap_or(0);
+        let (a, b) = (byte(), byte());
+        match dice.below(1000) {
+            0..10 => Self::Save { node: a },
+            10..40 => Self::Compact { node: a, keep: b % 4 },
+            40..80 => Self::MoveSnapshot { which: a },
+            80..110 => Self::Install { node: a, how: b },
+            // A cluster that changes may need every one of its voters.
+            110..125 if !has_changes => Self::Damage { node: a, from: b },
+            _ if has_changes => Self::roll_with_changes(dice),
+            _ => Self::roll(dice),
+        }
+    }
+
     fn happen(self, cluster: &mut Cluster) {
         let size = u8::try_from(cluster.nodes.len()).expect("a small cluster");
         let id = |node: u8| n(u64::from(node % size) + 1);
@@ -153,9 +193,10 @@ impl Happening {
                 cluster.answer_log_read(id(node), entries.into());
             }
             Self::Propose { node, count, bytes } => propose(cluster, id(node), count, bytes),
-            Self::Read { node } => {
+            Self::Read { node, by_lease } => {
+                let mode = if by_lease { ReadMode::Lease } else { ReadMode::Confirmed };
                 if cluster.nodes[&id(node)].raft.is_some() {
-                    cluster.read(id(node));
+                    cluster.read_by(id(node), mode);
                 }
             }
             Self::Crash { node, kept } => cluster.crash(id(node), kept.into()),
@@ -171,7 +212,44 @@ impl Happening {
                 }
             }
             Self::Campaign { node } => cluster.campaign(id(node)),
+            Self::Save { node } => cluster.save(id(node)),
+            Self::Compact { node, keep } => cluster.compact(id(node), keep.into()),
+            Self::MoveSnapshot { which } => move_snapshot(cluster, which),
+            Self::Install { node, how } => install(cluster, id(node), how),
+            Self::Damage { node, from } => damage(cluster, id(node), from),
         }
+    }
+}
+
+fn move_snapshot(cluster: &mut Cluster, which: u8) {
+    let transfers = cluster.transfers();
+    if let Some(at) = usize::from(which).checked_rem(transfers.len()) {
+        let (from, to, is_sent) = transfers[at];
+        if is_sent { cluster.end_transfer(from, to) } else { cluster.send_snapshot(from, to) }
+    }
+}
+
+fn install(cluster: &mut Cluster, id: NodeId, how: u8) {
+    match how % 8 {
+        0 => cluster.install(id, false),
+        1 => {
+            cluster.replace_state(id);
+            cluster.crash(id, 0);
+        }
+        _ => cluster.install(id, true),
+    }
+}
+
+/// Damages a log, as long as a majority is whole.
+fn damage(cluster: &mut Cluster, id: NodeId, from: u8) {
+    let is_damaged = |id: &NodeId| cluster.nodes[id].disk.durable.hard_state.recovering;
+    let others = ids(cluster).into_iter().filter(|other| *other != id && is_damaged(other)).count();
+    let entries = cluster.nodes[&id].disk.durable.entries();
+    let place = usize::from(from).checked_rem(entries.len());
+    if let Some(place) = place.filter(|_| 2 * (others + 1) < cluster.nodes.len()) {
+        let first = entries[place].at.index;
+        cluster.crash(id, 0);
+        cluster.damage(id, first);
     }
 }
 
@@ -273,6 +351,14 @@ fn move_things(cluster: &mut Cluster, dice: &mut Dice) {
         while !cluster.nodes[&id].log_reads.is_empty() {
             cluster.answer_log_read(id, usize::MAX);
         }
+        if dice.below(4) > 0 {
+            cluster.install(id, true);
+        }
+    }
+    for which in 0..cluster.transfers().len() {
+        if dice.below(4) > 0 {
+            move_snapshot(cluster, u8::try_from(which).expect("few transfers"));
+        }
     }
 }
 
@@ -298,6 +384,8 @@ struct Plan {
     /// Nodes that are there and may join.
     joining: u64,
     steps: usize,
+    /// Whether logs are cut and damaged.
+    has_snapshots: bool,
 }
 
 impl Plan {
@@ -314,6 +402,7 @@ impl Plan {
 
     fn roll(self, dice: &mut Dice) -> Happening {
         match self.joining {
+            _ if self.has_snapshots => Happening::roll_with_snapshots(dice, self.joining > 0),
             0 => Happening::roll(dice),
             _ => Happening::roll_with_changes(dice),
         }
@@ -322,8 +411,9 @@ impl Plan {
 
 fn run_seed(seed: u64, plan: Plan, record: bool) -> Cluster {
     let mut dice = Dice::new(seed);
-    let is_cramped = dice.below(4) > 0;
+    let (is_cramped, has_leases) = (dice.below(4) > 0, dice.below(2) > 0);
     let mut cluster = plan.cluster(|config| {
+        config.lease_drift = has_leases.then_some(Duration::ZERO);
         if is_cramped {
             cramped(config);
         }
@@ -357,7 +447,7 @@ fn tail(text: &str, lines: usize) -> String {
 
 /// Runs so many seeds, or those that RAFT_SEEDS (how many) and RAFT_FIRST_SEED say.
 fn run_seeds(seeds: u64, size: u64, steps: usize) -> BTreeMap<&'static str, usize> {
-    run_plan(seeds, Plan { founders: size, joining: 0, steps })
+    run_plan(seeds, Plan { founders: size, joining: 0, steps, has_snapshots: false })
 }
 
 fn run_plan(seeds: u64, plan: Plan) -> BTreeMap<&'static str, usize> {
@@ -426,7 +516,8 @@ fn five_nodes_stay_safe_and_recover_from_anything() {
 
 #[test]
 fn nodes_come_and_go_and_the_cluster_stays_safe_and_recovers() {
-    let reached = run_plan(2500, Plan { founders: 3, joining: 2, steps: 400 });
+    let reached =
+        run_plan(2500, Plan { founders: 3, joining: 2, steps: 400, has_snapshots: false });
     let marks = [
         "asked to lead",
         "change under way",
@@ -453,8 +544,29 @@ fn nodes_come_and_go_and_the_cluster_stays_safe_and_recovers() {
 
 #[test]
 fn a_cluster_grows_from_one_node_and_stays_safe_and_recovers() {
-    let reached = run_plan(1500, Plan { founders: 1, joining: 3, steps: 400 });
+    let reached =
+        run_plan(1500, Plan { founders: 1, joining: 3, steps: 400, has_snapshots: false });
     assert_reached(&reached, &["joint", "left out", "members changed", "no voters", "transferred"]);
+}
+
+#[test]
+fn logs_are_cut_and_damaged_and_the_cluster_stays_safe_and_recovers() {
+    let plan = Plan { founders: 3, joining: 0, steps: 500, has_snapshots: true };
+    let reached = run_plan(2000, plan);
+    assert_reached(&reached, &["recovered", "recovering", "snapshot installed", "snapshot needed"]);
+}
+
+#[test]
+fn five_nodes_with_cut_and_damaged_logs_stay_safe_and_recover() {
+    let plan = Plan { founders: 5, joining: 0, steps: 700, has_snapshots: true };
+    let reached = run_plan(600, plan);
+    assert_reached(&reached, &["recovered", "recovering", "snapshot installed"]);
+}
+
+#[test]
+fn nodes_come_and_go_while_logs_are_cut_and_the_cluster_stays_safe_and_recovers() {
+    let reached = run_plan(1500, Plan { founders: 2, joining: 3, steps: 500, has_snapshots: true });
+    assert_reached(&reached, &["joint", "left out", "snapshot installed", "transferred"]);
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -481,7 +593,8 @@ proptest! {
         founders in 1..4_u64,
         happenings in vec(any::<u64>(), 1..400),
     ) {
-        let mut cluster = Plan { founders, joining: 2, steps: 0 }.cluster(cramped);
+        let plan = Plan { founders, joining: 2, steps: 0, has_snapshots: false };
+        let mut cluster = plan.cluster(cramped);
         for seed in happenings {
             Happening::roll_with_changes(&mut Dice::new(seed)).happen(&mut cluster);
         }

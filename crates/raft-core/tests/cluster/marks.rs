@@ -32,6 +32,7 @@ pub(crate) fn of(action: &Action) -> Option<&'static str> {
             Event::Recovered { .. } => Some("recovered"),
             Event::VoteAsked { answer: VoteAnswer::AlreadyVoted, .. } => Some("voted already"),
             Event::VoteAsked { answer: VoteAnswer::LogBehind, .. } => Some("log behind"),
+            Event::VoteAsked { answer: VoteAnswer::Recovering, .. } => Some("recovering"),
             Event::VoteAsked { answer: VoteAnswer::LeaderAlive, .. } => Some("leader alive"),
             // To a former member, or of one: nobody else is a stranger to a correct node.
             Event::MessageDropped { reason: DropReason::UnknownSender, .. } => {

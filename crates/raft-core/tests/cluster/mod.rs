@@ -186,14 +186,12 @@ impl Node {
 
     /// The position at `index`, in the state machine or in the log.
     fn position(&self, index: Index) -> Option<Position> {
-        let applied = entry_at(&self.applied, index).map(|entry| entry.at);
-        applied.or_else(|| self.disk.newest.position(index))
+        position_at(&self.applied, index).or_else(|| self.disk.newest.position(index))
     }
 
     /// The same, of what would survive a loss of power.
     fn durable_position(&self, index: Index) -> Option<Position> {
-        let saved = entry_at(self.saved(), index).map(|entry| entry.at);
-        saved.or_else(|| self.disk.durable.position(index))
+        position_at(self.saved(), index).or_else(|| self.disk.durable.position(index))
     }
 
     fn has(&self, at: Position) -> bool {
@@ -218,6 +216,12 @@ impl Node {
 /// The entry of this index among entries from 1 on.
 fn entry_at(entries: &[Entry], index: Index) -> Option<&Entry> {
     entries.get(usize::try_from(index.get()).ok()?.checked_sub(1)?)
+}
+
+/// The same, as a position, that before the first included.
+fn position_at(entries: &[Entry], index: Index) -> Option<Position> {
+    let entry = entry_at(entries, index).map(|entry| entry.at);
+    entry.or((index == Index::ZERO).then_some(Position::ORIGIN))
 }
 
 fn last_of(entries: &[Entry]) -> Position {

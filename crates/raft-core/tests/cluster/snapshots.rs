@@ -86,17 +86,26 @@ impl Cluster {
         }
     }
 
+    /// The snapshots that are to be sent, from whom and to whom, and whether they are on their way.
+    pub(crate) fn transfers(&self) -> Vec<(NodeId, NodeId, bool)> {
+        let of_node = |node: &Node| {
+            let transfers = node.transfers.iter();
+            let own = |(to, other): (&NodeId, &Transfer)| (node.id, *to, other.sent.is_some());
+            transfers.map(own).collect::<Vec<_>>()
+        };
+        self.nodes.values().flat_map(of_node).collect()
+    }
+
     /// Takes the next step of one of these nodes' snapshots, when nothing is under way.
     pub(crate) fn settle_snapshots(&mut self, ids: &[NodeId]) -> bool {
-        let nodes = || ids.iter().map(|id| &self.nodes[id]);
-        if let Some(node) = nodes().find(|node| node.installing.is_some()) {
+        let mut nodes = ids.iter().map(|id| &self.nodes[id]);
+        if let Some(node) = nodes.find(|node| node.installing.is_some()) {
             self.install(node.id, true);
             return true;
         }
-        let mut transfers = nodes().flat_map(|node| {
-            node.transfers.iter().map(|(to, transfer)| (node.id, *to, transfer.sent.is_some()))
-        });
-        let Some((from, to, is_sent)) = transfers.find(|(_, to, _)| ids.contains(to)) else {
+        let is_inside =
+            |(from, to, _): &(NodeId, NodeId, bool)| ids.contains(from) && ids.contains(to);
+        let Some((from, to, is_sent)) = self.transfers().into_iter().find(is_inside) else {
             return false;
         };
         if is_sent {
