@@ -12,8 +12,8 @@
 //!
 //! Reading order: [`members`] knows the addresses of a cluster and [`process`] runs one node;
 //! [`cluster`] puts a terminal in front of that, and [`torture`] a hard life. [`sim`] hands on to
-//! `raft-sim`, [`model`] to `raft-model` and [`bench`] to `xtask/peers`; [`tidy`] reads sources,
-//! [`ci`] runs the lot. [`failure`] and [`workspace`] are small change.
+//! `raft-sim`, [`model`] to `raft-model` and [`mod@bench`] to `xtask/peers`; [`tidy`] reads
+//! sources, [`ci`] runs the lot. [`failure`] and [`workspace`] are small change.
 //!
 //! What this crate does not do: it holds no part of the product, it starts nothing outside this
 //! machine, and it installs nothing.

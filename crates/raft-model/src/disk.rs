@@ -93,20 +93,18 @@ impl Disk {
         self.durable.holds(at) || self.lost.contains(&at)
     }
 
+    /// Whether writes are under way.
     pub(crate) fn is_busy(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Makes the oldest write under way durable; says whether there was one.
-    pub(crate) fn sync_one(&mut self, mischief: Option<Mischief>) -> bool {
-        let write = self.pending.pop_front();
-        if let Some(write) = &write {
-            self.durable.apply(write, mischief);
-            if !write.hard_state.recovering {
-                self.lost.clear();
-            }
+    /// Makes the oldest write under way durable, if there is one.
+    pub(crate) fn sync_one(&mut self, mischief: Option<Mischief>) {
+        let Some(write) = self.pending.pop_front() else { return };
+        self.durable.apply(&write, mischief);
+        if !write.hard_state.recovering {
+            self.lost.clear();
         }
-        write.is_some()
     }
 
     /// A loss of power: what is under way is gone.
@@ -125,7 +123,7 @@ impl Disk {
 
     /// Everything after the first `keep` entries turns out to be damaged.
     pub(crate) fn damage(&mut self, keep: usize) {
-        self.lost = self.durable.log.drain(keep..).map(|entry| entry.at).collect();
+        self.lost.extend(self.durable.log.drain(keep..).map(|entry| entry.at));
         self.durable.commit = self.durable.commit.min(self.durable.last().index);
         self.durable.hard_state.recovering = true;
         self.newest = self.durable.clone();

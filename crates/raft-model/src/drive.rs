@@ -146,7 +146,15 @@ impl<'a> Drive<'a> {
                     self.inputs.push_back((id, Time::ZERO, Input::LogRead(read)));
                 }
                 Action::Resolved(_, Outcome::Rejected(_)) => self.is_refused = true,
-                _ => {}
+                Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
+                    unreachable!("nobody lets a log be cut")
+                }
+                Action::Send(_)
+                | Action::Apply(_)
+                | Action::Resolved(..)
+                | Action::RoleChanged(_)
+                | Action::ConfigChanged(_)
+                | Action::Trace(_) => {}
             }
         }
         self.sync_at_once(id, &mut node, &actions);

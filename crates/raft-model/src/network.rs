@@ -50,8 +50,8 @@ impl Network {
     }
 }
 
-/// Whether it makes no difference any more if this message, of an earlier term than both its ends
-/// are in for good or of the same, arrives at the node `to`.
+/// Whether it makes no difference any more if this message arrives. A node's term on disk is the
+/// earliest it will ever be in again, so what is of an earlier one is out of date for good.
 pub(crate) fn is_spent(message: &Message, from: &Node, to: &Node) -> bool {
     let lasting_term = |node: &Node| node.disk.durable.hard_state.term;
     let (term, is_over) = (message.term, lasting_term(to) > message.term);

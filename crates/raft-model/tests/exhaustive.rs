@@ -34,6 +34,20 @@ fn a_leader_of_three_replicates_and_one_of_them_crashes() {
     check(scenario("replication"));
 }
 
+/// A state and its mirror image are two at most: what symmetry leaves out has its image among the
+/// rest, unless it leaves out too much.
+#[test]
+fn symmetry_leaves_out_nothing_but_mirror_images() {
+    let alike = scenario("replication");
+    let told_apart = Scenario { alike: 0..0, ..alike.clone() };
+    let [some, all] = [alike, told_apart].map(|scenario| {
+        let report = explore(ClusterModel::new(scenario), Limits::default());
+        assert!(report.is_complete && report.missing.is_empty(), "{report:?}");
+        report.unique_states
+    });
+    assert!(some < all && all <= 2 * some, "{some} of {all}");
+}
+
 #[test]
 fn disks_take_their_time() {
     check(without_crashes(scenario("disks")));
