@@ -216,7 +216,7 @@ fn trace(own: NodeId, event: &TraceEvent, warnings: &mut Seldom) {
         halt(&narrate::contradiction(own, *from));
     }
     let level = match event {
-        TraceEvent::QuorumLost { .. } => Level::Warn,
+        TraceEvent::QuorumLost { .. } | TraceEvent::Recovered { .. } => Level::Warn,
         TraceEvent::MessageDropped { .. } if warnings.is_due(Instant::now()) => Level::Warn,
         _ => Level::Debug,
     };

@@ -15,7 +15,7 @@ use raft_core::{BootError, Config, Message, NodeId, Position, Raft, ReadLog, Tim
 use raft_net_tcp::{NetEvent, Network};
 use raft_storage::inspect::{InspectError, inspect};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
-use raft_storage::{Damage, FileDisk, Log, OpenError};
+use raft_storage::{Damage, FileDisk, Log, OpenError, Recovered, RepairError, Repaired};
 
 use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
@@ -203,6 +203,11 @@ fn describe(dir: &Path, replica: &Replica) -> String {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let raft = replica.raft().status();
     match raft.last.index.get() {
+        _ if raft.recovering => format!(
+            "{}, damaged: {} entries are left, and it does not vote until it has the rest back",
+            dir.display(),
+            raft.last.index
+        ),
         0 => format!("{}, new and empty", dir.display()),
         last => format!("{}, {last} entries up to term {}", dir.display(), raft.term),
     }
@@ -223,11 +228,7 @@ fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), Start
     let disk = FileDisk::create(&settings.data_dir)?;
     let own = NodeId::new(settings.node_id);
     let options = raft_storage::Options::new(own, members.cluster_id(), members.to_string());
-    let (log, recovered) = Log::open(disk, &options)?;
-    if let Some(damage) = recovered.damage {
-        let dir = settings.data_dir.display().to_string();
-        return Err(StartError::Damaged { damage, dir });
-    }
+    let (log, recovered) = open_log(settings, &disk, &options)?;
     if let Some(torn) = &recovered.torn {
         info!(
             "{}: removed a write that a crash cut short, at byte {}; nobody was told of it",
@@ -244,6 +245,34 @@ fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), Start
     let directory = Directory::new(members, settings.node_id, client_address);
     let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
     Ok((log, replica, Clock::start()))
+}
+
+/// Opens the log. One that is damaged is repaired if the cluster has other members, who can give
+/// back what it lost: this node then does not vote until they have.
+fn open_log(
+    settings: &Settings,
+    disk: &FileDisk,
+    options: &raft_storage::Options,
+) -> Result<(Log<FileDisk>, Recovered), StartError> {
+    let (log, recovered) = Log::open(disk.clone(), options)?;
+    let Some(damage) = recovered.damage.clone() else {
+        return Ok((log, recovered));
+    };
+    if settings.members.iter().count() == 1 {
+        let dir = settings.data_dir.display().to_string();
+        return Err(StartError::Damaged { damage, dir });
+    }
+    // It holds the lock, and can only be read.
+    drop(log);
+    if let Some(Repaired { damage, kept, set_aside }) = raft_storage::repair(disk, options)? {
+        error!(
+            "{damage}. This node keeps its log up to index {} and gets the rest from the others; \
+             until it has it, it does not vote. Set aside, for inspection: {}",
+            kept.index,
+            set_aside.join(", ")
+        );
+    }
+    Ok(Log::open(disk.clone(), options)?)
 }
 
 /// A seed for election timeouts that differs between nodes and between starts.
@@ -345,6 +374,8 @@ pub enum StartError {
         /// The data directory.
         dir: String,
     },
+    /// The log is damaged, and could not be repaired.
+    Repair(RepairError),
     /// What was recovered does not make a node.
     Boot(BootError),
     /// The port for the other nodes is not to be had.
@@ -356,6 +387,12 @@ pub enum StartError {
 impl From<OpenError> for StartError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
+    }
+}
+
+impl From<RepairError> for StartError {
+    fn from(error: RepairError) -> Self {
+        Self::Repair(error)
     }
 }
 
@@ -394,10 +431,11 @@ impl fmt::Display for StartError {
             Self::Open(error) => error.fmt(f),
             Self::Damaged { damage, dir } => write!(
                 f,
-                "{damage}. Writes that this node acknowledged may be lost, so it does not start, \
-                 and nothing was changed. Look at it with 'kv-server log inspect {dir}'; then \
+                "{damage}. Writes that this node acknowledged may be lost, and it has no other \
+                 members to get them from, so it does not start. Nothing was changed. Look at it with 'kv-server log inspect {dir}'; then \
                  restore the directory from a copy"
             ),
+            Self::Repair(error) => error.fmt(f),
             Self::Boot(error) => error.fmt(f),
             Self::Network(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),

@@ -39,6 +39,13 @@ pub enum Fault {
         /// The number of the record that proves it.
         witness: u64,
     },
+    /// The log ends too early: the witness file says that a later record was durable.
+    CutShort {
+        /// The last record there is.
+        last: u64,
+        /// The record that was durable.
+        durable: u64,
+    },
     /// Something was written behind the end of the log, where nothing can have been.
     BehindTheEnd,
     /// Segments never change their size, and this is not a size they have.
@@ -46,7 +53,7 @@ pub enum Fault {
         /// Its size in bytes.
         size_bytes: u64,
     },
-    /// The file is not there, though a later one is.
+    /// The file is not there, though a later one is, or the witness file says that it was.
     MissingFile,
 }
 
@@ -60,6 +67,11 @@ impl fmt::Display for Fault {
                 f,
                 "record {record} was durable and is gone; record {witness}, written later, is \
                  still there"
+            ),
+            Self::CutShort { last, durable } => write!(
+                f,
+                "the log ends after record {last}, and the witness file says that record \
+                 {durable} was durable"
             ),
             Self::BehindTheEnd => write!(f, "something was written behind the end of the log"),
             Self::WrongSize { size_bytes } => {

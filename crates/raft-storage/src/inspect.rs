@@ -13,7 +13,7 @@ use crate::record::{EntryMeta, Header};
 use crate::recovery::{Collector, Recovered};
 use crate::sector::Place;
 use crate::segment::{Found, SegmentHeader, SegmentReader, file_name};
-use crate::walk::{Visitor, Walked, segment_numbers, walk};
+use crate::walk::{Visitor, Walked, examine, segment_numbers};
 
 /// Prints the log in `disk` to `out`: one line a record, the damage if there is any with what can
 /// still be read behind it, and a summary. Returns what opening the log would report.
@@ -29,12 +29,12 @@ pub fn inspect<D: Disk>(disk: &D, out: &mut dyn Write) -> Result<Recovered, Insp
         meta.identity.node, meta.identity.cluster, meta.description
     )?;
     let mut printer = Printer { collector: Collector::default(), out, records: 0, failed: None };
-    let walked = walk(disk, &meta, &mut printer)?;
+    let (walked, said) = examine(disk, &meta, &mut printer)?;
     let Printer { collector, records, failed, .. } = printer;
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let recovered = collector.recovered(disk, &walked);
+    let recovered = collector.recovered(disk, &walked, said);
     if let Some(torn) = &recovered.torn {
         writeln!(
             out,
@@ -218,6 +218,7 @@ fn print_summary(recovered: &Recovered, records: u64, out: &mut dyn Write) -> io
     let Recovered { start, last, hard_state, commit, .. } = recovered;
     let entries = last.index.since(start.index);
     let vote = hard_state.vote.map_or_else(|| "no vote".to_owned(), |node| format!("vote {node}"));
+    let recovering = if hard_state.recovering { ", recovering from damage" } else { "" };
     let verdict = match &recovered.damage {
         None => "sound".to_owned(),
         Some(Damage { .. }) => "DAMAGED; the figures are those before the damage".to_owned(),
@@ -225,7 +226,7 @@ fn print_summary(recovered: &Recovered, records: u64, out: &mut dyn Write) -> io
     writeln!(
         out,
         "\n{records} records, {entries} entries after {start} up to {last} (term/index), term {}, \
-         {vote}, {} starts, commit {commit}: {verdict}",
+         {vote}, {} starts, commit {commit}{recovering}: {verdict}",
         hard_state.term, hard_state.boots
     )
 }

@@ -8,14 +8,19 @@
 //!   leaves good and unwritten sectors; a bad one is damage.
 //! * Batches are synced one after the other, and every record names the last one that was durable
 //!   when it was written. A record that is gone although a later one calls it durable is damage.
-//! * A damaged log is never written, truncated or tidied up. [`Recovered::damage`] says in one
-//!   sentence what is wrong and where; what to do about it is for the node to decide, which has
-//!   peers.
+//! * A damaged log is never written, truncated or tidied up by opening it. [`Recovered::damage`]
+//!   says in one sentence what is wrong and where; what to do about it is for the node to decide,
+//!   which has peers. If it can get back from them what is lost, [`repair()`] sets the damaged files
+//!   aside and lets the node start as one that recovers
+//!   ([`HardState::recovering`](raft_core::HardState)).
+//! * Term and vote are kept twice, in the log and in a file of their own, because nobody else
+//!   could give them back.
 //!
 //! The way through the code, from the bytes up: `sector` (what a disk writes whole), `record` (one
 //! [`Write`](raft_core::Write)), `segment` (one file), `tip` (what the next record has to
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
-//! tidy up), `writer` and `spare` (batches, and files made ahead of use), `index` and `log`
+//! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer` and `spare`
+//! (batches, and files made ahead of use), `index` and `log`
 //! (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
 //! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
@@ -44,8 +49,8 @@
 //! # }
 //! ```
 //!
-//! What this crate does not do: it repairs nothing (peers do), it stores no snapshots, it does not
-//! tell a disk that was emptied from a new one, and it knows no state machine.
+//! What this crate does not do: it gives nothing back that is lost (peers do), it stores no
+//! snapshots, it does not tell a disk that was emptied from a new one, and it knows no state machine.
 
 mod damage;
 mod disk;
@@ -61,12 +66,14 @@ mod open;
 mod options;
 mod record;
 mod recovery;
+mod repair;
 mod sector;
 mod segment;
 mod spare;
 pub mod thread;
 mod tip;
 mod walk;
+mod witness;
 mod writer;
 
 pub use crate::damage::{BadSector, Damage, Fault};
@@ -79,3 +86,4 @@ pub use crate::meta::MAX_DESCRIPTION_BYTES;
 pub use crate::options::Options;
 pub use crate::record::MAX_PAYLOAD_BYTES;
 pub use crate::recovery::{Recovered, Torn};
+pub use crate::repair::{RepairError, Repaired, repair};

@@ -18,7 +18,8 @@ use crate::recovery::{Collector, Recovered};
 use crate::sector::offset_bytes;
 use crate::segment::{file_name, is_unfinished, number_of};
 use crate::spare::{self, Ready, Spares};
-use crate::walk::{Walked, walk};
+use crate::walk::{Walked, examine};
+use crate::witness::{self, Testimony, Witness};
 use crate::writer::Writer;
 
 /// The file that is locked while the log is open.
@@ -38,11 +39,11 @@ pub(crate) fn open<D: Disk>(disk: D, options: &Options) -> Result<(Log<D>, Recov
         None => create(&disk, options)?,
     };
     let mut collector = Collector::default();
-    let walked = walk(&disk, &meta, &mut collector)?;
-    let recovered = collector.recovered(&disk, &walked);
+    let (walked, said) = examine(&disk, &meta, &mut collector)?;
+    let recovered = collector.recovered(&disk, &walked, said);
     let writer = match &walked.damage {
         Some(damage) => Err(WriteError::Damaged(damage.clone())),
-        None => Ok(writer(&disk, &meta, &walked, options)?),
+        None => Ok(writer(&disk, &meta, &walked, said, options)?),
     };
     let (index, reader) = (collector.index, None);
     Ok((Log { writer, disk, meta, index, reader, _lock: lock }, recovered))
@@ -53,6 +54,7 @@ fn writer<D: Disk>(
     disk: &D,
     meta: &Meta,
     walked: &Walked,
+    said: Option<Testimony>,
     options: &Options,
 ) -> Result<Writer<D>, OpenError> {
     let name = file_name(walked.end.segment);
@@ -60,6 +62,7 @@ fn writer<D: Disk>(
         .map_err(|error| OpenError::io("open", &disk.path(&name), error))?;
     settle(&segment.file, walked)
         .map_err(|error| OpenError::io("sync", &disk.path(&name), error))?;
+    let witness = open_witness(disk, meta, walked, said)?;
     let spare = tidy(disk, meta, walked)
         .map_err(|error| OpenError::io("tidy up", &disk.directory(), error))?;
     let sectors = options.segment_sectors();
@@ -70,11 +73,30 @@ fn writer<D: Disk>(
         identity: meta.identity,
         tip: walked.tip,
         durable: walked.tip.sequence,
+        witness,
         segment,
         next: walked.end.sector,
         spares,
         batch: Vec::new(),
     })
+}
+
+/// Opens the witness, or makes it again: of a sound log it says nothing that the log does not.
+fn open_witness<D: Disk>(
+    disk: &D,
+    meta: &Meta,
+    walked: &Walked,
+    said: Option<Testimony>,
+) -> Result<Witness<D::File>, IoError> {
+    let (log_id, tip) = (meta.identity.log, &walked.tip);
+    if let Some(said) = said {
+        return Witness::open(disk, log_id, said);
+    }
+    let path = disk.path(witness::FILE);
+    log::warn!("{path} was missing or damaged and is made again; the log itself is sound");
+    let (segment, hard_state) = (walked.end.segment, tip.hard_state);
+    let said = Testimony { durable: tip.sequence, segment, hard_state, ..Testimony::default() };
+    Witness::create(disk, log_id, said)
 }
 
 fn open_ready<D: Disk>(disk: &D, number: u32) -> std::io::Result<Ready<D::File>> {
@@ -83,14 +105,18 @@ fn open_ready<D: Disk>(disk: &D, number: u32) -> std::io::Result<Ready<D::File>>
     Ok(Ready { number, sectors, file })
 }
 
-fn lock<D: Disk>(disk: &D) -> Result<D::Lock, OpenError> {
+pub(crate) fn lock<D: Disk>(disk: &D) -> Result<D::Lock, OpenError> {
     disk.lock(LOCK_FILE).map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => OpenError::Locked { directory: disk.directory() },
         _ => OpenError::io("lock", &disk.path(LOCK_FILE), error),
     })
 }
 
-fn check_identity<D: Disk>(disk: &D, meta: Meta, options: &Options) -> Result<Meta, OpenError> {
+pub(crate) fn check_identity<D: Disk>(
+    disk: &D,
+    meta: Meta,
+    options: &Options,
+) -> Result<Meta, OpenError> {
     let directory = disk.directory();
     if meta.identity.cluster != options.cluster_id {
         let (founded_as, cluster) = (meta.description, options.description.clone());
@@ -115,12 +141,10 @@ fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
         }
     }
     spare::make(disk, FIRST_SEGMENT, options.segment_sectors()).map_err(failed)?;
+    let log = disk.unique_number();
+    Witness::create(disk, log, Testimony { segment: FIRST_SEGMENT, ..Testimony::default() })?;
     let meta = Meta {
-        identity: Identity {
-            log: disk.unique_number(),
-            cluster: options.cluster_id,
-            node: options.node_id,
-        },
+        identity: Identity { log, cluster: options.cluster_id, node: options.node_id },
         first_segment: FIRST_SEGMENT,
         description: options.description.clone(),
     };

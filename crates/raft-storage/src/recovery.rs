@@ -11,6 +11,7 @@ use crate::record::{EntryMeta, Header, KindMeta};
 use crate::sector::{Place, offset_bytes};
 use crate::segment::{SegmentHeader, file_name};
 use crate::walk::{Visitor, Walked};
+use crate::witness::{self, Testimony};
 
 /// What a log held when it was opened: all of it durable, unless it is damaged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +30,9 @@ pub struct Recovered {
     pub commit: Index,
     /// A write that a crash cut short was removed from the end. Nobody had been told of it.
     pub torn: Option<Torn>,
-    /// What is wrong with the log. The rest of this then describes what lies before the damage;
-    /// entries that this node had acknowledged may be missing, and so may its latest vote.
+    /// What is wrong with the log. The rest of this then describes what lies before the damage:
+    /// entries that this node had acknowledged may be missing. [`repair`](crate::repair()) makes
+    /// it a log that can be written, for a node that has others to get those entries from.
     pub damage: Option<Damage>,
 }
 
@@ -109,11 +111,19 @@ impl Visitor for Collector {
 
 impl Collector {
     /// What there is to tell after the walk.
-    pub(crate) fn recovered<D: Disk>(&self, disk: &D, walked: &Walked) -> Recovered {
+    pub(crate) fn recovered<D: Disk>(
+        &self,
+        disk: &D,
+        walked: &Walked,
+        said: Option<Testimony>,
+    ) -> Recovered {
         let start = self.index.start();
         let in_log = |(index, _): &&(Index, _)| *index > start.index;
         Recovered {
-            hard_state: walked.tip.hard_state,
+            hard_state: witness::latest(
+                walked.tip.hard_state,
+                said.map(|said| said.hard_state).unwrap_or_default(),
+            ),
             start,
             term_starts: self.index.term_starts().to_vec(),
             last: self.index.last(),

@@ -28,6 +28,16 @@ pub(crate) struct Ready<F> {
 
 /// Makes segment `number`, durable and full of zeros, in place of one that was never used.
 pub(crate) fn make<D: Disk>(disk: &D, number: u32, sectors: u32) -> io::Result<Ready<D::File>> {
+    make_with(disk, number, sectors, |_| Ok(()))
+}
+
+/// [`make`], with what `begin` writes over the zeros. One that is there is replaced in one step.
+pub(crate) fn make_with<D: Disk>(
+    disk: &D,
+    number: u32,
+    sectors: u32,
+    begin: impl FnOnce(&D::File) -> io::Result<()>,
+) -> io::Result<Ready<D::File>> {
     let new_name = new_file_name(number);
     let file = disk.create(&new_name)?;
     let zeros = vec![0; CHUNK_BYTES.min(sectors as usize * SECTOR_BYTES)];
@@ -38,6 +48,7 @@ pub(crate) fn make<D: Disk>(disk: &D, number: u32, sectors: u32) -> io::Result<R
         file.write_at(&zeros[..now], written)?;
         written += now as u64;
     }
+    begin(&file)?;
     file.sync()?;
     disk.rename(&new_name, &file_name(number))?;
     disk.sync_directory()?;

@@ -13,9 +13,11 @@
 //! 4. A segment is begun only after the one before it was synced, and made ready ahead of use:
 //!    something written behind a torn batch, in a later segment, is damage, and so is a gap in the
 //!    numbers.
+//! 5. The `witness` file names a record that was durable, and a segment that was there: a log that
+//!    ends before either is damaged.
 //!
-//! One case is undecidable for any single machine: the sectors of the last batch gone back to
-//! unwritten look like a batch that was never synced.
+//! One case is undecidable for any single machine: the sectors of the last batches gone back to
+//! unwritten, since the witness was last written, look like batches that were never synced.
 
 use crate::damage::{Damage, Fault};
 use crate::disk::{Access, Disk};
@@ -25,6 +27,7 @@ use crate::record::{EntryMeta, Header, decode_metas};
 use crate::sector::{Good, Place, Sector};
 use crate::segment::{Found, SegmentHeader, SegmentReader, file_name, number_of};
 use crate::tip::Tip;
+use crate::witness::{self, Testimony};
 
 /// Who wants to know what the log holds, in order.
 pub(crate) trait Visitor {
@@ -47,6 +50,8 @@ pub(crate) struct Walked {
     pub(crate) tip: Tip,
     /// Where the next record goes; sector 0 if its segment has not been begun.
     pub(crate) end: Place,
+    /// How many sectors the segment of `end` has, if it was begun.
+    pub(crate) end_sectors: u32,
     /// Where the last batch begins, if it lies in the segment of `end`.
     pub(crate) last_batch: Option<u32>,
     /// How far behind `end` a torn batch reaches: the sector after its last written one.
@@ -57,21 +62,50 @@ pub(crate) struct Walked {
     pub(crate) damage: Option<Damage>,
 }
 
+/// [`walk`], and what the witness says of the same log; one that says that more was durable than
+/// there is shows damage. Changes nothing.
+///
+/// # Errors
+///
+/// As for [`walk`].
+pub(crate) fn examine<D: Disk>(
+    disk: &D,
+    meta: &Meta,
+    visitor: &mut dyn Visitor,
+) -> Result<(Walked, Option<Testimony>), IoError> {
+    let mut walked = walk(disk, meta, visitor)?;
+    let said = witness::read(disk, meta.identity.log)?;
+    if let (None, Some(said)) = (&walked.damage, said) {
+        let is_there =
+            |number: u32| walked.end.segment >= number || walked.unused.contains(&number);
+        let last = walked.tip.sequence;
+        let found = if !is_there(said.segment) {
+            Some((Place::new(said.segment, 0), Fault::MissingFile))
+        } else if said.durable > last {
+            Some((walked.end, Fault::CutShort { last, durable: said.durable }))
+        } else {
+            None
+        };
+        walked.damage = found.map(|(place, fault)| {
+            let file = disk.path(&file_name(place.segment));
+            Damage { file, offset_bytes: place.offset_bytes(), fault }
+        });
+    }
+    Ok((walked, said))
+}
+
 /// Reads the log in `disk` from its first segment on, and tells `visitor`. Changes nothing.
 ///
 /// # Errors
 ///
 /// If the operating system refuses to read. Damage is not an error, but a finding.
-pub(crate) fn walk<D: Disk>(
-    disk: &D,
-    meta: &Meta,
-    visitor: &mut dyn Visitor,
-) -> Result<Walked, IoError> {
+fn walk<D: Disk>(disk: &D, meta: &Meta, visitor: &mut dyn Visitor) -> Result<Walked, IoError> {
     let failed = |error| IoError::new("read the log in", &disk.directory(), error);
     let numbers = segment_numbers(&disk.list().map_err(failed)?, meta.first_segment);
     let walked = Walked {
         tip: Tip::default(),
         end: Place::new(meta.first_segment, 0),
+        end_sectors: 0,
         last_batch: None,
         torn_until: None,
         unused: Vec::new(),
@@ -219,6 +253,7 @@ impl<D: Disk> Walk<'_, D> {
             return Err(damage(broken_seam(&self.walked.tip, &header.tip)));
         }
         self.walked.tip = header.tip;
+        self.walked.end_sectors = header.sectors;
         self.visitor.segment(&header);
         Ok(true)
     }

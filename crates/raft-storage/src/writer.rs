@@ -16,6 +16,7 @@ use crate::sector::{Place, SECTOR_BYTES, offset_bytes};
 use crate::segment::{SegmentHeader, file_name};
 use crate::spare::{Ready, Spares};
 use crate::tip::Tip;
+use crate::witness::{Testimony, Witness};
 
 /// A buffer larger than this is given back after use: 4 MiB.
 const KEPT_BUFFER_BYTES: usize = 4 << 20;
@@ -25,6 +26,7 @@ const KEPT_BUFFER_BYTES: usize = 4 << 20;
 /// Invariants, while no call is under way:
 /// 1. Everything up to `tip` is synced, and `durable` is its number.
 /// 2. From sector `next` on, the segment is as it was made: all zeros.
+/// 3. The witness knows the hard state of `tip`.
 #[derive(Debug)]
 pub(crate) struct Writer<D: Disk> {
     pub(crate) disk: D,
@@ -32,6 +34,7 @@ pub(crate) struct Writer<D: Disk> {
     pub(crate) tip: Tip,
     /// The number of the last record that is synced.
     pub(crate) durable: u64,
+    pub(crate) witness: Witness<D::File>,
     pub(crate) segment: Ready<D::File>,
     /// Where the next batch goes; 0 if the segment has not been begun.
     pub(crate) next: u32,
@@ -92,10 +95,15 @@ impl<D: Disk> Writer<D> {
         index.begin_segment(number);
     }
 
-    /// Writes the batch and syncs it.
+    /// Writes the batch and syncs it; before that, what the witness has to know.
     fn flush(&mut self) -> Result<(), WriteError> {
         if self.batch.is_empty() {
             return Ok(());
+        }
+        if self.next == 0 || !self.witness.knows(self.tip.hard_state) {
+            let (segment, hard_state) = (self.segment.number, self.tip.hard_state);
+            let durable = self.durable;
+            self.witness.say(Testimony { durable, segment, hard_state, ..Testimony::default() })?;
         }
         let file = &self.segment.file;
         let written = file.write_at(&self.batch, offset_bytes(self.next));

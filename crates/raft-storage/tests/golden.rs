@@ -77,7 +77,7 @@ fn bytes_of(dump: &str) -> Vec<u8> {
     bytes
 }
 
-const FILES: [&str; 3] = ["meta", "00000001.log", "00000002.log"];
+const FILES: [&str; 4] = ["meta", "witness", "00000001.log", "00000002.log"];
 
 #[test]
 fn the_bytes_of_a_small_log_are_what_they_have_always_been() {

@@ -165,7 +165,8 @@ fn a_batch_is_synced_once_and_before_the_next_one_is_written() {
     log.append(&[write(1, 0, vec![noop(1, 1)]), write(1, 0, vec![noop(1, 2)])]).expect("written");
     log.append(&[write(1, 2, vec![])]).expect("written");
     let once = ["write 00000001.log", "sync 00000001.log"];
-    assert_eq!(disk.history(), once.repeat(2));
+    let first = ["write witness", "sync witness"];
+    assert_eq!(disk.history(), [&first[..], &once, &once].concat(), "the hard state is new once");
     disk.forget_history();
     log.append(&[]).expect("nothing to do");
     assert!(disk.history().is_empty(), "no writes, no sync");
@@ -185,6 +186,8 @@ fn a_new_file_is_durable_under_its_name_before_anything_is_written_to_it() {
         "sync 00000002.tmp",
         "rename 00000002.tmp 00000002.log",
         "sync directory",
+        "write witness",
+        "sync witness",
         "write 00000002.log",
         "sync 00000002.log",
     ];
@@ -316,13 +319,19 @@ fn compaction_copes_with_entries_that_were_replaced_across_segments() {
 #[test]
 fn a_failed_write_or_sync_is_final() {
     let one = || write(1, 0, vec![noop(1, 1)]);
-    let fail: [fn(&SimDisk); 2] = [SimDisk::fail_next_write, SimDisk::fail_next_sync];
-    for fail in fail {
+    let fail: [fn(&SimDisk); 4] = [
+        SimDisk::fail_next_write,
+        SimDisk::fail_next_sync,
+        SimDisk::fail_next_write_of_witness,
+        SimDisk::fail_next_sync_of_witness,
+    ];
+    let files = ["00000001.log", "00000001.log", "witness", "witness"];
+    for (fail, file) in fail.into_iter().zip(files) {
         let disk = SimDisk::new();
         let (mut log, _) = open(&disk, &options(8));
         fail(&disk);
         let first = log.append(&[one()]).expect_err("the disk refuses").to_string();
-        assert!(first.contains("data/00000001.log"), "{first}");
+        assert!(first.contains(&format!("data/{file}")), "{first}");
         disk.forget_history();
         let second = log.append(&[one()]).expect_err("no further write").to_string();
         assert_eq!(first, second, "every later call answers with the first failure");
@@ -423,5 +432,6 @@ fn a_segment_made_ahead_is_used_after_a_restart() {
     let (mut log, _) = open(&disk, &options);
     disk.forget_history();
     log.append(&[write(1, 0, vec![noop(1, 2)])]).expect("written");
-    assert_eq!(disk.history(), ["write 00000002.log", "sync 00000002.log"]);
+    let witness = ["write witness", "sync witness"];
+    assert_eq!(disk.history(), [witness, ["write 00000002.log", "sync 00000002.log"]].concat());
 }

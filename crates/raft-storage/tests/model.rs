@@ -58,6 +58,11 @@ fn random_write(random: &mut Random, log: &MemoryLog) -> Write {
     Write { id: PersistId::new(1), hard_state, commit, reset, entries }
 }
 
+fn empty_write(hard_state: HardState) -> Write {
+    let (id, commit) = (PersistId::new(1), Index::ZERO);
+    Write { id, hard_state, commit, reset: None, entries: Entries::default() }
+}
+
 fn random_entry(random: &mut Random, term: u64, index: u64) -> Entry {
     match random.below(8) {
         0 => noop(term, index),
@@ -140,7 +145,11 @@ impl World {
             matches(&mut log, &recovered, &model)
         });
         let survived = survived.expect("all that was acknowledged, and a prefix of the rest");
-        self.models = vec![self.models.swap_remove(survived)];
+        let mut model = self.models.swap_remove(survived);
+        // A node goes on from the hard state that it is told, of which the witness may know more.
+        let told = Write { commit: recovered.commit, ..empty_write(recovered.hard_state) };
+        model.append(&[told]).expect("in memory");
+        self.models = vec![model];
         self.log = Some(log);
     }
 }

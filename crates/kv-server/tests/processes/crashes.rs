@@ -11,7 +11,7 @@ fn key(number: u32) -> Vec<u8> {
 }
 
 /// Writes keys `first..last`, each of which must be acknowledged.
-fn put_all(cluster: &Cluster, first: u32, last: u32) {
+pub(crate) fn put_all(cluster: &Cluster, first: u32, last: u32) {
     let mut client = cluster.client();
     for number in first..last {
         client.put(&key(number), format!("value {number}").as_bytes()).unwrap();
@@ -19,7 +19,7 @@ fn put_all(cluster: &Cluster, first: u32, last: u32) {
 }
 
 /// Everything acknowledged is there, in a linearizable read.
-fn assert_all_there(cluster: &Cluster, last: u32) {
+pub(crate) fn assert_all_there(cluster: &Cluster, last: u32) {
     let mut client = cluster.client();
     for number in 0..last {
         let found = client.get(&key(number)).unwrap().reply.map(|kv| kv.value.to_vec());

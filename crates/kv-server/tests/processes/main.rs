@@ -2,6 +2,7 @@
 
 mod contradiction;
 mod crashes;
+mod damage;
 mod hostile;
 mod node;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,9 +52,14 @@ impl Cluster {
             .args(["--node-id", &id.to_string(), "--cluster", &cluster.join(",")])
             .args(["--client-bind", &self.client_address(id)])
             .arg("--data-dir")
-            .arg(self.folder.path().join(id.to_string()))
+            .arg(self.data(id))
             .stderr(Stdio::null());
         command
+    }
+
+    /// The data directory of node `id`.
+    pub(crate) fn data(&self, id: usize) -> PathBuf {
+        self.folder.path().join(id.to_string())
     }
 
     pub(crate) fn client_address(&self, id: usize) -> String {

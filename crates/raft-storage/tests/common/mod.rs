@@ -37,8 +37,9 @@ struct State {
     /// Changes made so far, and the one at which the power goes.
     changes: u64,
     power_off_at: Option<u64>,
-    fail_write: bool,
-    fail_sync: bool,
+    /// How the name of the file ends whose next write, or sync, fails.
+    fail_write: Option<&'static str>,
+    fail_sync: Option<&'static str>,
     history: Vec<String>,
 }
 
@@ -97,12 +98,24 @@ impl SimDisk {
         self.state().power_off_at = Some(at);
     }
 
+    /// The next write to a segment fails.
     pub(crate) fn fail_next_write(&self) {
-        self.state().fail_write = true;
+        self.state().fail_write = Some(".log");
     }
 
+    /// The next sync of a segment fails.
     pub(crate) fn fail_next_sync(&self) {
-        self.state().fail_sync = true;
+        self.state().fail_sync = Some(".log");
+    }
+
+    /// The next write to the witness fails.
+    pub(crate) fn fail_next_write_of_witness(&self) {
+        self.state().fail_write = Some("witness");
+    }
+
+    /// The next sync of the witness fails.
+    pub(crate) fn fail_next_sync_of_witness(&self) {
+        self.state().fail_sync = Some("witness");
     }
 
     /// What was done, in order, as in `sync 00000001.log`.
@@ -322,7 +335,8 @@ impl DiskFile for SimFile {
         let was_dead = state.is_dead();
         let name = state.name_of(self.file);
         let done = state.change(format!("write {name}"));
-        if was_dead || std::mem::take(&mut state.fail_write) {
+        let fails = state.fail_write.take_if(|end| name.ends_with(*end)).is_some();
+        if was_dead || fails {
             return Err(io::Error::other("the write failed"));
         }
         let start = usize::try_from(offset_bytes).expect("a small file");
@@ -338,7 +352,7 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         let name = state.name_of(self.file);
         state.change(format!("sync {name}"))?;
-        if std::mem::take(&mut state.fail_sync) {
+        if state.fail_sync.take_if(|end| name.ends_with(*end)).is_some() {
             return Err(io::Error::other("the sync failed"));
         }
         let contents = &mut state.files[self.file];
@@ -430,6 +444,12 @@ pub(crate) fn all_entries<D: Disk>(log: &mut Log<D>) -> Vec<Entry> {
     log.read(first, last, usize::MAX).expect("the log can be read").to_vec()
 }
 
+/// Whether nothing of the one hard state was forgotten in the other.
+pub(crate) fn is_kept(one: HardState, later: HardState) -> bool {
+    let vote_is_kept = one.vote.is_none() || later.vote == one.vote;
+    later.boots >= one.boots && (later.term > one.term || later.term == one.term && vote_is_kept)
+}
+
 /// What a log should hold after these writes.
 pub(crate) fn model_of(writes: &[Write]) -> MemoryLog {
     let mut model = MemoryLog::new();
@@ -438,9 +458,14 @@ pub(crate) fn model_of(writes: &[Write]) -> MemoryLog {
 }
 
 /// Whether the log that was opened is what `model` says, apart from a torn write that was removed.
+/// The hard state may be that of a later write: the witness has it first.
 pub(crate) fn matches(log: &mut Log<SimDisk>, recovered: &Recovered, model: &MemoryLog) -> bool {
     let expected = model.recovered();
-    let found = Recovered { torn: None, damage: None, ..recovered.clone() };
+    if !is_kept(expected.hard_state, recovered.hard_state) {
+        return false;
+    }
+    let hard_state = expected.hard_state;
+    let found = Recovered { torn: None, damage: None, hard_state, ..recovered.clone() };
     let last = expected.last.index;
     let entries = model.clone().read(expected.start.index.next(), last, usize::MAX);
     found == expected && all_entries(log) == entries.map_or_else(|_| Vec::new(), |it| it.to_vec())

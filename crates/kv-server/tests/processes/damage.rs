@@ -1,0 +1,82 @@
+//! Disks that forget what they had acknowledged.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::crashes::{assert_all_there, put_all};
+use crate::node::{Cluster, wait_for};
+
+const WRITES: u32 = 200;
+
+const SECTOR_BYTES: usize = 512;
+
+/// Flips a bit of the log, so far (from 0 to 1) into what is written of it.
+fn damage(data: &Path, how_far: f64) {
+    let segment = data.join("00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let used = bytes.chunks(SECTOR_BYTES).rposition(|it| it.iter().any(|byte| *byte != 0));
+    let sector = (used.unwrap() as f64 * how_far) as usize;
+    bytes[sector * SECTOR_BYTES + 50] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+}
+
+/// Three nodes. The third is stopped, 200 writes are acknowledged by the other two, both are killed,
+/// and the log of the second is damaged. The second and the third alone have a majority, and a
+/// part of the data: a second node that cut its log at the damage and went on would elect a leader
+/// without it. They must wait for the first.
+#[test]
+fn two_nodes_of_which_one_is_damaged_do_not_serve_without_what_the_third_has() {
+    for how_far in [0.0, 0.1, 0.5, 0.9, 1.0] {
+        let mut cluster = Cluster::start(3);
+        cluster.leader();
+        cluster.kill(3);
+        put_all(&cluster, 0, WRITES);
+        cluster.kill(1);
+        cluster.kill(2);
+        damage(&cluster.data(2), how_far);
+
+        cluster.restart(2);
+        cluster.restart(3);
+        let mut client = cluster.impatient_client(Duration::from_millis(1500));
+        let served = client.get(b"key-00000").map(|answer| answer.reply);
+        assert!(served.is_err(), "served without the first node: {served:?}");
+
+        cluster.restart(1);
+        assert_all_there(&cluster, WRITES);
+        let leader = cluster.leader();
+        wait_for("the damaged node to have everything back", || {
+            (cluster.applied(2)? == cluster.applied(leader)?).then_some(())
+        });
+        // It votes again: it takes part in a majority without the first.
+        cluster.kill(1);
+        put_all(&cluster, WRITES, WRITES + 1);
+        assert_all_there(&cluster, WRITES + 1);
+    }
+}
+
+/// The damaged node starts while the others go on: it is repaired, is killed in the middle of it,
+/// and is repaired again.
+#[test]
+fn a_damaged_node_gets_its_log_back_while_the_others_go_on() {
+    let mut cluster = Cluster::start(3);
+    put_all(&cluster, 0, WRITES);
+    let victim = cluster.leader();
+    cluster.kill(victim);
+    put_all(&cluster, WRITES, 2 * WRITES);
+    for how_far in [0.3, 0.7] {
+        damage(&cluster.data(victim), how_far);
+        cluster.restart(victim);
+        cluster.kill(victim);
+    }
+    let aside = fs::read_dir(cluster.data(victim)).unwrap();
+    let names = aside.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(names.filter(|name| name.contains("damaged")).count() >= 2, "nothing is thrown away");
+    cluster.restart(victim);
+    let leader = cluster.leader();
+    wait_for("the damaged node to have everything back", || {
+        (cluster.applied(victim)? == cluster.applied(leader)?).then_some(())
+    });
+    cluster.kill(leader);
+    assert_all_there(&cluster, 2 * WRITES);
+}
