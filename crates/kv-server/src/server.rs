@@ -432,8 +432,8 @@ impl fmt::Display for StartError {
             Self::Damaged { damage, dir } => write!(
                 f,
                 "{damage}. Writes that this node acknowledged may be lost, and it has no other \
-                 members to get them from, so it does not start. Nothing was changed. Look at it with 'kv-server log inspect {dir}'; then \
-                 restore the directory from a copy"
+                 members to get them from, so it does not start. Nothing was changed. Look at it \
+                 with 'kv-server log inspect {dir}'; then restore the directory from a copy"
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Boot(error) => error.fmt(f),

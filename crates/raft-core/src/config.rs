@@ -324,8 +324,13 @@ impl Boot {
         if cluster.voters.is_empty() && !is_joining {
             return Err(BootError::NoVoters);
         }
-        let is_alone = cluster.members().eq([id]);
-        if is_alone && self.hard_state.recovering {
+        // Of the configurations that may be in force, one with others will do: they can be asked.
+        let later = self.configs.iter().filter(|(index, _)| *index > self.commit);
+        let later = later.map(|(_, cluster)| &**cluster);
+        let committed = self.configs.iter().rfind(|(index, _)| *index <= self.commit);
+        let committed = committed.map_or(&self.cluster, |(_, cluster)| cluster);
+        let mut in_force = core::iter::once(committed).chain(later);
+        if self.hard_state.recovering && in_force.all(|cluster| cluster.members().eq([id])) {
             return Err(BootError::NobodyToRecoverFrom);
         }
         // A node that was removed may start again: the change may yet be undone.

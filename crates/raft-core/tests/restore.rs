@@ -171,3 +171,18 @@ fn a_cluster_can_be_founded_on_the_state_of_something_else() {
     let first = applied.first().map(|entry| entry.at);
     assert_eq!(first, Some(at(2, 2)), "what was brought along is not applied again");
 }
+
+/// The simulator found this: the other member's departure was in the log, and not committed. It may
+/// yet be undone, and then that member has everything.
+#[test]
+fn a_node_that_recovers_may_be_alone_only_in_what_is_not_committed() {
+    let recover = |commit| {
+        restore(|boot| {
+            boot.hard_state.recovering = true;
+            boot.commit = Index::new(commit);
+            boot.configs = vec![(Index::new(8), Arc::new(ClusterConfig::of_voters([n(1)])))];
+        })
+    };
+    assert_eq!(recover(8).err(), Some(BootError::NobodyToRecoverFrom));
+    recover(7).expect("the others may still be members");
+}

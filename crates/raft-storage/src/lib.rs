@@ -10,8 +10,8 @@
 //!   when it was written. A record that is gone although a later one calls it durable is damage.
 //! * A damaged log is never written, truncated or tidied up by opening it. [`Recovered::damage`]
 //!   says in one sentence what is wrong and where; what to do about it is for the node to decide,
-//!   which has peers. If it can get back from them what is lost, [`repair()`] sets the damaged files
-//!   aside and lets the node start as one that recovers
+//!   which has peers. If it can get back from them what is lost, [`repair()`] sets the damaged
+//!   files aside and lets the node start as one that recovers
 //!   ([`HardState::recovering`](raft_core::HardState)).
 //! * Term and vote are kept twice, in the log and in a file of their own, because nobody else
 //!   could give them back.
@@ -50,7 +50,8 @@
 //! ```
 //!
 //! What this crate does not do: it gives nothing back that is lost (peers do), it stores no
-//! snapshots, it does not tell a disk that was emptied from a new one, and it knows no state machine.
+//! snapshots, it does not tell a disk that was emptied from a new one, and it knows no state
+//! machine.
 
 mod damage;
 mod disk;

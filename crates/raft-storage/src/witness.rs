@@ -23,8 +23,8 @@
 //! Invariants:
 //! 1. No write is acknowledged whose term, vote or recovery is not in the file.
 //! 2. The record that it names was durable when it was written.
-//! 3. It is written again whenever a segment begins, when that file is durable under its name: so no
-//!    file can vanish unnoticed.
+//! 3. It is written again whenever a segment begins, when that file is durable under its name: so
+//!    no file can vanish unnoticed.
 
 use raft_core::HardState;
 
