@@ -17,6 +17,7 @@
 //!    whose time is up before its turn comes is answered so, and not carried out.
 //! 5. Every request is answered exactly once, also by a server that stops: nothing waits any more
 //!    when [`Effect::Stop`] is there.
+//! 6. A leader that stops hands over before it goes, if there is somebody to hand over to.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -164,6 +165,17 @@ impl Patience {
 /// How long a stopping server waits for what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The ticket of the hand-over of a server that stops. Those of requests count up from 0.
+const HAND_OVER: Ticket = Ticket::new(u64::MAX);
+
+/// Whether a server that stops has given up its leadership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandOver {
+    NotAsked,
+    UnderWay,
+    Over,
+}
+
 /// How long a client may ask to wait at most.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -181,6 +193,7 @@ pub struct Replica {
     fate_patience: Duration,
     was_leader: bool,
     stop_by: Option<Time>,
+    hand_over: HandOver,
     actions: Vec<Action>,
 }
 
@@ -196,6 +209,7 @@ impl Replica {
             fate_patience: election_timeout_max,
             was_leader: false,
             stop_by: None,
+            hand_over: HandOver::NotAsked,
             actions: Vec::new(),
         }
     }
@@ -235,10 +249,29 @@ impl Replica {
             let proposals = std::mem::take(&mut self.proposals);
             self.step(now, Input::Propose(proposals), effects);
         }
-        let is_idle = self.pending.is_empty() && self.committed.is_empty();
+        if self.stop_by.is_some() && self.hand_over == HandOver::NotAsked {
+            self.hand_over(now, effects);
+        }
+        let is_idle = self.pending.is_empty()
+            && self.committed.is_empty()
+            && self.hand_over != HandOver::UnderWay;
         if self.stop_by.is_some_and(|by| is_idle || now >= by) {
             self.give_up_all(now, effects);
             effects.push(Effect::Stop);
+        }
+    }
+
+    /// A leader that stops asks the voter that has most of its log to take over, so that nobody
+    /// has to wait for an election timeout.
+    fn hand_over(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.hand_over = HandOver::Over;
+        let status = self.raft.status();
+        let voters = &status.cluster.voters;
+        let others = status.peers.iter().filter(|peer| voters.contains(&peer.id));
+        let heir = others.max_by_key(|peer| (peer.matched, peer.heard_at)).map(|peer| peer.id);
+        if let Some(heir) = heir {
+            self.hand_over = HandOver::UnderWay;
+            self.step(now, Input::TransferLeadership(HAND_OVER, heir), effects);
         }
     }
 
@@ -345,6 +378,9 @@ impl Replica {
         outcome: TicketOutcome,
         effects: &mut Vec<Effect>,
     ) {
+        if ticket == HAND_OVER {
+            self.hand_over = HandOver::Over;
+        }
         // A request that was given up is not there any more.
         let Some(Waiting { client, want, patience, .. }) = self.pending.take(ticket) else {
             return;

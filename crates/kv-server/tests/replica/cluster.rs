@@ -239,6 +239,12 @@ impl Cluster {
         }
     }
 
+    /// The node that leads, apart from those that have stopped.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        let leads = |id: &u64| self.role(*id) == RoleKind::Leader && !self.has_stopped(*id);
+        self.ids().into_iter().find(leads)
+    }
+
     fn role(&self, node: u64) -> RoleKind {
         self.nodes[&node].replica.raft().status().role
     }

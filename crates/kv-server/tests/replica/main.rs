@@ -174,6 +174,20 @@ fn a_stopping_node_does_not_wait_for_ever_and_answers_who_waits() {
     assert_eq!(cluster.error(1, 1).outcome(), Outcome::Unknown);
 }
 
+/// It only stopped, and nobody could write until an election timeout had passed.
+#[test]
+fn a_leader_that_stops_hands_over_first() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.stop(1);
+    cluster.settle();
+    assert!(cluster.has_stopped(1));
+    let heir = cluster.leader().expect("no time has passed");
+    assert_ne!(heir, 1);
+    cluster.put(heir, 2, "key", "another value");
+    cluster.answer(heir, 2).expect("it leads");
+}
+
 #[test]
 fn status_tells_the_role_and_every_member() {
     let mut cluster = Cluster::with_leader(1);
