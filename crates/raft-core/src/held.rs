@@ -30,8 +30,10 @@ impl Held {
         if self.messages.len() >= MAX_HELD || self.is_said_already(until, &message) {
             return;
         }
-        let later = self.messages.iter().rev().take_while(|(id, _)| *id > until).count();
-        self.messages.insert(self.messages.len() - later, (until, message));
+        match self.messages.iter().rev().take_while(|(id, _)| *id > until).count() {
+            0 => self.messages.push_back((until, message)),
+            later => self.messages.insert(self.messages.len() - later, (until, message)),
+        }
     }
 
     /// Whether the last message that waits for `until` acknowledges as much as `message`.

@@ -346,7 +346,11 @@ impl Log {
     /// not in memory. Nothing is copied while one chunk has them all.
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         let at = self.chunk_of(first)?;
-        let head = self.cache[at].entries.starting_at(first);
+        let chunk = &self.cache[at];
+        if at + 1 == self.cache.len() && chunk.bytes <= max_bytes {
+            return Some(chunk.entries.starting_at(first));
+        }
+        let head = chunk.entries.starting_at(first);
         let head_bytes = head.size_bytes();
         let next = self.cache.get(at + 1).map(|chunk| chunk.entries[0].size_bytes());
         if next.is_none_or(|next_bytes| head_bytes.saturating_add(next_bytes) > max_bytes) {
@@ -363,9 +367,10 @@ impl Log {
     /// in memory.
     pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
-        let is_whole = chunk.last_index() <= last;
-        let run = chunk.entries.starting_at(first);
-        Some(if is_whole { run } else { run.ending_before(last.next()) })
+        if chunk.last_index() <= last {
+            return Some(chunk.entries.starting_at(first));
+        }
+        Some(chunk.entries.starting_at(first).ending_before(last.next()))
     }
 
     /// The number of the chunk with the entry at `index`: nearly always the newest.
