@@ -1,11 +1,14 @@
 //! Measuring in interleaved rounds.
 //!
-//! A shared machine is now faster, now slower. So the two clusters take turns in short slices, and
-//! the one that begins changes from round to round. What one round says of the ratio between them
-//! is true even when the machine was slow for all of it; the median over the rounds passes over
-//! those in which it became slow in the middle.
+//! Time is the processor time of this thread: what other programs take of the machine does not
+//! count. They still share its caches and cores, which makes it now faster, now slower. So the two
+//! clusters take turns in short slices, and the one that begins changes from round to round. What
+//! one round says of the ratio between them is true even when the machine was slow for all of it;
+//! the median over the rounds passes over those in which it became slow in the middle.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::options::Options;
 use crate::ours::RaftCore;
@@ -131,22 +134,28 @@ impl Both {
 fn nanos_a_command(cluster: &mut impl Cluster, depth: usize, extent: Extent) -> f64 {
     /// Batches between two looks at the clock, which is not free.
     const BETWEEN_LOOKS: u64 = 32;
-    let start = Instant::now();
+    let start = processor_time();
     let mut batches = 0_u64;
     loop {
         let is_over = match extent {
-            Extent::Time(slice) => start.elapsed() >= slice,
+            Extent::Time(slice) => processor_time().saturating_sub(start) >= slice,
             Extent::Commands(count) => batches * depth as u64 >= count,
         };
         if is_over && batches > 0 {
             let commands = batches * depth as u64;
-            return start.elapsed().as_nanos() as f64 / commands as f64;
+            return processor_time().saturating_sub(start).as_nanos() as f64 / commands as f64;
         }
         for _ in 0..BETWEEN_LOOKS {
             cluster.commit(depth);
         }
         batches += BETWEEN_LOOKS;
     }
+}
+
+/// How long this thread has been at work.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).expect("no thread has worked for less than no time")
 }
 
 #[cfg(test)]
