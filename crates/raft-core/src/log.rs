@@ -91,10 +91,11 @@ impl Log {
     /// not reach what was applied was to be replaced by a snapshot when power failed.
     pub(crate) fn restore(boot: Boot) -> Self {
         let Boot { applied, cluster, configs, .. } = boot;
+        let state_cluster = Arc::new(cluster);
         let before_state = configs.partition_point(|(index, _)| *index <= applied.index);
         let first = match configs[..before_state].last() {
             Some(config) => config.clone(),
-            None => (applied.index, Arc::new(cluster)),
+            None => (applied.index, Arc::clone(&state_cluster)),
         };
         let configs_after = configs[before_state..].iter().cloned();
         let configs = core::iter::once(first).chain(configs_after);
@@ -113,8 +114,8 @@ impl Log {
             is_reset: false,
         };
         if !log.holds(applied) {
-            let applied_config = log.configs.swap_remove(0);
-            log.reset(applied, applied_config.cluster);
+            // What such a log says of the members is older than what the state says.
+            log.reset(applied, state_cluster);
         }
         log
     }

@@ -186,3 +186,17 @@ fn a_node_that_recovers_may_be_alone_only_in_what_is_not_committed() {
     assert_eq!(recover(8).err(), Some(BootError::NobodyToRecoverFrom));
     recover(7).expect("the others may still be members");
 }
+
+/// The power failed between the installation of a snapshot and the write that empties the log. The
+/// node went by the members that its old log named, which were older than those of the snapshot.
+#[test]
+fn a_snapshot_right_before_the_crash_brings_its_members() {
+    let old = ClusterConfig::of_voters([n(1), n(2), n(3)]);
+    let new = ClusterConfig::of_voters([n(1), n(2)]);
+    let restored = restore(|boot| {
+        boot.configs = vec![(boot.last.index, Arc::new(old.clone()))];
+        boot.applied = Position::new(boot.last.term, boot.last.index.plus(3));
+        boot.cluster = new.clone();
+    });
+    assert_eq!(restored.map(|raft| raft.cluster().clone()), Ok(new));
+}

@@ -22,6 +22,8 @@ use crate::violation::{Checked, Violation, check};
 pub(crate) struct Clients {
     dice: Dice,
     workload: Workload,
+    /// Whether there are leases to read by.
+    reads_by_lease: bool,
     /// How many operations may still be asked for.
     left: usize,
     /// How many operations each client waits for.
@@ -40,6 +42,7 @@ impl Clients {
         Self {
             dice: Dice::new(scenario.seed, "clients"),
             workload: scenario.workload,
+            reads_by_lease: scenario.lease_drift.is_some(),
             left: scenario.operations,
             waiting: vec![0; scenario.workload.clients],
             asked: Vec::new(),
@@ -62,6 +65,12 @@ impl Clients {
     /// What was asked for under this ticket.
     pub(crate) fn what(&self, ticket: Ticket) -> Option<What> {
         self.asked.get(usize::try_from(ticket.get()).ok()?).map(|asked| asked.what)
+    }
+
+    /// Whether this start of a node has yet to tell the outcome of this ticket.
+    pub(crate) fn is_open(&self, ticket: Ticket, start: u64) -> bool {
+        let place = usize::try_from(ticket.get()).unwrap_or(usize::MAX);
+        self.asked.get(place).is_some_and(|asked| asked.is_open() && asked.start == start)
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -114,7 +123,9 @@ impl Clients {
     }
 
     pub(crate) fn read(&mut self, by: Asker, key: u8, occasion: Occasion) -> Input {
-        Input::Read(self.note(by, What::Read(key), occasion), ReadMode::Confirmed)
+        let is_by_lease = by != Asker::Probe && self.reads_by_lease && self.dice.coin();
+        let mode = if is_by_lease { ReadMode::Lease } else { ReadMode::Confirmed };
+        Input::Read(self.note(by, What::Read(key), occasion), mode)
     }
 
     pub(crate) fn write(&mut self, by: Asker, key: u8, occasion: Occasion) -> (Ticket, Arc<[u8]>) {
@@ -155,6 +166,8 @@ impl Clients {
             (Outcome::Committed(_), What::Change) | (Outcome::Transferred, What::Transfer(_)) => {
                 Fate::Done
             }
+            // Somebody else knows, but not this node any more.
+            (Outcome::Unknown, What::Write(_) | What::Change) => Fate::Lost,
             (Outcome::Rejected(_), _) | (Outcome::Overwritten, What::Write(_) | What::Change) => {
                 Fate::Refused
             }
@@ -187,7 +200,7 @@ impl Clients {
         if asked.node != node.id || asked.start != node.start {
             return Ok(None);
         }
-        let is_told = matches!(asked.fate, Fate::Committed(at) if at.index == node.machine.applied);
+        let is_told = matches!(asked.fate, Fate::Committed(at) if at == node.machine.applied);
         check(is_told, "an outcome is told before its entry is applied", || {
             format!("{} applies #{number} at {}: {asked:?}", node.id, node.machine.applied)
         })?;
@@ -234,11 +247,35 @@ impl Clients {
         (self.waiting[client] == 0).then_some(client)
     }
 
+    /// A snapshot took the place of the state of this node, and of what it was to apply up to
+    /// there. Returns the clients that have nothing left to wait for.
+    pub(crate) fn overtaken(&mut self, node: NodeId, upto: Index) -> Vec<usize> {
+        let is_overtaken = |asked: &Asked| {
+            let is_covered = matches!(asked.fate, Fate::Committed(at) if at.index <= upto);
+            is_covered && asked.node == node
+        };
+        let all = 0..self.asked.len();
+        let overtaken: Vec<_> = all.filter(|number| is_overtaken(&self.asked[*number])).collect();
+        let ends = |number: usize| {
+            self.asked[number].fate = Fate::Lost;
+            self.release(number)
+        };
+        overtaken.into_iter().filter_map(ends).collect()
+    }
+
     /// Answers a read from this state at once: a mistake to be noticed.
     pub(crate) fn answer_at_once(&mut self, number: usize, machine: &Machine, at: u64) {
         let asked = &mut self.asked[number];
         if let What::Read(key) = asked.what {
             asked.fate = Fate::Answered(Answer { at, value: machine.read(key) });
+        }
+    }
+
+    /// What was asked for under this ticket never reaches the node.
+    pub(crate) fn lose(&mut self, ticket: Ticket) {
+        let place = usize::try_from(ticket.get()).unwrap_or(usize::MAX);
+        if let Some(asked) = self.asked.get_mut(place) {
+            asked.fate = Fate::Lost;
         }
     }
 
@@ -289,8 +326,8 @@ fn check_read(node: &Node, number: usize, index: Index, floor: Index) -> Checked
     check(index >= floor, "a read sees everything committed before it", || {
         format!("#{number} may read at {index}, and {floor} was committed when it came")
     })?;
-    let Machine { applied, .. } = node.machine;
-    check(applied >= index, "a read is answered when it may be served", || {
+    let applied = node.machine.applied;
+    check(applied.index >= index, "a read is answered when it may be served", || {
         format!("{} may answer #{number} at {index}, and has applied {applied}", node.id)
     })
 }
@@ -305,7 +342,7 @@ fn count(what: What, outcome: Outcome, node: &Node, coverage: &mut Coverage) {
         Outcome::Overwritten => Mark::Overwritten,
         Outcome::Transferred => Mark::Transferred,
         // No log is cut yet.
-        Outcome::Unknown => return,
+        Outcome::Unknown => Mark::OutcomeOvertaken,
         Outcome::Rejected(why) => return count_refusal(why, coverage),
     };
     coverage.reach(mark);

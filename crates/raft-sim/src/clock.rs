@@ -6,17 +6,21 @@ use raft_core::Time;
 
 use crate::dice::nanos;
 
-/// How fast a clock runs, in tenths of the true speed.
+/// How fast a clock runs, in hundredths of the true speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Speed(u64);
 
 impl Speed {
-    pub(crate) const TRUE: Self = Self(10);
+    pub(crate) const TRUE: Self = Self(100);
 
     /// The speeds that broken clocks have: from a tenth to ten times.
-    pub(crate) const BROKEN: [Self; 6] = [Self(1), Self(5), Self(9), Self(11), Self(20), Self(100)];
+    pub(crate) const BROKEN: [Self; 6] =
+        [Self(10), Self(50), Self(90), Self(110), Self(200), Self(1000)];
 
-    pub(crate) const fn tenths(self) -> u64 {
+    /// The speeds that good clocks have: two of them differ by less than a tenth.
+    pub(crate) const SOUND: [Self; 3] = [Self(96), Self(100), Self(105)];
+
+    pub(crate) const fn percent(self) -> u64 {
         self.0
     }
 }
@@ -32,9 +36,9 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A true clock with this origin.
-    pub(crate) fn showing(shown: Time) -> Self {
-        Self { since: Time::ZERO, shown, speed: Speed::TRUE, latest: shown }
+    /// A clock with this origin.
+    pub(crate) fn showing(shown: Time, speed: Speed) -> Self {
+        Self { since: Time::ZERO, shown, speed, latest: shown }
     }
 
     /// What it shows at the true time `now`.
@@ -81,7 +85,7 @@ mod tests {
     fn a_deadline_is_reached_when_the_clock_shows_it_and_not_before() {
         let now = Time::from_millis(1000);
         for speed in Speed::BROKEN {
-            let mut clock = Clock::showing(Time::from_millis(50));
+            let mut clock = Clock::showing(Time::from_millis(50), Speed::TRUE);
             clock.set_speed(speed, now);
             let target = clock.read(now) + Duration::from_nanos(12_345_677);
             let due = clock.reaches(target, now);
@@ -93,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_mended_clock_never_goes_back() {
-        let mut clock = Clock::showing(Time::from_millis(90_000_000));
+        let mut clock = Clock::showing(Time::from_millis(90_000_000), Speed::TRUE);
         clock.jump(true, Duration::from_hours(24), Time::ZERO);
         let shown = clock.read(Time::ZERO);
         clock.jump(false, Duration::from_hours(24), Time::ZERO);

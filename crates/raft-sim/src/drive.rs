@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Action, DropReason, Entry, Event as Told, Input, Outcome, Payload, Raft, ReadPurpose, RoleKind,
-    Ticket, VoteAnswer, Write, invariants,
+    Action, DropReason, Entry, Event as Told, Input, Outcome, Payload, Raft, ReadMode, ReadPurpose,
+    RoleKind, Ticket, VoteAnswer, Write, invariants,
 };
 
 use crate::asked::What;
 use crate::coverage::{Coverage, Mark};
 use crate::faults::Fault;
-use crate::model::place;
 use crate::nemesis::{Moment, Stop};
 use crate::node::{Node, Seen};
 use crate::planted::Blunder;
@@ -29,10 +28,17 @@ impl World {
         let now = node.clock.read(self.now);
         let id = node.id;
         self.trace.note(self.now, || format!("{id} {}", show::input(&input)));
+        let lease_asked = match &input {
+            Input::Read(ticket, ReadMode::Lease) => Some(*ticket),
+            _ => None,
+        };
         let change_asked = match &input {
             Input::ChangeConfig(ticket, _) => Some(*ticket),
             _ => None,
         };
+        if let Input::TransferLeadership(ticket, _) = &input {
+            self.operator.begun(id, *ticket);
+        }
         let before = self.scenario.is_thorough.then(|| raft.clone());
         let mut actions = std::mem::take(&mut self.actions);
         raft.step(now, input, &mut actions);
@@ -47,7 +53,7 @@ impl World {
         for action in &actions {
             if let Action::Persist(write) = action {
                 check_replaced(node, write)?;
-                self.oracle.written(&node.storage.newest, &write.entries)?;
+                self.oracle.written(node, write)?;
                 let change = write.entries.iter().rfind(|entry| is_config(entry));
                 if let (Some(ticket), Some(entry)) = (change_asked, change) {
                     self.operator.placed(ticket, entry.at);
@@ -58,6 +64,11 @@ impl World {
         self.observe(at)?;
         for action in actions.drain(..) {
             self.trace.note(self.now, || format!("{id}    {}", show::action(&action)));
+            if let Action::Resolved(ticket, Outcome::ReadAt(_)) = &action
+                && lease_asked == Some(*ticket)
+            {
+                self.check_lease(at)?;
+            }
             self.carry_out(at, action)?;
         }
         self.actions = actions;
@@ -78,16 +89,15 @@ impl World {
         let node = &mut self.nodes[at];
         let leads = status.role == RoleKind::Leader;
         let led = if leads { status.term } else { node.seen.led };
-        let cluster = Arc::clone(node.storage.newest.cluster());
+        let cluster = Arc::clone(node.cluster());
         node.seen = Seen { commit: status.commit, led, leads, cluster };
-        let entries = node.storage.newest.entries();
-        for entry in entries.iter().skip(place(known.next()).unwrap_or(0)) {
+        for entry in node.storage.newest.entries_after(known) {
             if entry.at.index > status.commit {
                 break;
             }
             self.clients.committed(entry, self.operator.ticket_at(entry.at))?;
             if let Payload::Config(config) = &entry.payload {
-                let (_, old) = node.storage.newest.cluster_at(entry.at.index.prev());
+                let (_, old) = node.cluster_at(entry.at.index.prev());
                 if config.outgoing.is_some() {
                     self.coverage.reach(Mark::JointEntered);
                 } else if old.outgoing.is_some() {
@@ -124,9 +134,9 @@ impl World {
                 self.release(resolved);
                 Ok(())
             }
-            Action::SendSnapshot(_) | Action::InstallSnapshot(_) | Action::Compact(_) => {
-                check(false, "a log is cut only when the driver wants it", || format!("{action:?}"))
-            }
+            Action::SendSnapshot(request) => self.send_snapshot(at, request),
+            Action::InstallSnapshot(snapshot) => self.begin_install(at, &snapshot),
+            Action::Compact(upto) => self.compact(at, upto),
             Action::Trace(told) => {
                 count(&told, &mut self.coverage);
                 if matches!(told, Told::ElectionTimeout { .. }) {
@@ -160,6 +170,21 @@ impl World {
         }
     }
 
+    /// A read was answered at once, by a leader that is alone or has a lease.
+    fn check_lease(&mut self, at: usize) -> Checked {
+        let node = &self.nodes[at];
+        let others = node.cluster().voters.iter().filter(|id| **id != node.id).count();
+        if others == 0 {
+            return Ok(());
+        }
+        self.coverage.reach(Mark::LeaseRead);
+        let handing_over = self.operator.transfer_at(node.id);
+        let is_open = handing_over.is_some_and(|ticket| self.clients.is_open(ticket, node.start));
+        check(!is_open, "no read relies on a lease during a hand-over", || {
+            format!("{} answers one", self.nodes[at].id)
+        })
+    }
+
     /// Correct nodes have nothing to drop but what comes from nodes that were removed, or are not
     /// known to be members yet.
     fn may_be_told(&self, told: &Told) -> bool {
@@ -174,7 +199,11 @@ impl World {
 
     fn apply(&mut self, at: usize, entry: &Entry) -> Checked {
         let node = &mut self.nodes[at];
-        let follows = entry.at.index == node.machine.applied.next();
+        let follows = entry.at.index == node.machine.applied.index.next();
+        let is_free = node.installing.is_none();
+        check(is_free, "nothing is applied while a snapshot is installed", || {
+            format!("{} applies {}", node.id, entry.at)
+        })?;
         check(follows, "entries are applied one after the other", || {
             format!("{} applies {} after {}", node.id, entry.at, node.machine.applied)
         })?;
@@ -188,7 +217,8 @@ impl World {
         };
         let save_every = self.scenario.workload.save_every;
         if save_every.is_some_and(|every| entry.at.index.get().is_multiple_of(every)) {
-            node.saved = node.machine;
+            node.saved = node.machine.clone();
+            self.expect_compaction(at);
         }
         let node = &self.nodes[at];
         if entry.at.index.get() == 1 && at >= self.scenario.nodes {
@@ -297,6 +327,7 @@ fn count(told: &Told, coverage: &mut Coverage) {
         Told::Truncated { .. } => Mark::Truncated,
         Told::Backtracked { .. } => Mark::Backtracked,
         Told::LeftOut { .. } => Mark::LeaderRemoved,
+        Told::Recovered { .. } => Mark::LogRecovered,
         Told::AskedToLead { .. } => Mark::AskedToLead,
         Told::DiskStalled { .. } => Mark::DiskStalled,
         Told::VoteAsked { answer, .. } => match answer {
@@ -304,7 +335,8 @@ fn count(told: &Told, coverage: &mut Coverage) {
             VoteAnswer::LogBehind => Mark::LogBehind,
             VoteAnswer::LeaderAlive => Mark::LeaderAlive,
             VoteAnswer::OldTerm => Mark::OldTerm,
-            VoteAnswer::Granted | VoteAnswer::Recovering => return,
+            VoteAnswer::Recovering => Mark::VoteWithheld,
+            VoteAnswer::Granted => return,
         },
         _ => return,
     };

@@ -36,6 +36,8 @@ pub enum Fault {
     ClockSpeeds,
     /// Clocks jump, up to a day either way.
     ClockJumps,
+    /// Logs are found damaged when a node starts: what comes after some entry is gone.
+    Damage,
     /// An operator changes the members: no fault, but trouble enough.
     Changes,
     /// An operator hands leadership over, to anybody.
@@ -46,7 +48,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -61,6 +63,7 @@ impl Fault {
         Self::BadDisks,
         Self::ClockSpeeds,
         Self::ClockJumps,
+        Self::Damage,
         Self::Changes,
         Self::Transfers,
         Self::Campaigns,
@@ -83,6 +86,7 @@ impl Fault {
             Self::BadDisks => "bad-disks",
             Self::ClockSpeeds => "clock-speeds",
             Self::ClockJumps => "clock-jumps",
+            Self::Damage => "damage",
             Self::Changes => "changes",
             Self::Transfers => "transfers",
             Self::Campaigns => "campaigns",
@@ -107,6 +111,7 @@ impl Fault {
             | Self::Pauses
             | Self::ClockSpeeds
             | Self::ClockJumps
+            | Self::Damage
             | Self::Changes
             | Self::Transfers
             | Self::Campaigns => true,

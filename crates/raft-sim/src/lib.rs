@@ -48,7 +48,8 @@
 //! the core is a feature of that crate; here, it is a campaign that has to fail.
 //!
 //! What this crate does not do: it knows no thread, no socket and no file; it damages no disk
-//! beyond what a crash may do; and it says nothing about speed.
+//! beyond what a crash may do, but for models of logs that are cut short; and it says nothing about
+//! speed.
 
 mod asked;
 pub mod campaign;
@@ -76,6 +77,7 @@ mod run;
 pub mod scenario;
 mod show;
 pub mod shrink;
+mod snapshots;
 mod storage;
 mod trace;
 mod violation;

@@ -3,7 +3,9 @@
 //! Every write returns what it replaced, so that a history tells more than reads alone would. There
 //! is no delete: it would be one more write, but one that leaves less of a trace.
 
-use raft_core::{Entry, Index, Payload};
+use std::sync::Arc;
+
+use raft_core::{ClusterConfig, Entry, Payload, Position, Snapshot};
 
 /// The most keys there can be.
 pub(crate) const MAX_KEYS: usize = 8;
@@ -36,24 +38,44 @@ impl Command {
     }
 }
 
-/// The state of one replica after the entries up to `applied`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state of one replica after the entries up to `applied`. A copy of it is a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
-    pub(crate) applied: Index,
+    pub(crate) applied: Position,
+    /// The members as of there.
+    pub(crate) cluster: Arc<ClusterConfig>,
     /// Sums up everything that was applied, in order.
     pub(crate) digest: u64,
     values: [Value; MAX_KEYS],
 }
 
 impl Machine {
+    /// The state of a node that knows these members from the beginning.
+    pub(crate) fn new(cluster: ClusterConfig) -> Self {
+        Self {
+            applied: Position::ORIGIN,
+            cluster: Arc::new(cluster),
+            digest: 0,
+            values: [None; MAX_KEYS],
+        }
+    }
+
+    /// What the core is told of a snapshot of this state.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot { at: self.applied, cluster: Arc::clone(&self.cluster) }
+    }
+
     pub(crate) fn read(&self, key: u8) -> Value {
         self.values[usize::from(key) % MAX_KEYS]
     }
 
     /// Applies the next entry; returns the command, if it is one, and what it replaced.
     pub(crate) fn apply(&mut self, entry: &Entry) -> Option<(Command, Value)> {
-        self.applied = entry.at.index;
+        self.applied = entry.at;
         self.mix(entry.at.term.get());
+        if let Payload::Config(config) = &entry.payload {
+            self.cluster = Arc::clone(config);
+        }
         let Payload::Command(bytes) = &entry.payload else { return None };
         let command = Command::decode(bytes)?;
         let register = &mut self.values[usize::from(command.key) % MAX_KEYS];
@@ -65,7 +87,7 @@ impl Machine {
 
     /// Leaves out the next entry: a mistake to be noticed.
     pub(crate) fn skip(&mut self, entry: &Entry) {
-        self.applied = entry.at.index;
+        self.applied = entry.at;
     }
 
     fn mix(&mut self, number: u64) {

@@ -1,7 +1,7 @@
 //! [`Medium`]: what a log thread writes to: nothing but the model, or a real log on a simulated
 //! disk, which has to agree with the model at every restart.
 
-use raft_core::{Entries, NodeId, ReadLog, Write};
+use raft_core::{Entries, HardState, Index, NodeId, ReadLog, Write};
 use raft_storage::{Log, Options, ReadError, Recovered};
 
 use crate::coverage::{Coverage, Mark};
@@ -38,6 +38,9 @@ pub(crate) struct DiskLog {
     log: Option<Log<SimDisk>>,
     /// The batch that was being written when the process ended.
     untold: Vec<Write>,
+    /// The last hard state that was acknowledged, and every one that was written since. They have a
+    /// file of their own, which may get further than the log, and may come to nothing after all.
+    hard_states: Vec<HardState>,
 }
 
 impl Medium {
@@ -56,9 +59,20 @@ impl Medium {
                     scenario.has(Blunder::NoFileSync),
                     scenario.has(Blunder::NoDirectorySync),
                 );
-                Self::Disk(Box::new(DiskLog { disk, options, log: None, untold: Vec::new() }))
+                Self::Disk(Box::new(DiskLog {
+                    disk,
+                    options,
+                    log: None,
+                    untold: Vec::new(),
+                    hard_states: vec![HardState::default()],
+                }))
             }
         }
+    }
+
+    /// Whether there is nothing but the model.
+    pub(crate) fn is_model(&self) -> bool {
+        matches!(self, Self::Memory)
     }
 
     /// Makes a batch durable.
@@ -70,10 +84,23 @@ impl Medium {
         if disk_log.disk.file_count() > files {
             coverage.reach(Mark::SegmentRolled);
         }
+        if let (Ok(()), Some(last)) = (&appended, batch.last()) {
+            disk_log.hard_states = vec![last.hard_state];
+        }
         appended.map_err(|error| Violation {
             rule: "a sound log takes every write",
             detail: error.to_string(),
         })
+    }
+
+    /// Forgets the entries up to `upto`, or only so many as are easily forgotten; returns where the
+    /// log begins then.
+    pub(crate) fn compact(&mut self, upto: Index) -> Result<Index, Violation> {
+        let Self::Disk(disk_log) = self else { return Ok(upto) };
+        let Some(log) = &mut disk_log.log else { return Ok(upto) };
+        let rule = "a sound log can be cut";
+        log.compact(upto).map_err(|error| Violation { rule, detail: error.to_string() })?;
+        Ok(log.start().index.min(upto))
     }
 
     /// Reads back, and compares with what should be there.
@@ -195,17 +222,21 @@ impl DiskLog {
             coverage.reach(Mark::TornWrite);
         }
         let entries = self.entries(recovered)?;
-        let mut survivors = std::mem::take(&mut self.untold).into_iter();
-        while !is_same(durable, recovered, &entries) {
+        let untold = std::mem::take(&mut self.untold);
+        self.hard_states.extend(untold.iter().map(|write| write.hard_state));
+        let mut survivors = untold.into_iter();
+        let is_known = self.hard_states.contains(&recovered.hard_state);
+        while !is_known || !is_same_log(durable, recovered, &entries) {
             let Some(write) = survivors.next() else {
                 return Err(Violation {
                     rule: "what was acknowledged survives, and nothing that was never written",
-                    detail: format!("{recovered:?} for a log that ended at {}", durable.last()),
+                    detail: format!("{recovered:?}, and what was told is {durable:?}"),
                 });
             };
             durable.apply(&write)?;
             coverage.reach(Mark::UntoldWriteSurvived);
         }
+        durable.hard_state = recovered.hard_state;
         Ok(())
     }
 
@@ -222,8 +253,11 @@ impl DiskLog {
     }
 }
 
-fn is_same(model: &Model, recovered: &Recovered, entries: &Entries) -> bool {
-    model.hard_state == recovered.hard_state
-        && model.commit == recovered.commit
-        && model.entries() == &entries[..]
+fn is_same_log(model: &Model, recovered: &Recovered, entries: &Entries) -> bool {
+    // What was cut off may be there still.
+    let first = entries.iter().position(|entry| entry.at.index > model.start().index);
+    model.commit == recovered.commit
+        && model.last() == recovered.last
+        && recovered.start.index <= model.start().index
+        && model.entries() == &entries[first.unwrap_or(entries.len())..]
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use raft_core::{Input, Raft};
+use raft_core::{BootError, Input, Raft};
 
 use crate::clock::Speed;
 use crate::coverage::Mark;
@@ -12,8 +12,10 @@ use crate::machine::Machine;
 use crate::nemesis::{Deed, Moment, Stop};
 use crate::network::Links;
 use crate::node::{self, Seen};
+use crate::oracle::is_quorum;
 use crate::planted::{self, Blunder};
 use crate::queue::Event;
+use crate::scenario::MediumKind;
 use crate::storage::{End, Storage};
 use crate::violation::{Checked, Violation};
 use crate::world::World;
@@ -52,6 +54,10 @@ impl World {
                 self.nodes[at].ambush = Some((stop, moment));
                 Ok(())
             }
+            Deed::Damage(at, stop) => {
+                self.nodes[at].is_damaged = self.may_damage(at);
+                self.stop(at, stop)
+            }
             Deed::Pause(at, lasts) if self.nodes[at].runs() => {
                 self.pause(at);
                 self.queue.push(self.now + lasts, Event::Resume(at));
@@ -59,7 +65,7 @@ impl World {
             }
             Deed::Pause(..) => Ok(()),
             Deed::Speed(at, speed) => {
-                let is_slow = speed.tenths() < Speed::TRUE.tenths();
+                let is_slow = speed.percent() < Speed::TRUE.percent();
                 self.coverage.reach(if is_slow { Mark::ClockSlow } else { Mark::ClockFast });
                 self.trace.note(self.now, || format!("{} clock runs at {speed:?}", node::id(at)));
                 self.nodes[at].clock.set_speed(speed, self.now);
@@ -75,6 +81,15 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the others could go on, and only models are damaged: real logs cannot be repaired
+    /// yet.
+    fn may_damage(&self, at: usize) -> bool {
+        let votes = |id| node::seat(id) != at && !self.nodes[node::seat(id)].is_recovering();
+        let clusters = self.oracle.possible_clusters();
+        let is_enough = clusters.iter().all(|cluster| is_quorum(cluster, votes));
+        is_enough && self.scenario.medium == MediumKind::Memory
     }
 
     fn disconnect(&mut self, from: usize, to: usize, is_told: bool) -> Checked {
@@ -118,6 +133,8 @@ impl World {
         node.wake_at = None;
         node.seen = Seen::default();
         node.ambush = None;
+        node.received.clear();
+        node.installing = None;
         self.queue.push(self.now + lasts, Event::Restart(at));
         if self.clients.stopped(node.id) > 0 {
             self.coverage.reach(Mark::CrashedWithProposals);
@@ -137,13 +154,18 @@ impl World {
         let mut config = node::config(&self.scenario, at);
         let node = &mut self.nodes[at];
         if self.scenario.has(Blunder::Amnesia) && node.start.is_multiple_of(4) {
-            (node.saved, node.storage) = (Machine::default(), Storage::new(&self.scenario, at));
+            node.saved = Machine::new(node::first_known(&self.scenario, at));
+            node.storage = Storage::new(&self.scenario, at);
         }
         if self.scenario.has(Blunder::AppliedTwice) {
-            node.saved.applied = node.saved.applied.prev();
+            let before = self.oracle.committed(node.saved.applied.index.prev());
+            node.saved.applied = before.unwrap_or_default();
         }
-        let (saved, coverage) = (node.saved, &mut self.coverage);
-        let Some(boot) = node.storage.restart(saved.applied, may_fail, coverage)? else {
+        if std::mem::take(&mut node.is_damaged) && node.storage.damage(&node.saved, node.id) {
+            self.coverage.reach(Mark::LogDamaged);
+        }
+        let (saved, coverage) = (node.saved.clone(), &mut self.coverage);
+        let Some(boot) = node.storage.restart(&saved, may_fail, coverage)? else {
             self.trace.note(self.now, || format!("{} fails to start", node::id(at)));
             let again = self.now + self.scenario.timing.election_min;
             self.queue.push(again, Event::Restart(at));
@@ -156,7 +178,7 @@ impl World {
         if was_added && !self.oracle.cluster().1.is_member(node.id) {
             coverage.reach(Mark::RemovedRestarted);
         }
-        if saved.applied.get() > 0 {
+        if saved.applied.index.get() > 0 {
             coverage.reach(Mark::StateRestored);
         }
         node.start += 1;
@@ -164,7 +186,12 @@ impl World {
         self.trace.note(self.now, || format!("{} starts with {}", node.id, boot.last));
         let raft = Raft::restore(config, boot, node.clock.read(self.now));
         node.machine = saved;
-        node.seen.cluster = Arc::clone(node.storage.newest.cluster());
+        node.seen.cluster = Arc::clone(node.cluster());
+        if raft == Err(BootError::NobodyToRecoverFrom) {
+            // So it is, if all the others were removed meanwhile: a person has to look at it.
+            coverage.reach(Mark::TooManyDamaged);
+            return Ok(());
+        }
         let raft = raft.map_err(|error| Violation {
             rule: "a node starts with what its disk held",
             detail: format!("{} does not: {error}", node.id),

@@ -7,69 +7,67 @@ use raft_core::{
     Boot, ClusterConfig, Entries, Entry, HardState, Index, Payload, Position, ReadLog, Write,
 };
 
+use crate::machine::Machine;
 use crate::violation::{Checked, check};
 
 /// What a log holds after some writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) hard_state: HardState,
     pub(crate) commit: Index,
-    /// From index 1 on.
+    /// The position before the first entry.
+    start: Position,
     entries: Vec<Entry>,
-    /// The members that the log began with, and every configuration in it. Never empty.
+    /// Every configuration among the entries.
     configs: Vec<(Index, Arc<ClusterConfig>)>,
 }
 
-/// Where the entry of this index lies in a list that begins with index 1.
-pub(crate) fn place(index: Index) -> Option<usize> {
-    index.get().checked_sub(1).and_then(|place| usize::try_from(place).ok())
-}
-
 impl Model {
-    /// An empty log of a node that knows these members: the founders, or nobody.
-    pub(crate) fn new(cluster: ClusterConfig) -> Self {
-        Self {
-            hard_state: HardState::default(),
-            commit: Index::ZERO,
-            entries: Vec::new(),
-            configs: vec![(Index::ZERO, Arc::new(cluster))],
-        }
+    pub(crate) fn start(&self) -> Position {
+        self.start
     }
 
-    /// The latest configuration in the log up to `index`, and where it is.
-    pub(crate) fn cluster_at(&self, index: Index) -> (Index, &Arc<ClusterConfig>) {
-        let after = self.configs.partition_point(|(at, _)| *at <= index);
-        let (at, cluster) = &self.configs[after.saturating_sub(1)];
-        (*at, cluster)
+    pub(crate) fn last(&self) -> Position {
+        self.entries.last().map_or(self.start, |entry| entry.at)
     }
 
-    /// The configuration in force: the latest in the log, committed or not.
-    pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
-        self.cluster_at(self.last().index).1
+    /// Where the entry of this index lies among the entries, if it is not before all of them.
+    fn place(&self, index: Index) -> Option<usize> {
+        let before = index.get().checked_sub(self.start.index.get() + 1)?;
+        usize::try_from(before).ok()
     }
 
     pub(crate) fn entry(&self, index: Index) -> Option<&Entry> {
-        self.entries.get(place(index)?)
+        self.entries.get(self.place(index)?)
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    pub(crate) fn last(&self) -> Position {
-        self.entries.last().map_or(Position::ORIGIN, |entry| entry.at)
+    /// The entries after `index`.
+    pub(crate) fn entries_after(&self, index: Index) -> &[Entry] {
+        let place = self.place(index.next()).unwrap_or(0);
+        self.entries.get(place..).unwrap_or_default()
     }
 
-    /// The position at `index`, the origin included.
+    /// The position at `index`, where the log begins included.
     pub(crate) fn position(&self, index: Index) -> Option<Position> {
-        match index {
-            Index::ZERO => Some(Position::ORIGIN),
-            _ => self.entry(index).map(|entry| entry.at),
+        if index == self.start.index {
+            return Some(self.start);
         }
+        self.entry(index).map(|entry| entry.at)
     }
 
     pub(crate) fn holds(&self, at: Position) -> bool {
         self.position(at.index) == Some(at)
+    }
+
+    /// The latest configuration in the log up to `index`, and where it is.
+    pub(crate) fn config_at(&self, index: Index) -> Option<(Index, &Arc<ClusterConfig>)> {
+        let after = self.configs.partition_point(|(at, _)| *at <= index);
+        let latest = self.configs[..after].last();
+        latest.map(|(at, cluster)| (*at, cluster))
     }
 
     /// Takes in a write, if it fits what is here.
@@ -86,6 +84,12 @@ impl Model {
             format!("{} is written over {}", new.boots, old.boots)
         })?;
         self.hard_state = new;
+        if let Some(start) = write.reset {
+            check(start.index >= self.commit, "what is committed stays as it is", || {
+                format!("{} is committed, and the log begins anew at {start}", self.commit)
+            })?;
+            self.reset(start);
+        }
         if let Some(first) = write.entries.first() {
             let prev = first.at.index.prev();
             let follows = self.position(prev).is_some_and(|prev| write.entries.follows(prev));
@@ -106,7 +110,7 @@ impl Model {
     }
 
     fn truncate(&mut self, last: Index) {
-        self.entries.truncate(usize::try_from(last.get()).unwrap_or(usize::MAX));
+        self.entries.truncate(self.place(last.next()).unwrap_or(0));
         self.configs.retain(|(at, _)| *at <= last);
     }
 
@@ -118,11 +122,35 @@ impl Model {
         }));
     }
 
+    fn reset(&mut self, start: Position) {
+        self.start = start;
+        self.entries.clear();
+        self.configs.clear();
+    }
+
+    /// Forgets the entries up to `upto`, which are committed.
+    pub(crate) fn compact(&mut self, upto: Index) {
+        let Some(start) = self.position(upto) else { return };
+        let count = self.place(upto.next()).unwrap_or(0);
+        self.entries.drain(..count);
+        self.start = start;
+        self.commit = self.commit.max(upto);
+        self.configs.retain(|(at, _)| *at > upto);
+    }
+
+    /// The log lost what comes after `last`, as far as anybody can tell: the node has to be told
+    /// that it may have forgotten what others rely on.
+    pub(crate) fn damage(&mut self, last: Index) {
+        self.truncate(last.max(self.start.index));
+        self.commit = self.commit.min(self.last().index);
+        self.hard_state.recovering = true;
+    }
+
     /// What a log would answer to this.
     pub(crate) fn read(&self, request: &ReadLog) -> Entries {
-        let Some(start) = place(request.first) else { return Entries::empty() };
-        let end = usize::try_from(request.last.get()).unwrap_or(usize::MAX);
-        let wanted = self.entries.get(start..end.min(self.entries.len())).unwrap_or_default();
+        let Some(first) = self.place(request.first) else { return Entries::empty() };
+        let end = self.place(request.last.next()).unwrap_or(0).min(self.entries.len());
+        let wanted = self.entries.get(first..end).unwrap_or_default();
         let mut bytes = 0_usize;
         let fits = wanted.iter().take_while(|entry| {
             let is_first = bytes == 0;
@@ -132,23 +160,25 @@ impl Model {
         fits.cloned().collect()
     }
 
-    /// What a node is told that starts with this, with a state machine that holds everything up to
-    /// `applied`.
-    pub(crate) fn boot(&self, applied: Index) -> Boot {
+    /// What a node is told that starts with this, and with this state.
+    pub(crate) fn boot(&self, state: &Machine) -> Boot {
         let mut term_starts: Vec<Position> = Vec::new();
+        let mut term = self.start.term;
         for entry in &self.entries {
-            if term_starts.last().is_none_or(|start| start.term < entry.at.term) {
+            if entry.at.term > term {
+                term = entry.at.term;
                 term_starts.push(entry.at);
             }
         }
         Boot {
             hard_state: self.hard_state,
+            start: self.start,
             term_starts,
             last: self.last(),
-            configs: self.configs[1..].to_vec(),
+            configs: self.configs.clone(),
             commit: self.commit,
-            applied: self.position(applied).unwrap_or_default(),
-            ..Boot::new(ClusterConfig::clone(&self.configs[0].1))
+            applied: state.applied,
+            ..Boot::new(ClusterConfig::clone(&state.cluster))
         }
     }
 

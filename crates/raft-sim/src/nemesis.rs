@@ -24,6 +24,8 @@ pub(crate) enum Deed {
     Disconnect { from: usize, to: usize, is_told: bool },
     /// The process of this node ends.
     Stop(usize, Stop, Moment),
+    /// The process of this node ends, and its log is found damaged when it starts again.
+    Damage(usize, Stop),
     /// The process of this node is stopped for so long.
     Pause(usize, Duration),
     /// The clock of this node runs at this speed from now on.
@@ -74,7 +76,12 @@ impl Nemesis {
     /// How long it is until a fault of this kind strikes.
     pub(crate) fn gap(&mut self, fault: Fault) -> Duration {
         let Trouble { gap, wanted_gap, .. } = self.trouble;
-        let mean = if fault.is_wanted() { wanted_gap } else { gap };
+        let mean = match fault {
+            _ if fault.is_wanted() => wanted_gap,
+            // Logs that are damaged all the time leave nobody to vote.
+            Fault::Damage => 6 * gap,
+            _ => gap,
+        };
         self.dice(fault).around(mean)
     }
 
@@ -95,6 +102,7 @@ impl Nemesis {
             }
             Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
             Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
+            Fault::Damage => Deed::Damage(victim, stop(dice, End::PowerLoss, lasts)),
             Fault::Pauses => Deed::Pause(victim, lasts),
             Fault::ClockSpeeds => Deed::Speed(victim, speed(dice)),
             Fault::ClockJumps => {

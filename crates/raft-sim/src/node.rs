@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use raft_core::{ClusterConfig, Config, Index, Input, NodeId, Raft, Term, Time};
+use raft_core::{ClusterConfig, Config, Index, Input, NodeId, Position, Raft, Term, Time};
 
 use crate::clock::Clock;
 use crate::dice::Dice;
@@ -29,6 +29,12 @@ pub(crate) struct Node {
     pub(crate) machine: Machine,
     /// The state as it was last saved: what a restart begins with.
     pub(crate) saved: Machine,
+    /// Snapshots that have arrived.
+    pub(crate) received: Vec<Machine>,
+    /// The snapshot that is being put in the place of the state.
+    pub(crate) installing: Option<Machine>,
+    /// Its log is found damaged when it starts the next time.
+    pub(crate) is_damaged: bool,
     /// How often the process has started.
     pub(crate) start: u64,
     /// When its timer goes off. An earlier one that was set before is ignored.
@@ -58,15 +64,41 @@ impl Node {
             raft: None,
             is_paused: false,
             inbox: VecDeque::new(),
-            clock: Clock::showing(CLOCK_ORIGIN),
+            clock: Clock::showing(CLOCK_ORIGIN, scenario.clock_speed(at)),
             storage: Storage::new(scenario, at),
-            machine: Machine::default(),
-            saved: Machine::default(),
+            machine: Machine::new(first_known(scenario, at)),
+            saved: Machine::new(first_known(scenario, at)),
+            received: Vec::new(),
+            installing: None,
+            is_damaged: false,
             start: 0,
             wake_at: None,
             seen: Seen::default(),
             ambush: None,
         }
+    }
+
+    /// The configuration in force as of `index`, and where it is, unless the state has it: the
+    /// latest in the log, or the last that was applied.
+    pub(crate) fn cluster_at(&self, index: Index) -> (Index, &Arc<ClusterConfig>) {
+        let in_log = self.storage.newest.config_at(index);
+        let in_log = in_log.filter(|(at, _)| *at > self.machine.applied.index);
+        in_log.unwrap_or((Index::ZERO, &self.machine.cluster))
+    }
+
+    /// The configuration in force.
+    pub(crate) fn cluster(&self) -> &Arc<ClusterConfig> {
+        self.cluster_at(self.storage.newest.last().index).1
+    }
+
+    /// Whether a loss of power would leave what is at this position: in the log, or in the state.
+    pub(crate) fn has_durably(&self, at: Position) -> bool {
+        self.storage.durable.holds(at) || at.index <= self.saved.applied.index
+    }
+
+    /// Whether its log has lost entries, and does not have them back yet, or will be found so.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.is_damaged || self.storage.newest.hard_state.recovering
     }
 
     /// Whether its process runs.
@@ -104,6 +136,8 @@ pub(crate) fn config(scenario: &Scenario, at: usize) -> Config {
         election_timeout_min: timing.election_min,
         election_timeout_max: timing.election_max,
         seed: Dice::new(scenario.seed, &format!("timeouts {at}")).next(),
+        campaign_delay: scenario.campaign_delay(at),
+        lease_drift: scenario.lease_drift,
         limits: scenario.limits.clone(),
         ..Config::new(id(at))
     }

@@ -26,6 +26,8 @@ pub(crate) struct Operator {
     seats: usize,
     /// What was asked for under each ticket.
     changes: BTreeMap<Ticket, ConfigChange>,
+    /// The latest hand-over that each node was asked for.
+    transfers: BTreeMap<NodeId, Ticket>,
     /// Where the entries are that leaders made of it.
     entries: BTreeMap<Position, Ticket>,
 }
@@ -36,6 +38,7 @@ impl Operator {
             dice: Dice::new(scenario.seed, "operator"),
             seats: scenario.seats(),
             changes: BTreeMap::new(),
+            transfers: BTreeMap::new(),
             entries: BTreeMap::new(),
         }
     }
@@ -101,6 +104,16 @@ impl Operator {
     /// A leader made this entry of what was asked under this ticket.
     pub(crate) fn placed(&mut self, ticket: Ticket, at: Position) {
         self.entries.insert(at, ticket);
+    }
+
+    /// A node is asked for a hand-over.
+    pub(crate) fn begun(&mut self, node: NodeId, ticket: Ticket) {
+        self.transfers.insert(node, ticket);
+    }
+
+    /// The latest hand-over that this node was asked for.
+    pub(crate) fn transfer_at(&self, node: NodeId) -> Option<Ticket> {
+        self.transfers.get(&node).copied()
     }
 
     /// The ticket of the change whose entry is here, if it is one.

@@ -108,6 +108,8 @@ blunders! {
     CommittedOnRestart: "a restart takes its whole log for committed",
     StaleRead: "reads are answered from the local state at once",
     SkippedEntry: "a node leaves out one entry when it applies",
+    CutUnsaved: "the log is cut where the state is not saved yet",
+    SnapshotWithoutMembers: "a snapshot is sent with the members that the cluster began with",
     AppliedTwice: "a restart applies again what its state holds already",
 }
 

@@ -7,6 +7,7 @@ use raft_core::{Message, Time};
 
 use crate::faults::Fault;
 use crate::network::Links;
+use crate::snapshots::{Parcel, Receipt};
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -29,6 +30,14 @@ pub(crate) enum Event {
     Restart(usize),
     /// A process that was stopped goes on.
     Resume(usize),
+    /// The driver of a node looks whether its log can be cut.
+    Compact(usize),
+    /// A snapshot arrives that was sent then.
+    Parcel { parcel: Box<Parcel>, sent: Time },
+    /// The sender of a snapshot is told what became of it.
+    Receipt(Receipt),
+    /// A snapshot has taken the place of a node's state, if the node has not stopped since.
+    Installed { node: usize, start: u64 },
     /// It is looked whether the cluster has recovered.
     Probe,
 }

@@ -53,8 +53,12 @@ impl World {
     /// Ends the faults, and lets the cluster recover.
     pub(crate) fn recover(&mut self) -> Checked {
         let mut dice = Dice::new(self.scenario.seed, "recovery");
+        self.withdraw_changes();
         let count = self.nodes.len();
-        let is_healed = self.choose(&mut dice);
+        let Some(is_healed) = self.choose(&mut dice) else {
+            self.coverage.reach(Mark::TooManyDamaged);
+            return Ok(());
+        };
         let is_all = is_healed.iter().all(|is_healed| *is_healed);
         self.coverage.reach(if is_all { Mark::RecoveredAll } else { Mark::RecoveredMajority });
         if self.oracle.cluster().0 > Index::ZERO {
@@ -62,6 +66,7 @@ impl World {
         }
         self.trace.note(self.now, || format!("the faults end: {is_healed:?}"));
         self.network.calm_down();
+        self.courier.calm_down();
         for outsider in (0..count).filter(|at| !is_healed[*at]) {
             self.network.cut(estrange(&mut dice, outsider));
         }
@@ -81,6 +86,19 @@ impl World {
         self.queue.push(self.now, Event::Probe);
         self.wait_for_recovery()?;
         self.watch()
+    }
+
+    /// No change of members waits in the inbox of a process that was stopped: once begun, it could
+    /// take more nodes than are healed.
+    fn withdraw_changes(&mut self) {
+        for node in &mut self.nodes {
+            let is_change = |input: &mut Input| matches!(input, Input::ChangeConfig(..));
+            while let Some(at) = node.inbox.iter_mut().position(is_change) {
+                if let Some(Input::ChangeConfig(ticket, _)) = node.inbox.remove(at) {
+                    self.clients.lose(ticket);
+                }
+            }
+        }
     }
 
     /// Lets the recovered cluster be, and looks whether it is content.
@@ -148,15 +166,20 @@ impl World {
     }
 
     /// Everybody, or, in random order, as many as are needed. Who has no vote may be among them.
-    fn choose(&self, dice: &mut Dice) -> Vec<bool> {
+    /// Nobody, if too many logs are damaged.
+    fn choose(&self, dice: &mut Dice) -> Option<Vec<bool>> {
         let count = self.nodes.len();
-        if dice.coin() {
-            return vec![true; count];
-        }
         let clusters = self.oracle.possible_clusters();
         let suffices = |is_healed: &[bool]| {
-            clusters.iter().all(|cluster| is_quorum(cluster, |id| is_healed[seat(id)]))
+            let votes = |id| is_healed[seat(id)] && !self.nodes[seat(id)].is_recovering();
+            clusters.iter().all(|cluster| is_quorum(cluster, votes))
         };
+        if !suffices(&vec![true; count]) {
+            return None;
+        }
+        if dice.coin() {
+            return Some(vec![true; count]);
+        }
         let mut is_healed = vec![false; count];
         let mut order: Vec<usize> = (0..count).collect();
         (1..count).rev().for_each(|at| order.swap(at, dice.place(at + 1)));
@@ -169,7 +192,7 @@ impl World {
             let was_healed = std::mem::replace(&mut is_healed[at], false);
             is_healed[at] = was_healed && !suffices(&is_healed);
         }
-        is_healed
+        Some(is_healed)
     }
 
     /// Asks for what is missing, and looks whether everything is there.
@@ -215,7 +238,10 @@ impl World {
         let mut members = (0..self.nodes.len()).filter(|at| self.is_healed_member(*at));
         let is_served = members.all(|at| self.is_answered(recovery.reads[at]));
         let is_joint = self.oracle.cluster().1.outgoing.is_some();
-        let is_done = is_served && !is_joint && self.unresolved().is_empty();
+        let mut members = (0..self.nodes.len()).filter(|at| self.is_healed_member(*at));
+        let is_whole = members.all(|at| !self.nodes[at].is_recovering());
+        let is_settled = !is_joint && is_whole;
+        let is_done = is_served && is_settled && self.unresolved().is_empty();
         if let Some(recovery) = &mut self.recovery {
             recovery.is_done = is_done;
         }

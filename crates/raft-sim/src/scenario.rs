@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use raft_core::Limits;
 
+use crate::clock::Speed;
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 use crate::network::MAX_NODES;
@@ -41,6 +42,11 @@ pub struct Scenario {
     pub network: NetworkTraits,
     /// How the disks behave.
     pub disk: DiskTraits,
+    /// Whether logs are cut, and how snapshots travel.
+    pub snapshots: SnapshotTraits,
+    /// By how much clocks may differ within an election timeout, if reads may rely on that. Then
+    /// they do, and are never worse.
+    pub lease_drift: Option<Duration>,
     /// What the clients do.
     pub workload: Workload,
     /// How often faults strike, and how long they last.
@@ -126,6 +132,17 @@ pub struct Workload {
     pub save_every: Option<u64>,
 }
 
+/// Whether logs are cut, and how snapshots travel.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotTraits {
+    /// How many committed entries a log keeps; no log is ever cut if there is none.
+    pub keep: Option<u64>,
+    /// The longest way.
+    pub longest: Duration,
+    /// Snapshots lost on their way, in a thousand.
+    pub lost_per_mille: u64,
+}
+
 /// How often faults strike, and how long they last.
 #[derive(Clone, Copy, Debug)]
 pub struct Trouble {
@@ -169,6 +186,11 @@ impl Scenario {
         let nodes = overrides.nodes.unwrap_or(nodes);
         let timing = Timing::draw(&mut dice("timing"));
         let faults = overrides.faults.unwrap_or(draw_faults(&mut dice("faults")));
+        let lease_drift = dice("lease").chance(300).then_some(timing.election_min / 8);
+        // A lease is as good as the clocks.
+        let clocks = [Fault::ClockSpeeds, Fault::ClockJumps].into_iter();
+        let broken = clocks.filter(|_| lease_drift.is_some());
+        let faults = broken.fold(faults, Faults::without);
         let spares =
             if faults.has(Fault::Changes) { dice("spares").pick(&[0, 1, 2, 3]) } else { 0 };
         let spares = overrides.spares.unwrap_or(spares).min(MAX_NODES.saturating_sub(nodes));
@@ -187,10 +209,12 @@ impl Scenario {
             faults,
             medium: overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium"))),
             timing,
-            is_mixed: dice("mixed").chance(300),
+            is_mixed: lease_drift.is_none() && dice("mixed").chance(300),
             limits,
             network: NetworkTraits::draw(&mut dice("network traits"), timing),
             disk: DiskTraits::draw(&mut dice("disk traits"), timing),
+            snapshots: SnapshotTraits::draw(&mut dice("snapshot traits"), timing),
+            lease_drift,
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
             is_thorough: dice("thorough").chance(100),
@@ -212,6 +236,18 @@ impl Scenario {
             election_min: scaled(election_min),
             election_max: scaled(election_max),
         }
+    }
+
+    /// How much longer than others the node at this place waits before it campaigns.
+    pub(crate) fn campaign_delay(&self, at: usize) -> Duration {
+        let mut dice = Dice::new(self.seed, &format!("patience {at}"));
+        if dice.chance(200) { self.timing.election_min } else { Duration::ZERO }
+    }
+
+    /// How fast the clock of the node at this place runs, if reads may rely on it.
+    pub(crate) fn clock_speed(&self, at: usize) -> Speed {
+        let mut dice = Dice::new(self.seed, &format!("clock {at}"));
+        if self.lease_drift.is_some() { dice.pick(&Speed::SOUND) } else { Speed::TRUE }
     }
 
     /// Whether this mistake is made.
@@ -308,6 +344,17 @@ impl Workload {
             burst: dice.pick(&[1, 1, 4]),
             padding_bytes: dice.pick(&[0, 80, 1200, 1200]),
             save_every: dice.pick(&[None, Some(1), Some(30)]),
+        }
+    }
+}
+
+impl SnapshotTraits {
+    fn draw(dice: &mut Dice, timing: Timing) -> Self {
+        let longest = dice.pick(&[1, 10, 60]) * timing.election_max / 10;
+        Self {
+            keep: dice.pick(&[None, Some(0), Some(5), Some(40)]),
+            longest,
+            lost_per_mille: dice.pick(&[0, 100, 400]),
         }
     }
 }

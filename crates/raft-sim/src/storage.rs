@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use raft_core::{Boot, HardState, Index, LogRead, PersistId, ReadLog, Write};
+use raft_core::{Boot, HardState, Index, LogRead, NodeId, PersistId, Position, ReadLog, Write};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
 use crate::faults::Fault;
+use crate::machine::Machine;
 use crate::medium::Medium;
 use crate::model::Model;
-use crate::node;
 use crate::planted::{Blunder, Mistake};
 use crate::scenario::{DiskTraits, Scenario};
 use crate::violation::{Checked, Violation, check};
@@ -26,6 +26,8 @@ pub(crate) struct Storage {
     pub(crate) durable: Model,
     /// The same with every write that was handed over.
     pub(crate) newest: Model,
+    /// What was durable before the log was damaged, and may have been acknowledged.
+    lost: Vec<Position>,
     queue: VecDeque<Request>,
     job: Job,
     /// The number of the latest write of this start.
@@ -39,6 +41,7 @@ pub(crate) struct Storage {
 
 #[derive(Debug)]
 enum Request {
+    Compact(Index),
     Write(Write),
     Read(ReadLog),
 }
@@ -49,6 +52,7 @@ enum Job {
     Nothing,
     Writing { batch: Vec<Write>, fails: bool },
     Reading(ReadLog),
+    Compacting(Index),
 }
 
 /// What the thread has done.
@@ -79,8 +83,9 @@ impl Storage {
             ..scenario.disk
         };
         Self {
-            durable: Model::new(node::first_known(scenario, node)),
-            newest: Model::new(node::first_known(scenario, node)),
+            durable: Model::default(),
+            newest: Model::default(),
+            lost: Vec::new(),
             queue: VecDeque::new(),
             job: Job::Nothing,
             last_write: PersistId::ZERO,
@@ -109,8 +114,20 @@ impl Storage {
         Ok(())
     }
 
+    /// The log may forget the entries up to `upto`, when there is time.
+    pub(crate) fn compact(&mut self, upto: Index) {
+        self.newest.compact(upto);
+        self.queue.push_back(Request::Compact(upto));
+    }
+
     pub(crate) fn read(&mut self, request: ReadLog) {
         self.queue.push_back(Request::Read(request));
+    }
+
+    /// Whether this was durable until the log was damaged, and the node goes by that: it does not
+    /// vote until it has it back.
+    pub(crate) fn has_lost(&self, at: Position) -> bool {
+        self.durable.hard_state.recovering && self.lost.contains(&at)
     }
 
     /// Whether there is a write that nobody was told of.
@@ -124,6 +141,10 @@ impl Storage {
             return None;
         }
         match self.queue.pop_front()? {
+            Request::Compact(upto) => {
+                self.job = Job::Compacting(upto);
+                Some(self.dice.between(self.traits.sync_min, self.traits.sync_max))
+            }
             Request::Read(read) => {
                 self.job = Job::Reading(read);
                 Some(self.dice.between(Duration::ZERO, self.traits.sync_min))
@@ -154,6 +175,11 @@ impl Storage {
         match std::mem::replace(&mut self.job, Job::Nothing) {
             Job::Nothing => Ok(Done::Nothing),
             Job::Reading(request) => self.answer(&request),
+            Job::Compacting(upto) => {
+                let start = self.medium.compact(upto)?;
+                self.durable.compact(start);
+                Ok(Done::Nothing)
+            }
             Job::Writing { batch, fails: true } if self.has(Blunder::IgnoredSyncError) => {
                 Ok(batch.last().map_or(Done::Nothing, |write| Done::Persisted(write.id)))
             }
@@ -168,6 +194,9 @@ impl Storage {
                 let last =
                     batch.last().map(|write| if is_early { self.last_write } else { write.id });
                 batch.iter().try_for_each(|write| self.durable.apply(write))?;
+                if !self.durable.hard_state.recovering {
+                    self.lost.clear();
+                }
                 Ok(last.map_or(Done::Nothing, Done::Persisted))
             }
         }
@@ -190,7 +219,7 @@ impl Storage {
         self.last_write = PersistId::ZERO;
         let batch = match std::mem::replace(&mut self.job, Job::Nothing) {
             Job::Writing { batch, .. } => batch,
-            Job::Nothing | Job::Reading(_) => Vec::new(),
+            Job::Nothing | Job::Reading(_) | Job::Compacting(_) => Vec::new(),
         };
         if self.has(Blunder::SplitWrite)
             && let Some(write) = batch.first()
@@ -201,10 +230,31 @@ impl Storage {
         self.medium.stop(batch, end, &mut self.durable, &mut self.dice)
     }
 
+    /// Damages the log somewhere, if the node can start without the rest: whether it did.
+    pub(crate) fn damage(&mut self, state: &Machine, id: NodeId) -> bool {
+        if !self.medium.is_model() {
+            return false;
+        }
+        let entries = self.durable.entries().len();
+        // Mostly near the end: what is further back is known to everybody.
+        let lost = if self.dice.coin() { entries.min(8) } else { entries };
+        let kept = entries - self.dice.place(lost + 1);
+        let mut damaged = self.durable.clone();
+        damaged.damage(damaged.start().index.plus(kept as u64));
+        let latest = damaged.config_at(damaged.last().index).map(|(_, cluster)| cluster);
+        let is_alone = latest.unwrap_or(&state.cluster).members().eq([id]);
+        if !is_alone {
+            let lost = self.durable.entries_after(damaged.last().index);
+            self.lost.extend(lost.iter().map(|entry| entry.at));
+            self.durable = damaged;
+        }
+        !is_alone
+    }
+
     /// The process starts again: what the node is told, unless it is cut short, too.
     pub(crate) fn restart(
         &mut self,
-        applied: Index,
+        state: &Machine,
         may_fail: bool,
         coverage: &mut Coverage,
     ) -> Result<Option<Boot>, Violation> {
@@ -214,10 +264,10 @@ impl Storage {
             return Ok(None);
         }
         if let Some(Mistake::Driver(blunder)) = self.planted {
-            self.forget(blunder, applied);
+            self.forget(blunder, state.applied.index);
         }
         self.newest = self.durable.clone();
-        let mut boot = self.durable.boot(applied);
+        let mut boot = self.durable.boot(state);
         if self.has(Blunder::CommittedOnRestart) {
             boot.commit = boot.last.index;
         }

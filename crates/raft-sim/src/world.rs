@@ -19,6 +19,7 @@ use crate::planted::Blunder;
 use crate::queue::{Event, Queue};
 use crate::recovery::Recovery;
 use crate::scenario::Scenario;
+use crate::snapshots::Courier;
 use crate::trace::Trace;
 use crate::violation::{Checked, Violation};
 
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) clients: Clients,
     pub(crate) nemesis: Nemesis,
     pub(crate) operator: Operator,
+    pub(crate) courier: Courier,
     pub(crate) oracle: Oracle,
     /// Once the faults have ended.
     pub(crate) recovery: Option<Recovery>,
@@ -61,6 +63,7 @@ impl World {
             clients: Clients::new(scenario),
             nemesis: Nemesis::new(scenario),
             operator: Operator::new(scenario),
+            courier: Courier::new(scenario),
             oracle: Oracle::new(node::founders(scenario)),
             recovery: None,
             coverage: Coverage::default(),
@@ -123,6 +126,10 @@ impl World {
             Event::Restart(at) => self.restart(at),
             Event::Resume(at) => self.resume(at),
             Event::Probe => self.probe(),
+            Event::Compact(at) => self.suggest_compaction(at),
+            Event::Parcel { parcel, sent } => self.deliver(&parcel, sent),
+            Event::Receipt(receipt) => self.take_receipt(&receipt),
+            Event::Installed { node, start } => self.end_install(node, start),
         }
     }
 

@@ -24,10 +24,11 @@ mod promises;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use raft_core::{ClusterConfig, Entry, Index, NodeId, Payload, Position, RoleKind, Status, Term};
+use raft_core::{
+    ClusterConfig, Entry, Index, NodeId, Payload, Position, RoleKind, Status, Term, Write,
+};
 
 use crate::machine::Machine;
-use crate::model::{Model, place};
 use crate::node::{Node, seat};
 use crate::violation::{Checked, check};
 use ledger::Ledger;
@@ -90,12 +91,19 @@ impl Oracle {
         self.ledger.committed().get(place(index)?).copied()
     }
 
-    /// Takes note of entries that a node is about to write to this log.
-    pub(crate) fn written(&mut self, log: &Model, entries: &[Entry]) -> Checked {
-        let Some(first) = entries.first() else { return Ok(()) };
-        let prev = log.position(first.at.index.prev()).unwrap_or_default();
-        let mut cluster = log.cluster_at(prev.index);
-        for entry in entries {
+    /// Takes note of what a node is about to write.
+    pub(crate) fn written(&mut self, node: &Node, write: &Write) -> Checked {
+        if let Some(start) = write.reset {
+            let is_committed = self.committed(start.index) == Some(start);
+            check(is_committed, "a log begins anew behind what is committed", || {
+                format!("{} begins anew behind {start}", node.id)
+            })?;
+        }
+        let Some(first) = write.entries.first() else { return Ok(()) };
+        let in_log = node.storage.newest.position(first.at.index.prev());
+        let prev = write.reset.or(in_log).unwrap_or_default();
+        let mut cluster = node.cluster_at(prev.index);
+        for entry in write.entries.iter() {
             let Payload::Config(config) = &entry.payload else { continue };
             if self.ledger.is_new(entry.at) {
                 let (old_at, old, new) = (cluster.0, Arc::clone(cluster.1), Arc::clone(config));
@@ -103,7 +111,7 @@ impl Oracle {
             }
             cluster = (entry.at.index, config);
         }
-        self.ledger.written(prev, entries)
+        self.ledger.written(prev, &write.entries)
     }
 
     /// Looks at the node at `at` after its step.
@@ -116,7 +124,7 @@ impl Oracle {
     ) -> Checked {
         let node = &nodes[at];
         check_disk(node, status)?;
-        let latest = node.storage.newest.cluster();
+        let latest = node.cluster();
         // Mostly it is the very same.
         let is_it = std::ptr::eq(&raw const **latest, cluster) || **latest == *cluster;
         check(is_it, "the latest configuration in the log is in force", || {
@@ -148,7 +156,9 @@ impl Oracle {
         })?;
         // Log Matching does the rest.
         let last = self.ledger.last_before(status.term);
-        check(node.storage.newest.holds(last), "a leader holds every committed entry", || {
+        let log = &node.storage.newest;
+        let holds_it = log.holds(last) || last.index < log.start().index;
+        check(holds_it, "a leader holds every committed entry", || {
             format!("{} leads term {} without {last}", node.id, status.term)
         })
     }
@@ -160,6 +170,11 @@ impl Oracle {
         (index, term): (Index, Term),
     ) -> Checked {
         let rule = "no two nodes take different entries for committed";
+        if index < node.storage.newest.start().index {
+            return check(index <= self.commit(), "a snapshot covers what is committed", || {
+                format!("{} takes {index} for committed, by a snapshot", node.id)
+            });
+        }
         let Some(at) = node.storage.newest.position(index) else {
             return check(false, rule, || format!("{} has nothing at {index}", node.id));
         };
@@ -170,7 +185,12 @@ impl Oracle {
         }
         // Who finds out first is the leader, by what was in force when its step began.
         let cluster = &node.seen.cluster;
-        let is_held = |id| nodes[seat(id)].storage.durable.holds(at);
+        // The acknowledgement of a node whose log was damaged since may still be under way. It
+        // counts, because such a node does not vote until it has back what it lost.
+        let is_held = |id| {
+            let node = &nodes[seat(id)];
+            node.has_durably(at) || node.storage.has_lost(at)
+        };
         check(is_quorum(cluster, is_held), "what is committed is durable on a quorum", || {
             let members = cluster.members();
             let holders: Vec<_> = members.filter(|id| is_held(*id)).map(NodeId::get).collect();
@@ -190,9 +210,15 @@ impl Oracle {
         check(committed == Some(at), "what is applied is committed", || {
             format!("{id} applies {at}, and {committed:?} is committed there")
         })?;
-        check(node.storage.durable.holds(at), "what is applied is durable here", || {
+        check(node.has_durably(at), "what is applied is durable here", || {
             format!("{id} applies {at}, which it could lose")
         })?;
+        self.has_state(node, machine)
+    }
+
+    /// A node has this state now.
+    pub(crate) fn has_state(&mut self, node: &Node, machine: &Machine) -> Checked {
+        let (id, at) = (node.id, machine.applied);
         let Some(place) = place(at.index) else { return Ok(()) };
         if place == self.digests.len() {
             self.digests.push(machine.digest);
@@ -204,6 +230,11 @@ impl Oracle {
     }
 }
 
+/// Where what belongs to this index lies in a list that begins with index 1.
+fn place(index: Index) -> Option<usize> {
+    index.get().checked_sub(1).and_then(|place| usize::try_from(place).ok())
+}
+
 /// What a node says of itself must be what its disk was told.
 fn check_disk(node: &Node, status: &Status) -> Checked {
     let rule = "a node is what its disk was told";
@@ -212,8 +243,8 @@ fn check_disk(node: &Node, status: &Status) -> Checked {
     check((status.term, status.vote, status.last) == told, rule, || {
         format!("{} is {status:?}, and its disk was told {told:?}", node.id)
     })?;
-    let at = durable.position(status.durable);
-    check(at.is_some() && at == newest.position(status.durable), rule, || {
-        format!("{} takes {} for durable, which is {at:?}", node.id, status.durable)
+    let at = newest.position(status.durable);
+    check(at.is_some_and(|at| node.has_durably(at)), rule, || {
+        format!("{} takes {} for durable: {durable:?}", node.id, status.durable)
     })
 }

@@ -24,21 +24,27 @@ impl Oracle {
         check(spoken == durable.hard_state.term, "no term is told before it is durable", shown)?;
         match &message.body {
             Body::Vote { last } | Body::TransferVote { last } => {
-                let is_durable = durable.holds(*last);
+                let is_durable = newest.holds(*last) && node.has_durably(*last);
                 check(is_durable, "a candidate does not speak of what it could lose", shown)?;
                 self.vote(node, message.term, message.from, message)
             }
             Body::VoteReply { granted: true } => self.vote(node, message.term, message.to, message),
             Body::Append { prev, entries, commit } => {
-                let is_own =
-                    newest.holds(*prev) && entries.iter().all(|entry| newest.holds(entry.at));
+                let holds = |at| newest.holds(at) || at.index < newest.start().index;
+                let is_own = holds(*prev) && entries.iter().all(|entry| holds(entry.at));
                 check(is_own, "a leader sends its own log", shown)?;
                 check(*commit <= self.commit(), "nothing uncommitted is told as committed", shown)
             }
-            Body::Appended { matched } => check_acknowledgement(nodes, node, message, *matched),
+            Body::Appended { matched } => self.acknowledged(nodes, node, message, *matched),
+            Body::Snapshot(_) => check(false, "the driver sends the snapshots", shown),
             Body::Heartbeat { commit, .. } => {
-                let held = nodes[seat(message.to)].storage.durable.last().index;
-                check(held >= *commit, "a heartbeat commits what its receiver holds", shown)
+                let receiver = &nodes[seat(message.to)];
+                let log = &receiver.storage.durable;
+                let held = log.last().index.max(receiver.saved.applied.index);
+                // One that lost its log has promised to take back what it said of it.
+                let is_excused = receiver.is_damaged || log.hard_state.recovering;
+                let is_held = is_excused || held >= *commit;
+                check(is_held, "a heartbeat commits what its receiver holds", shown)
             }
             _ => Ok(()),
         }
@@ -54,24 +60,28 @@ impl Oracle {
             format!("{} voted for {first}, and now {}", node.id, shown())
         })
     }
-}
 
-/// Acknowledged means durable, and equal to the leader's log.
-fn check_acknowledgement(
-    nodes: &[Node],
-    node: &Node,
-    message: &Message,
-    matched: Index,
-) -> Checked {
-    let shown = || show::message(message);
-    let (newest, durable) = (&node.storage.newest, &node.storage.durable);
-    let rule = "what is acknowledged is durable";
-    let Some(promised) = durable.position(matched) else {
-        return check(false, rule, shown);
-    };
-    check(newest.holds(promised), "what is acknowledged is not being replaced", shown)?;
-    let leader = &nodes[seat(message.to)];
-    let leads = leader.seen.leads && leader.seen.led == message.term;
-    let is_equal = leader.storage.newest.holds(promised);
-    check(!leads || is_equal, "what is acknowledged is the leader's", shown)
+    /// Acknowledged means durable, and equal to the leader's log.
+    fn acknowledged(
+        &self,
+        nodes: &[Node],
+        node: &Node,
+        message: &Message,
+        matched: Index,
+    ) -> Checked {
+        let shown = || show::message(message);
+        let newest = &node.storage.newest;
+        if matched < newest.start().index {
+            return check(matched <= self.commit(), "what is acknowledged is durable", shown);
+        }
+        let promised = newest.position(matched).filter(|at| node.has_durably(*at));
+        let Some(promised) = promised else {
+            return check(false, "what is acknowledged is durable", shown);
+        };
+        let leader = &nodes[seat(message.to)];
+        let leads = leader.seen.leads && leader.seen.led == message.term;
+        let log = &leader.storage.newest;
+        let is_equal = log.holds(promised) || matched < log.start().index;
+        check(!leads || is_equal, "what is acknowledged is the leader's", shown)
+    }
 }
