@@ -2,7 +2,7 @@
 //! to the other side, and how many commands a second pass when many are under way.
 //!
 //! ```text
-//! cargo run --release -p raft-net-tcp --example measure
+//! cargo run --release -p raft-net-tcp --example message_rate
 //! ```
 
 use std::error::Error;
