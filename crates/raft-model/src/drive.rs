@@ -85,8 +85,7 @@ impl<'a> Drive<'a> {
             None if self.model.scenario.budget.damages == 0 => disk.forget_starts(),
             None => {}
         }
-        let node = Node::start(id, disk, self.model.scenario.founding_of(id));
-        match node {
+        match self.start_node(id, disk) {
             Some(node) => {
                 past::observe_start(&mut self.judge, &node, &promised);
                 self.state.put(id, node);
@@ -99,13 +98,23 @@ impl<'a> Drive<'a> {
 
     /// Nodes with empty disks, each as it is when it has just started.
     pub(crate) fn start(mut self) -> Option<State> {
-        let scenario = &self.model.scenario;
-        for id in scenario.ids() {
-            let node = Node::start(id, Disk::empty(), scenario.founding_of(id))?;
+        for id in self.model.scenario.ids() {
+            let node = self.start_node(id, Disk::empty())?;
             self.state.nodes.push(Arc::new(node));
             self.inputs.push_back((id, Time::ZERO, Input::Wake));
         }
         self.finish()
+    }
+
+    /// A node that starts with what is on `disk`; none if the core refuses.
+    fn start_node(&self, id: NodeId, disk: Disk) -> Option<Node> {
+        let node = Node::start(id, disk, &self.model.scenario);
+        #[cfg(feature = "planted-bugs")]
+        let node = node.map(|node| match self.model.bug {
+            Some(bug) => node.with(bug),
+            None => node,
+        });
+        node
     }
 
     fn does(&self, mischief: Mischief) -> bool {

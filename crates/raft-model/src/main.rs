@@ -60,6 +60,9 @@ struct Bounds {
     /// Let pre-votes travel like all other messages
     #[arg(long)]
     slow_pre_votes: bool,
+    /// Let an append carry one entry at most
+    #[arg(long)]
+    small_appends: bool,
 }
 
 impl Bounds {
@@ -74,6 +77,7 @@ impl Bounds {
         budget.step_downs = self.step_downs.unwrap_or(budget.step_downs);
         scenario.has_slow_disks |= self.slow_disks;
         scenario.has_slow_pre_votes |= self.slow_pre_votes;
+        scenario.has_small_appends |= self.small_appends;
         scenario
     }
 }

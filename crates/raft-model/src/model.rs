@@ -23,6 +23,9 @@ pub struct ClusterModel {
     pub(crate) scenario: Scenario,
     pub(crate) mischief: Option<Mischief>,
     pub(crate) watched: Vec<Rule>,
+    /// A mistake in the core of every node.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) bug: Option<raft_core::planted::Bug>,
     /// From this moment on, no more states are within the bounds.
     pub(crate) deadline: Option<Instant>,
     /// The fingerprints of the nodes at the start.
@@ -63,10 +66,30 @@ impl ClusterModel {
     /// The scenario with a mistake that every driver makes, and an eye on these rules alone: so
     /// that what is found may be what a mistake leads to, and not just the mistake.
     pub fn with(scenario: Scenario, mischief: Option<Mischief>, watched: Vec<Rule>) -> Self {
-        let mut model = Self { scenario, mischief, watched, deadline: None, origin: Vec::new() };
-        let nodes = first_state(&model).into_iter().flat_map(|state| state.nodes);
-        model.origin = nodes.map(|node| node.fingerprint).collect();
-        model
+        let model = Self {
+            scenario,
+            mischief,
+            watched,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
+            deadline: None,
+            origin: Vec::new(),
+        };
+        model.with_origin()
+    }
+
+    /// The same, with a mistake in the core of every node.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn with_bug(self, bug: raft_core::planted::Bug) -> Self {
+        Self { bug: Some(bug), ..self }.with_origin()
+    }
+
+    /// The same, knowing what its nodes are at the start.
+    fn with_origin(mut self) -> Self {
+        let nodes = first_state(&self).into_iter().flat_map(|state| state.nodes);
+        self.origin = nodes.map(|node| node.fingerprint).collect();
+        self
     }
 
     /// What may happen to this node but for the messages.

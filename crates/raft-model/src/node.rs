@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use raft_core::{ClusterConfig, Config, NodeId, Raft, Status, Time};
+use raft_core::{Config, NodeId, Raft, Status, Time};
 
 use crate::disk::Disk;
 use crate::fingerprint::fingerprint;
+use crate::scenario::Scenario;
 
 /// A heartbeat is due, and nobody has been silent for long.
 pub(crate) const SOON: Time = Time::from_millis(50);
@@ -26,14 +27,22 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// A node that starts with what `disk` holds, in a cluster founded as `founding`, or as one
-    /// that joins. Nothing has happened to it yet. None if the core refuses.
-    pub(crate) fn start(id: NodeId, disk: Disk, founding: Option<ClusterConfig>) -> Option<Self> {
-        let boot = disk.boot(founding.unwrap_or_default());
-        let raft = Raft::restore(config(id), boot, Time::ZERO).ok()?;
+    /// A node of this scenario that starts with what `disk` holds. Nothing has happened to it yet.
+    /// None if the core refuses.
+    pub(crate) fn start(id: NodeId, disk: Disk, scenario: &Scenario) -> Option<Self> {
+        let boot = disk.boot(scenario.founding_of(id).unwrap_or_default());
+        let raft = Raft::restore(config(id, scenario), boot, Time::ZERO).ok()?;
         let mut node = Self { fingerprint: 0, status: raft.status(), raft, disk };
         node.settle();
         Some(node)
+    }
+
+    /// The same, with a mistake in its core.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn with(mut self, bug: raft_core::planted::Bug) -> Self {
+        self.raft.plant(bug);
+        self.settle();
+        self
     }
 
     /// To be called whenever it has changed.
@@ -45,8 +54,11 @@ impl Node {
 }
 
 /// Elections come when the model wants them, so the timing means nothing beyond its order.
-fn config(id: NodeId) -> Config {
+fn config(id: NodeId, scenario: &Scenario) -> Config {
     let mut config = Config::new(id);
+    if scenario.has_small_appends {
+        config.limits.max_append_bytes = 1;
+    }
     config.election_timeout_max = config.election_timeout_min + Duration::from_nanos(1);
     config
 }

@@ -57,6 +57,8 @@ pub struct Scenario {
     /// Whether pre-votes and their answers are messages like all others. If not, they arrive as
     /// soon as they are sent: they change nothing at those who answer.
     pub has_slow_pre_votes: bool,
+    /// Whether an append carries one entry at most. If not, it carries all that there are.
+    pub has_small_appends: bool,
     /// The places of nodes, counted from 0, that are told apart by their numbers alone, so that it
     /// does not matter which of them is the first to do something.
     pub alike: Range<usize>,
@@ -120,6 +122,7 @@ impl Scenario {
             changes: Vec::new(),
             has_slow_disks: false,
             has_slow_pre_votes: false,
+            has_small_appends: false,
             alike: 0..3,
         }
     }

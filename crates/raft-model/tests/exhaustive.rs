@@ -54,6 +54,14 @@ fn disks_take_their_time() {
 }
 
 #[test]
+fn an_append_carries_one_entry() {
+    let mut scenario = scenario("replication");
+    scenario.has_small_appends = true;
+    scenario.budget.proposals = 2;
+    check(without_crashes(scenario));
+}
+
+#[test]
 fn a_damaged_log_is_made_whole() {
     check(scenario("recovery"));
 }
