@@ -74,3 +74,23 @@ fn every_undirected_graph_of_five_nodes_with_a_reachable_majority_has_a_stable_l
         }
     }
 }
+
+/// Between a leader and one follower nothing gets through any more, for a long time. The others see
+/// both. (Without pre-votes, that follower would depose one leader after the other.)
+#[test]
+fn one_cut_link_does_not_make_leaders_come_and_go() {
+    for size in [3, 5] {
+        let mut cluster = Cluster::new(size);
+        cluster.elect(n(1));
+        cluster.run(Duration::from_millis(50));
+        let terms = cluster.witness.leaders().len();
+        cluster.cut_between(&[1], &[2]);
+        for second in 0..10 {
+            cluster.run(Duration::from_secs(1));
+            let ticket = cluster.propose(n(1), &[&format!("second {second}")])[0];
+            cluster.settle();
+            assert!(matches!(cluster.outcome(ticket), Some(Outcome::Committed(_))), "{second}");
+        }
+        assert_eq!(cluster.witness.leaders().len(), terms, "nobody else was elected");
+    }
+}

@@ -151,6 +151,8 @@ fn the_corpus_meets_every_input_and_every_message_and_says_every_message() {
         "ReadIndexReply",
         "TimeoutNow",
         "TransferVote",
+        "Recover",
+        "RecoverReply",
     ];
     let others = [
         "Wake",
@@ -162,6 +164,12 @@ fn the_corpus_meets_every_input_and_every_message_and_says_every_message() {
         "Persisted",
         "LogRead",
         "Unreachable",
+        "Snapshot",
+        "SnapshotSent",
+        "SnapshotInstalled",
+        "SendSnapshot",
+        "InstallSnapshot",
+        "Compact",
         "Joint",
         "Apply",
         "ReadLogReadLogpurposeApplyfirstIndexlastIndexmaxbytes",
