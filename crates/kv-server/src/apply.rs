@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use kv_proto::{Header, Reply as ProtoReply};
-use kv_store::Store;
+use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
 
 use crate::clients::{Replies, Reply};
 use crate::event_loop::Clock;
 use crate::replica::{ApplyWork, ClientTag};
+use crate::server::halt;
 
 /// The most answers that are collected before they are sent on their way.
 const REPLIES_PER_BATCH: usize = 128;
@@ -95,6 +96,8 @@ impl Worker {
     }
 
     fn send_replies(&mut self) {
+        // A read that failed has only told its client.
+        or_halt(self.store.check());
         self.replies.send(std::mem::take(&mut self.batch));
     }
 
@@ -133,11 +136,11 @@ impl Worker {
     }
 
     fn apply(&mut self, entry: &Entry, waiter: Option<ClientTag>) {
-        let index = entry.at.index.get();
+        let at = Position { term: entry.at.term.get(), index: entry.at.index.get() };
         let Payload::Command(command) = &entry.payload else {
-            return self.store.skip(index);
+            return or_halt(self.store.skip(at));
         };
-        let applied = self.store.apply(index, command);
+        let applied = or_halt(self.store.apply(at, command));
         if let Some(client) = waiter {
             let term = entry.at.term.get();
             let header = Header { revision: applied.revision, term, ..self.identity };
@@ -145,4 +148,10 @@ impl Worker {
             self.batch.push(Reply { client, result });
         }
     }
+}
+
+/// The state cannot be kept or read. What the store holds in memory may be half of an entry, so
+/// nothing may be said or done any more. The log has everything.
+fn or_halt<T>(outcome: Result<T, StoreError>) -> T {
+    outcome.unwrap_or_else(|error| halt(&format_args!("this node stops at once: {error}")))
 }

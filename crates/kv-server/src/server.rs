@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{SendError, Sender};
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
-use kv_store::Store;
+use kv_store::{Store, StoreError};
 use log::{error, info, warn};
-use raft_core::{BootError, Config, Message, NodeId, Position, Raft, ReadLog, Time, Write};
+use raft_core::{
+    BootError, Config, Index, Message, NodeId, Position, Raft, ReadLog, Term, Time, Write,
+};
 use raft_net_tcp::{NetEvent, Network};
 use raft_storage::inspect::{InspectError, inspect};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
@@ -93,7 +95,7 @@ impl Server {
         // The ports first and the threads last: where a port is taken, nothing is left behind.
         let raft_listener = listen_to_peers(settings.raft_bind)?;
         let listener = listen(settings.client_bind)?;
-        let (log, replica, clock) = recover(settings)?;
+        let Recovery { log, store, replica, clock } = recover(settings)?;
         let data = describe(&settings.data_dir, &replica);
         let (doors, inbox) = event_loop::queues(&settings.timing);
         let limits = Limits::default();
@@ -124,7 +126,6 @@ impl Server {
             move || stopper.stop(),
         )?;
         let log_requests = log.requests().clone();
-        let store = Store::new(limits);
         let applier = Applier::start(store, identity, clock, clients.replies(), move |read| {
             request(&log_requests, LogRequest::Read(read));
         })?;
@@ -222,8 +223,20 @@ fn listen_to_peers(address: SocketAddr) -> Result<TcpListener, StartError> {
     Ok(TcpListener::bind(address).map_err(taken)?)
 }
 
-/// Opens the log and brings the replica back to where it was.
-fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), StartError> {
+/// What was there before.
+struct Recovery {
+    log: Log<FileDisk>,
+    store: Store,
+    replica: Replica,
+    clock: Clock,
+}
+
+/// The file in the data directory that holds the state.
+const STATE_FILE: &str = "state.redb";
+
+/// Opens the log and the store, and brings the replica back to where it was: the end of the log is
+/// applied again to what the store holds.
+fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let members = &settings.members;
     let disk = FileDisk::create(&settings.data_dir)?;
     let own = NodeId::new(settings.node_id);
@@ -238,13 +251,15 @@ fn recover(settings: &Settings) -> Result<(Log<FileDisk>, Replica, Clock), Start
     let mut config = Config::new(own);
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
-    // The store is in memory: it is built anew from the log.
-    let boot = recovered.boot(members.to_config(), Position::ORIGIN);
+    let store = Store::open(&settings.data_dir.join(STATE_FILE), &kv_store::Options::default())?;
+    let applied = store.position();
+    let applied = Position { term: Term::new(applied.term), index: Index::new(applied.index) };
+    let boot = recovered.boot(members.to_config(), applied);
     let raft = Raft::restore(config, boot, Time::ZERO)?;
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);
     let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
-    Ok((log, replica, Clock::start()))
+    Ok(Recovery { log, store, replica, clock: Clock::start() })
 }
 
 /// Opens the log. One that is damaged is repaired if the cluster has other members, who can give
@@ -376,6 +391,8 @@ pub enum StartError {
     },
     /// The log is damaged, and could not be repaired.
     Repair(RepairError),
+    /// The state file cannot be used.
+    Store(StoreError),
     /// What was recovered does not make a node.
     Boot(BootError),
     /// The port for the other nodes is not to be had.
@@ -393,6 +410,12 @@ impl From<OpenError> for StartError {
 impl From<RepairError> for StartError {
     fn from(error: RepairError) -> Self {
         Self::Repair(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
@@ -436,6 +459,7 @@ impl fmt::Display for StartError {
                  with 'kv-server log inspect {dir}'; then restore the directory from a copy"
             ),
             Self::Repair(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::Boot(error) => error.fmt(f),
             Self::Network(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),

@@ -1,19 +1,23 @@
-//! What a put costs in time, and a key in memory.
+//! What a put costs in processor time, and a key in memory and on disk.
 //!
 //! ```text
-//! cargo run --release -p kv-store --example measure [ascending|random] [KEYS]
+//! cargo run --release -p kv-store --example measure -- [FILE|memory] [ascending|random] [KEYS]
 //! ```
 //!
 //! Puts KEYS keys (a million unless told otherwise) of 16 bytes with values of 256 bytes, in
-//! ascending or in random order, then puts all of them again, reads each once, and deletes them.
-//! One thread, commands encoded beforehand. The memory is what the process holds more than before
-//! (`VmRSS`, Linux only), less the bytes of the keys and values themselves.
+//! ascending or in random order, opens the store again, reads each key once, puts all of them
+//! again in another order, and deletes them. Commands are encoded beforehand.
+//!
+//! Times are of the processor, of all threads, and end when everything is in FILE: what is written
+//! behind counts. FILE is created, and must not exist; without one (`memory`), everything stays in
+//! memory. What the process holds (`VmRSS`) and its processor time are told by Linux only.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
 use kv_proto::{Command, Delete, Limits, Put, Range};
-use kv_store::Store;
+use kv_store::{Options, Position, Store};
 
 const KEY_BYTES: usize = 16;
 const VALUE_BYTES: usize = 256;
@@ -23,38 +27,79 @@ const BATCH: u64 = 10_000;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
+    let place = arguments.next().unwrap_or_else(|| "memory".into());
     let order = arguments.next().unwrap_or_else(|| "ascending".into());
     let keys = arguments.next().and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000);
+    let path = (place != "memory").then(|| Path::new(&place));
+    if path.is_some_and(Path::exists) {
+        return eprintln!("{place} exists: name a file that does not");
+    }
     match order.as_str() {
-        "ascending" => measure(&order, keys, |number| number),
-        "random" => measure(&order, keys, scatter),
+        "ascending" => measure(path, &order, keys, |number| number),
+        "random" => measure(path, &order, keys, scatter),
         other => eprintln!("no order is called {other}: choose ascending or random"),
     }
 }
 
-fn measure(order: &str, keys: u64, name: impl Fn(u64) -> u64) {
-    let mut store = Store::new(Limits::default());
-    let before_bytes = resident_bytes();
-    let first_us = put_all(&mut store, keys, &name);
-    let grown_bytes = resident_bytes().saturating_sub(before_bytes);
-    let overhead_bytes = (grown_bytes / keys).saturating_sub((KEY_BYTES + VALUE_BYTES) as u64);
-    let again_us = put_all(&mut store, keys, &name);
-    let get_us = get_all(&store, keys, &name);
+fn open(path: Option<&Path>) -> Store {
+    match path {
+        None => Store::new(Limits::default()),
+        Some(path) => Store::open(path, &Options::default()).expect("the file can be used"),
+    }
+}
+
+fn measure(path: Option<&Path>, order: &str, keys: u64, name: impl Fn(u64) -> u64) {
+    println!("{order} keys, {keys} of them");
+    let meter = Meter { path, before_bytes: resident_bytes() };
+    let mut store = open(path);
+    let cost = put_all(&mut store, keys, &name);
+    meter.report(&store, "first put", cost);
+    if path.is_some() {
+        drop(store);
+        let (started, cpu) = (Instant::now(), processor_seconds());
+        store = open(path);
+        get_all(&store, 1, &name);
+        let cpu = processor_seconds() - cpu;
+        let wall = started.elapsed().as_secs_f64();
+        println!("  opened again     {wall:.2} s to the first read, {cpu:.2} s of processor time");
+    }
+    let cost = get_all(&store, keys, &name);
+    meter.report(&store, "get", cost);
+    // Not in the order in which they were put, so that what dies lies everywhere.
+    let shuffled = |number| name(number * 7_919 % keys);
+    let cost = put_all(&mut store, keys, shuffled);
+    meter.report(&store, "second put", cost);
+    let cost = put_all(&mut store, keys, &name);
+    meter.report(&store, "third put", cost);
     let started = Instant::now();
     let listed = store.range(&Range::prefix(b"")).map_or(0, |reply| reply.count);
     let count_us = started.elapsed().as_secs_f64() * 1e6;
-    let delete_us = delete_all(&mut store, keys, &name);
-    println!("{order} keys, {keys} of them");
-    println!("  first put        {first_us:.2} us");
-    println!("  second put       {again_us:.2} us");
-    println!("  get              {get_us:.2} us");
-    println!("  delete           {delete_us:.2} us");
     println!("  first page       {count_us:.0} us, counting {listed}");
-    println!("  memory           {overhead_bytes} bytes a key beyond key and value");
+    let cost = delete_all(&mut store, keys, &name);
+    meter.report(&store, "delete", cost);
 }
 
-/// Microseconds for each put.
-fn put_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> f64 {
+/// Prints what steps cost.
+struct Meter<'a> {
+    path: Option<&'a Path>,
+    before_bytes: u64,
+}
+
+impl Meter<'_> {
+    /// What each of a step's items took in microseconds, and what is held after it.
+    fn report(&self, store: &Store, step: &str, (cpu_us, wall_us): (f64, f64)) {
+        let resident = resident_bytes().saturating_sub(self.before_bytes) / 1_000_000;
+        let disk = self.path.map_or(0, allocated_bytes) / 1_000_000;
+        let past = store.stats().superseded_versions;
+        println!(
+            "  {step:<16} {cpu_us:.2} us of processor time, {wall_us:.2} us by the clock; \
+             {resident} MB in memory, {disk} MB on disk, {past} old versions"
+        );
+    }
+}
+
+/// Microseconds for each put: of the processor, and by the clock.
+fn put_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> (f64, f64) {
     let value = [7; VALUE_BYTES];
     apply_all(store, keys, |number| {
         let mut bytes = Vec::new();
@@ -64,8 +109,8 @@ fn put_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> f64 {
     })
 }
 
-/// Microseconds for each delete.
-fn delete_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> f64 {
+/// The same for each delete.
+fn delete_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> (f64, f64) {
     apply_all(store, keys, |number| {
         let mut bytes = Vec::new();
         let encoded = Command::Delete(Delete::key(&key(name(number)))).encode(&mut bytes);
@@ -74,33 +119,39 @@ fn delete_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> f64 {
     })
 }
 
-fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Vec<u8>) -> f64 {
-    let mut seconds = 0.0;
+fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Vec<u8>) -> (f64, f64) {
+    let (mut cpu, mut wall) = (0.0, 0.0);
     for first in (0..count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
         let commands: Vec<_> = (first..count.min(first + BATCH)).map(&command).collect();
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), processor_seconds());
         for command in &commands {
-            let applied = store.apply(store.applied_index() + 1, command);
-            assert!(black_box(applied).result.is_ok());
+            let at = Position { term: 1, index: store.applied_index() + 1 };
+            let applied = store.apply(at, command);
+            assert!(black_box(applied).is_ok_and(|applied| applied.result.is_ok()));
         }
-        seconds += started.elapsed().as_secs_f64();
+        if first + BATCH >= count {
+            store.flush().expect("the disk works");
+        }
+        wall += started.elapsed().as_secs_f64();
+        cpu += processor_seconds() - cpu_before;
     }
-    per_item_us(seconds, count)
+    (per_item_us(cpu, count), per_item_us(wall, count))
 }
 
-/// Microseconds for each get.
-fn get_all(store: &Store, keys: u64, name: impl Fn(u64) -> u64) -> f64 {
-    let mut seconds = 0.0;
+/// The same for each get.
+fn get_all(store: &Store, keys: u64, name: impl Fn(u64) -> u64) -> (f64, f64) {
+    let (mut cpu, mut wall) = (0.0, 0.0);
     for first in (0..keys).step_by(usize::try_from(BATCH).unwrap_or(1)) {
         let ranges: Vec<_> =
             (first..keys.min(first + BATCH)).map(|number| Range::key(key(name(number)))).collect();
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), processor_seconds());
         for range in &ranges {
             assert!(black_box(store.range(range)).is_ok_and(|reply| reply.count == 1));
         }
-        seconds += started.elapsed().as_secs_f64();
+        wall += started.elapsed().as_secs_f64();
+        cpu += processor_seconds() - cpu_before;
     }
-    per_item_us(seconds, keys)
+    (per_item_us(cpu, keys), per_item_us(wall, keys))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
@@ -125,4 +176,25 @@ fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// The processor time that all threads of this process have used, in seconds.
+fn processor_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    std::time::Duration::from_nanos(nanos.sum()).as_secs_f64()
+}
+
+#[cfg(unix)]
+fn allocated_bytes(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map_or(0, |file| file.blocks() * 512)
+}
+
+#[cfg(not(unix))]
+fn allocated_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }

@@ -18,6 +18,11 @@ impl Digest {
     /// The digest of nothing.
     pub(crate) const EMPTY: Self = Self(MULTIPLIER);
 
+    /// The digest with this value, to go on from.
+    pub(crate) const fn resume(value: u64) -> Self {
+        Self(value)
+    }
+
     /// Its value.
     pub(crate) const fn get(self) -> u64 {
         self.0

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use kv_proto::{LeaseId, Revision};
 
-use crate::value::Value;
+use crate::disk::Record;
 
 /// One state of a key, and since when it was so.
 #[derive(Clone, Debug)]
 pub(crate) struct Version {
     /// The revision that made it so.
     pub(crate) modified: Revision,
-    /// Its place among the changes of that revision, from 0.
-    pub(crate) sub: u32,
+    /// The number of its record: where its value is found.
+    pub(crate) seq: u64,
     /// What the key was from then on.
     pub(crate) state: State,
 }
@@ -35,8 +35,8 @@ pub(crate) struct Live {
     pub(crate) version: u64,
     /// The lease it is attached to.
     pub(crate) lease: Option<LeaseId>,
-    /// What was put.
-    pub(crate) value: Value,
+    /// How long its value is, in bytes.
+    pub(crate) value_bytes: u32,
 }
 
 /// The retained versions of one key, oldest first.
@@ -65,13 +65,13 @@ impl History {
         }
     }
 
-    /// What the key is now, with the revision that made it so, if it exists.
-    pub(crate) fn live(&self) -> Option<(Revision, &Live)> {
+    /// What the key is now, with the version that it is, if it exists.
+    pub(crate) fn live(&self) -> Option<(&Version, &Live)> {
         self.latest().and_then(Version::live)
     }
 
-    /// What the key was at `revision`, with the revision that had made it so, if it existed.
-    pub(crate) fn live_at(&self, revision: Revision) -> Option<(Revision, &Live)> {
+    /// What the key was at `revision`, with the version that it was, if it existed.
+    pub(crate) fn live_at(&self, revision: Revision) -> Option<(&Version, &Live)> {
         let latest = self.latest()?;
         let version = match self {
             _ if latest.modified <= revision => latest,
@@ -99,20 +99,24 @@ impl History {
 
     /// Drops what nobody can ask for once everything before `revision` is forgotten, and the
     /// deletion made by `revision` itself, if it was one. Whatever is left can still be read.
+    /// `dropped` hears of every version that goes.
     ///
     /// Takes as long as there are versions to drop: at most two, when called for each superseding
     /// revision in turn.
-    pub(crate) fn forget_until(&mut self, revision: Revision) {
+    pub(crate) fn forget_until(&mut self, revision: Revision, mut dropped: impl FnMut(&Version)) {
         let is_past = |version: &Version| {
             let is_deletion = matches!(version.state, State::Deleted);
             version.modified < revision || (version.modified == revision && is_deletion)
         };
         *self = match std::mem::take(self) {
-            Self::One(version) if is_past(&version) => Self::default(),
+            Self::One(version) if is_past(&version) => {
+                dropped(&version);
+                Self::default()
+            }
             Self::One(version) => Self::One(version),
             Self::Many(mut versions) => {
-                while versions.front().is_some_and(is_past) {
-                    versions.pop_front();
+                while let Some(version) = versions.pop_front_if(|version| is_past(version)) {
+                    dropped(&version);
                 }
                 match versions.len() {
                     1 => versions.pop_front().map_or_else(Self::default, Self::One),
@@ -129,9 +133,23 @@ impl History {
 }
 
 impl Version {
-    fn live(&self) -> Option<(Revision, &Live)> {
+    /// The version that the record `seq` makes.
+    pub(crate) fn of(record: &Record<'_>, seq: u64) -> Self {
+        let state = record.put.map_or(State::Deleted, |put| {
+            State::Live(Live {
+                created: put.created,
+                version: put.version,
+                lease: put.lease,
+                // No value is longer than a request.
+                value_bytes: u32::try_from(put.value.len()).unwrap_or(u32::MAX),
+            })
+        });
+        Self { modified: record.modified, seq, state }
+    }
+
+    fn live(&self) -> Option<(&Self, &Live)> {
         match &self.state {
-            State::Live(live) => Some((self.modified, live)),
+            State::Live(live) => Some((self, live)),
             State::Deleted => None,
         }
     }
@@ -142,17 +160,13 @@ mod tests {
     use super::*;
 
     fn put(modified: u64) -> Version {
-        let live = Live {
-            created: Revision::new(modified),
-            version: 1,
-            lease: None,
-            value: Value::store(b"value"),
-        };
-        Version { modified: Revision::new(modified), sub: 0, state: State::Live(live) }
+        let live =
+            Live { created: Revision::new(modified), version: 1, lease: None, value_bytes: 5 };
+        Version { modified: Revision::new(modified), seq: modified, state: State::Live(live) }
     }
 
     fn deletion(modified: u64) -> Version {
-        Version { modified: Revision::new(modified), sub: 0, state: State::Deleted }
+        Version { modified: Revision::new(modified), seq: modified, state: State::Deleted }
     }
 
     fn history(versions: impl IntoIterator<Item = Version>) -> History {
@@ -167,7 +181,7 @@ mod tests {
     fn seen(history: &History) -> [u64; 9] {
         std::array::from_fn(|index| {
             let at = Revision::new(index as u64 + 1);
-            history.live_at(at).map_or(0, |(modified, _)| modified.get())
+            history.live_at(at).map_or(0, |(version, _)| version.modified.get())
         })
     }
 
@@ -182,24 +196,27 @@ mod tests {
     #[test]
     fn what_is_left_after_forgetting_reads_as_before() {
         let mut history = history([put(2), put(4), deletion(6), put(8)]);
-        history.forget_until(Revision::new(4));
+        let mut dropped = Vec::new();
+        history.forget_until(Revision::new(4), |version| dropped.push(version.seq));
         assert_eq!(seen(&history)[3..], [4, 4, 0, 0, 8, 8]);
-        history.forget_until(Revision::new(6));
+        assert_eq!(dropped, [2]);
+        history.forget_until(Revision::new(6), |version| dropped.push(version.seq));
+        assert_eq!(dropped, [2, 4, 6], "a deletion goes with what it deleted");
         assert_eq!(seen(&history)[5..], [0, 0, 8, 8]);
         assert!(matches!(history, History::One(_)), "a single version needs no queue");
-        history.forget_until(Revision::new(8));
+        history.forget_until(Revision::new(8), |version| panic!("{version:?} can be read"));
         assert_eq!(seen(&history)[7..], [8, 8], "a version that lives is never forgotten");
     }
 
     #[test]
     fn nothing_is_left_of_a_key_whose_deletion_is_forgotten() {
         let mut history = history([put(2), deletion(3)]);
-        history.forget_until(Revision::new(3));
+        history.forget_until(Revision::new(3), |_| ());
         assert!(history.is_empty());
     }
 
     #[test]
     fn a_history_is_slim() {
-        assert_eq!(size_of::<History>(), 64);
+        assert_eq!(size_of::<History>(), 56);
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use kv_proto::span::Span;
 use kv_proto::{Bytes, KeyValue, Revision};
 
-use crate::history::{History, Live};
+use crate::error::StoreError;
+use crate::history::{History, Live, Version};
 use crate::key::Key;
+use crate::values::Reader;
 
 /// The place of a key's history. It stays the same as long as anything of the key is retained;
 /// then another key may get it.
@@ -32,6 +34,7 @@ pub(crate) struct Found<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) id: KeyId,
     pub(crate) modified: Revision,
+    pub(crate) seq: u64,
     pub(crate) live: &'a Live,
 }
 
@@ -70,8 +73,9 @@ impl Index {
         revision: Revision,
     ) -> impl DoubleEndedIterator<Item = Found<'_>> {
         self.keys.range::<[u8], _>(span.bounds()).filter_map(move |(key, &id)| {
-            let (modified, live) = self.history(id).live_at(revision)?;
-            Some(Found { key: key.as_slice(), id, modified, live })
+            let (version, live) = self.history(id).live_at(revision)?;
+            let Version { modified, seq, .. } = *version;
+            Some(Found { key: key.as_slice(), id, modified, seq, live })
         })
     }
 
@@ -87,15 +91,23 @@ impl Index {
 impl Found<'_> {
     /// The bytes it counts in an answer.
     pub(crate) fn size_bytes(&self, keys_only: bool) -> usize {
-        let value = if keys_only { 0 } else { self.live.value.size_bytes() };
-        self.key.len() + value
+        let value_bytes = if keys_only { 0 } else { self.live.value_bytes as usize };
+        self.key.len() + value_bytes
     }
 
-    /// The pair as it is told to clients; with an empty value if only keys are wanted.
-    pub(crate) fn to_key_value(self, keys_only: bool) -> KeyValue {
+    /// Its value.
+    pub(crate) fn value(&self, values: &Reader<'_>) -> Result<Bytes, StoreError> {
+        match self.live.value_bytes {
+            0 => Ok(Bytes::default()),
+            _ => values.load(self.seq),
+        }
+    }
+
+    /// The pair as it is told to clients, with this value.
+    pub(crate) fn to_key_value(self, value: Bytes) -> KeyValue {
         KeyValue {
             key: Bytes::from(self.key),
-            value: if keys_only { Bytes::default() } else { self.live.value.load() },
+            value,
             create_revision: self.live.created,
             mod_revision: self.modified,
             version: self.live.version,

@@ -10,18 +10,25 @@
 //! place for a while, so that a reader can page through one unchanging state while writes go on.
 //!
 //! ```text
-//!              Index                                        Value
-//!   key  ->  KeyId  ->  History: one Version, or several  ->  bytes
+//!              Index, in memory                             Values, in a file
+//!   key  ->  KeyId  ->  History: one Version, or several  ->  record number  ->  bytes
 //! ```
+//!
+//! Keys are in memory, a hundred bytes or so for each beyond its own; values are in a file, and
+//! the latest of them in memory as well. The file is written behind, by a thread of its own: the
+//! log is durable already, and its end is applied again after a restart. So applying waits for a
+//! disk only when memory would not be bounded otherwise.
 //!
 //! Reading order:
 //!
 //! * [`store`](Store): the log's side. Applies entries, counts them, keeps the digest.
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
-//! * `index`: the ordered keys, each a `key`. `history`: the states of one. `value`: the only door
-//!   to the bytes of a value, so that they can move to disk without the others noticing.
+//! * `index`: the ordered keys, each a `key`. `history`: the states of one.
 //! * `retention`: forgetting the past in small steps.
 //! * `digest`: one number by which replicas are compared.
+//! * `values`: the one door to the bytes of values; `disk`, behind it, is the file.
+//! * [`snapshot`]: the whole store in pieces, for another node or for a backup.
+//! * [`error`](StoreError): what can go wrong with the file.
 //!
 //! # Invariants
 //!
@@ -32,22 +39,30 @@
 //!    was the current one.
 //! 5. The compacted revision never goes back and never passes the current one.
 //! 6. Whatever was superseded is in the queue of `retention`, once, until it is forgotten.
+//! 7. A store that was opened again is, in every answer and in all it will do, the store that it
+//!    was at the position it had durably applied.
 //!
 //! # What it does not do
 //!
-//! It does not know that Raft exists, opens no file and no socket, and does not time anything. It
-//! keeps everything in memory for now. Transactions, watches, leases and sessions are still to
-//! come; until there are leases, every lease named by a put is unknown.
+//! It does not know that Raft exists, and opens no socket. Nothing that it answers depends on a
+//! clock; only the pauses between two writes of the file do. It does not go on after an error of
+//! the disk. Transactions, watches, leases and sessions are still to come; until there are leases,
+//! every lease named by a put is unknown.
 
 mod digest;
+mod disk;
+mod error;
 mod history;
 mod index;
 mod key;
 mod read;
 mod retention;
+pub mod snapshot;
 mod store;
-mod value;
+mod values;
 mod write;
 
+pub use disk::Position;
+pub use error::StoreError;
 pub use retention::Retention;
-pub use store::{Applied, Stats, Store};
+pub use store::{Applied, Options, Stats, Store};

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 use kv_proto::Revision;
 
+use crate::disk::weight as weight_of;
+use crate::history::{State, Version};
 use crate::index::KeyId;
 use crate::key::Key;
 
@@ -19,7 +21,7 @@ use crate::key::Key;
 pub struct Retention {
     /// This many revisions before the current one can be read. The default is 10 000.
     pub revisions: u64,
-    /// As soon as what was superseded takes more memory than about this many bytes, the oldest of
+    /// As soon as what was superseded takes more room than about this many bytes, the oldest of
     /// it goes, even if that leaves fewer revisions. The default is 64 MiB.
     pub history_bytes: u64,
 }
@@ -30,7 +32,7 @@ impl Default for Retention {
     }
 }
 
-/// What a retained version costs in memory beyond its key and value: its place in a history, its
+/// What a retained version costs in memory besides its key and value: its place in a history, its
 /// note in the queue, and the allocations' own.
 const OVERHEAD_BYTES: u64 = 160;
 
@@ -71,6 +73,11 @@ impl Past {
     /// No past yet.
     pub(crate) fn new(retention: Retention) -> Self {
         Self { retention, compacted: Revision::FRESH, notes: VecDeque::new(), bytes: 0 }
+    }
+
+    /// Goes on where `compacted` was the oldest revision that could be read.
+    pub(crate) fn resume(&mut self, compacted: Revision) {
+        self.compacted = compacted;
     }
 
     /// The oldest revision that can be read.
@@ -116,13 +123,23 @@ impl Past {
         self.notes.len()
     }
 
-    /// About how much memory they take.
-    pub(crate) fn memory_bytes(&self) -> u64 {
+    /// About how much room they take.
+    pub(crate) fn size_bytes(&self) -> u64 {
         self.bytes
     }
 }
 
 impl Note {
+    /// The weight of the record of a version that goes with this note.
+    pub(crate) fn weight(&self, version: &Version) -> u64 {
+        match version.state {
+            State::Live(_) => weight_of(self.size_bytes),
+            State::Deleted => {
+                weight_of(self.deleted_key.as_ref().map_or(0, |key| key.as_slice().len() as u64))
+            }
+        }
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.size_bytes + OVERHEAD_BYTES
     }

@@ -1,10 +1,21 @@
 //! The log's side of the store: entries in, outcomes out.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
 use kv_proto::{Error, Limits, Reply, Revision};
+use redb::StorageBackend;
 
 use crate::digest::Digest;
+use crate::disk::{self, Bounds, Disk, Mark, Position, Record, State, StateFile};
+use crate::error::{Failure, StoreError};
+use crate::history::Version;
 use crate::index::Index;
-use crate::retention::{Past, Retention};
+use crate::key::Key;
+use crate::retention::{Note, Past, Retention};
+use crate::snapshot::Snapshot;
+use crate::values::Values;
 
 /// The state machine. See the [crate's documentation](crate) for its parts and invariants.
 #[derive(Debug)]
@@ -15,7 +26,38 @@ pub struct Store {
     pub(crate) revision: Revision,
     pub(crate) digest: Digest,
     pub(crate) live_keys: u64,
-    applied_index: u64,
+    pub(crate) values: Values,
+    /// The number of the next record.
+    pub(crate) next_seq: u64,
+    position: Position,
+    members: Arc<[u8]>,
+}
+
+/// How a store is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What clients may ask. Every replica needs the same: commands are checked against them when
+    /// they are applied.
+    pub limits: Limits,
+    /// How much of the past is kept.
+    pub retention: Retention,
+    /// The memory for values that are in the state file as well, in bytes: the latest. The default
+    /// is 16 MiB.
+    pub cache_bytes: usize,
+    /// The memory for values that are not in the state file yet, in bytes. When the disk is so far
+    /// behind, applying waits for it. The default is 24 MiB.
+    pub max_unwritten_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            retention: Retention::default(),
+            cache_bytes: 16 << 20,
+            max_unwritten_bytes: 24 << 20,
+        }
+    }
 }
 
 /// What became of one entry: the answer to whoever proposed it.
@@ -35,18 +77,18 @@ pub struct Stats {
     pub live_keys: u64,
     /// The versions that were overwritten or deleted and are not forgotten yet.
     pub superseded_versions: u64,
-    /// About how much memory those take, in bytes.
+    /// About how much room those take, in bytes: in memory, or in memory and in the state file.
     pub superseded_bytes: u64,
 }
 
 impl Store {
-    /// An empty store, before the first entry of the log. Every replica needs the same `limits`:
-    /// commands are checked against them when they are applied.
+    /// An empty store in memory, before the first entry of the log. Every replica needs the same
+    /// `limits`: commands are checked against them when they are applied.
     pub fn new(limits: Limits) -> Self {
         Self::with_retention(limits, Retention::default())
     }
 
-    /// An empty store that keeps as much of the past as `retention` says.
+    /// An empty store in memory that keeps as much of the past as `retention` says.
     pub fn with_retention(limits: Limits, retention: Retention) -> Self {
         Self {
             limits,
@@ -55,42 +97,204 @@ impl Store {
             revision: Revision::FRESH,
             digest: Digest::EMPTY,
             live_keys: 0,
-            applied_index: 0,
+            values: Values::Memory(BTreeMap::new()),
+            next_seq: 0,
+            position: Position::default(),
+            members: Arc::default(),
         }
     }
 
-    /// Applies the command at `index` of the log. Whatever its bytes are, there is an outcome, and
+    /// Opens the store in the state file at `path`, or creates an empty one there. The log goes on
+    /// after [`position`](Self::position).
+    ///
+    /// It reads and checks the whole file, which takes about a second for a million keys.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be used, or is not as it was written.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        let empty = Self::with_retention(options.limits, options.retention).state();
+        Self::load(disk::open_or_create(path, &empty)?, options)
+    }
+
+    /// As [`open`](Self::open), in what `backend` holds: for tests that are the disk themselves.
+    /// `name` stands for the path in errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_on(
+        backend: impl StorageBackend,
+        name: &Path,
+        options: &Options,
+    ) -> Result<Self, StoreError> {
+        let file = StateFile::open_on(backend, name)?;
+        if file.state(&file.view()?)?.is_none() {
+            let empty = Self::with_retention(options.limits, options.retention).state();
+            file.write_blocks(&[], Some(&empty))?;
+        }
+        Self::load(file, options)
+    }
+
+    fn load(file: StateFile, options: &Options) -> Result<Self, StoreError> {
+        let mut store = Self::with_retention(options.limits, options.retention);
+        let loaded = disk::load(&file, |state, seq, record| store.take_in(state, seq, record))?;
+        let Mark { position, revision, compacted, digest, next_seq } = loaded.state.mark;
+        store.past.resume(compacted);
+        (store.position, store.revision, store.next_seq) = (position, revision, next_seq);
+        store.digest = Digest::resume(digest);
+        store.members = Arc::clone(&loaded.state.members);
+        let Options { cache_bytes, max_unwritten_bytes, .. } = *options;
+        let bounds = Bounds { cache_bytes, max_unwritten_bytes };
+        store.values = Values::Disk(Box::new(Disk::start(file, loaded, bounds)?));
+        Ok(store)
+    }
+
+    /// Takes in a record from the state file, where they stand in the order in which they were
+    /// made.
+    fn take_in(
+        &mut self,
+        state: &State,
+        seq: u64,
+        record: &Record<'_>,
+    ) -> Result<(), &'static str> {
+        if record.modified <= Revision::FRESH || record.modified > state.mark.revision {
+            return Err("is of a revision that the state does not have");
+        }
+        let id = self.index.find_or_insert(record.key);
+        let history = self.index.history_mut(id);
+        if history.latest().is_some_and(|latest| latest.modified >= record.modified) {
+            return Err("is older than the one before it");
+        }
+        let superseded = history.live().map(|(_, live)| Note {
+            at: record.modified,
+            id,
+            deleted_key: record.put.is_none().then(|| Key::from(record.key)),
+            size_bytes: record.key.len() as u64 + u64::from(live.value_bytes),
+        });
+        history.push(Version::of(record, seq));
+        match (superseded, record.put) {
+            (None, None) => return Err("deletes what does not exist"),
+            (None, Some(_)) => self.live_keys += 1,
+            (Some(note), put) => {
+                self.past.push(note);
+                self.live_keys -= u64::from(put.is_none());
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the command of the entry at `at`. Whatever its bytes are, there is an outcome, and
     /// it is the same on every replica; they are checked again, limits included, although whoever
     /// proposed them has checked them before.
     ///
     /// It takes about as long as the number of keys it changes; forgetting the past adds a small
-    /// multiple of that.
+    /// multiple of that. It waits for a disk only if that is far behind
+    /// ([`Options::max_unwritten_bytes`]), or to read a value that the command keeps or returns.
+    ///
+    /// # Errors
+    ///
+    /// If the state file failed, now or before. The store must not be used any more.
     ///
     /// # Panics
     ///
-    /// If `index` is not the one after [`applied_index`](Self::applied_index): entries were lost,
+    /// If `at` is not the index after that of [`position`](Self::position): entries were lost,
     /// repeated or reordered on their way from the log, and the state could not be trusted.
-    pub fn apply(&mut self, index: u64, command: &[u8]) -> Applied {
-        self.begin(index);
-        let result = self.execute(command);
+    pub fn apply(&mut self, at: Position, command: &[u8]) -> Result<Applied, StoreError> {
+        self.begin(at);
+        let result = match self.execute(command) {
+            Ok(reply) => Ok(reply),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Broken(error)) => return Err(error),
+        };
         self.digest.number(outcome_code(&result));
         self.digest.number(self.revision.get());
         self.forget(changes(&result));
-        Applied { revision: self.revision, result }
+        self.end_entry()?;
+        Ok(Applied { revision: self.revision, result })
     }
 
-    /// Passes over the entry at `index`, which holds no command for the store.
+    /// Passes over the entry at `at`, which holds no command for the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
     ///
     /// # Panics
     ///
     /// As [`apply`](Self::apply).
-    pub fn skip(&mut self, index: u64) {
-        self.begin(index);
+    pub fn skip(&mut self, at: Position) -> Result<(), StoreError> {
+        self.begin(at);
+        self.end_entry()
+    }
+
+    /// Passes over the entry at `at`, which gave the cluster these members. What the bytes mean is
+    /// the caller's business; they are kept with the state.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    ///
+    /// # Panics
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn set_members(&mut self, at: Position, members: &[u8]) -> Result<(), StoreError> {
+        self.begin(at);
+        self.members = Arc::from(members);
+        self.values.set_members(Arc::clone(&self.members));
+        self.end_entry()
+    }
+
+    /// The members of the cluster as they were last [set](Self::set_members); empty if never.
+    pub fn members(&self) -> &[u8] {
+        &self.members
+    }
+
+    /// The last entry applied or skipped; index 0 before the first.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Up to where the state file holds the state for sure: after a crash, the log is replayed from
+    /// there on. Index 0 for a store in memory.
+    pub fn durable(&self) -> Position {
+        self.values.durable()
+    }
+
+    /// Waits until the state file holds everything that was applied.
+    ///
+    /// # Errors
+    ///
+    /// If the state file failed, now or before.
+    pub fn flush(&self) -> Result<Position, StoreError> {
+        self.values.flush()
+    }
+
+    /// The store at its [durable](Self::durable) position, to be handed to others. `None` for a
+    /// store in memory.
+    ///
+    /// # Errors
+    ///
+    /// If the state file cannot be read.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>, StoreError> {
+        match &self.values {
+            Values::Memory(_) => Ok(None),
+            Values::Disk(disk) => Snapshot::new(disk.shared_file()).map(Some),
+        }
+    }
+
+    /// Whether the state file has not failed yet: a read that fails can only tell its client.
+    ///
+    /// # Errors
+    ///
+    /// What it failed with.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.values.check()
     }
 
     /// The index of the last entry applied or skipped; 0 before the first.
     pub fn applied_index(&self) -> u64 {
-        self.applied_index
+        self.position.index
     }
 
     /// The current revision: of the last command that changed something.
@@ -115,7 +319,7 @@ impl Store {
     /// It covers neither which old revisions were forgotten, nor memory that went bad after it was
     /// written: it says that replicas *did* the same.
     pub fn digest(&self) -> (u64, u64) {
-        (self.applied_index, self.digest.get())
+        (self.position.index, self.digest.get())
     }
 
     /// How much the store holds.
@@ -123,15 +327,34 @@ impl Store {
         Stats {
             live_keys: self.live_keys,
             superseded_versions: self.past.len() as u64,
-            superseded_bytes: self.past.memory_bytes(),
+            superseded_bytes: self.past.size_bytes(),
         }
     }
 
-    fn begin(&mut self, index: u64) {
-        let expected = self.applied_index + 1;
-        assert_eq!(index, expected, "the log must be applied in order, without gaps");
-        self.applied_index = index;
-        self.digest.number(index);
+    fn begin(&mut self, at: Position) {
+        let expected = self.position.index + 1;
+        assert_eq!(at.index, expected, "the log must be applied in order, without gaps");
+        self.position = at;
+        self.digest.number(at.index);
+    }
+
+    fn end_entry(&mut self) -> Result<(), StoreError> {
+        let mark = self.mark();
+        self.values.end_entry(mark)
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            position: self.position,
+            revision: self.revision,
+            compacted: self.compacted_revision(),
+            digest: self.digest.get(),
+            next_seq: self.next_seq,
+        }
+    }
+
+    fn state(&self) -> State {
+        State { mark: self.mark(), members: Arc::clone(&self.members) }
     }
 
     /// Forgets a bounded part of what nobody may ask for any more.
@@ -139,9 +362,10 @@ impl Store {
         self.past.advance(self.revision);
         for _ in 0..Past::steps(changes) {
             let Some(note) = self.past.pop(self.revision) else { return };
+            let values = &mut self.values;
             let history = self.index.history_mut(note.id);
-            history.forget_until(note.at);
-            if let (true, Some(key)) = (history.is_empty(), note.deleted_key) {
+            history.forget_until(note.at, |gone| values.kill(gone.seq, note.weight(gone)));
+            if let (true, Some(key)) = (history.is_empty(), &note.deleted_key) {
                 self.index.remove(key.as_slice());
             }
         }

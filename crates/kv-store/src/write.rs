@@ -2,23 +2,24 @@
 
 use kv_proto::span::Span;
 use kv_proto::{
-    Command, Delete, DeleteReply, Error, KeyValue, LeaseChange, LeaseId, Part, Put, PutReply,
-    Reply, Revision,
+    Bytes, Command, Delete, DeleteReply, Error, KeyValue, LeaseChange, LeaseId, Part, Put,
+    PutReply, Reply, Revision,
 };
 
-use crate::history::{Live, State, Version};
+use crate::disk::{PutRecord, Record};
+use crate::error::{Failure, StoreError};
+use crate::history::{Live, Version};
 use crate::index::{Found, KeyId};
 use crate::key::Key;
 use crate::retention::Note;
 use crate::store::Store;
-use crate::value::Value;
 
 impl Store {
     /// Does what `command` says, or says why not and leaves everything as it was.
-    pub(crate) fn execute(&mut self, command: &[u8]) -> Result<Reply, Error> {
+    pub(crate) fn execute(&mut self, command: &[u8]) -> Result<Reply, Failure> {
         let limit_bytes = self.limits.max_request_bytes;
         if command.len() > limit_bytes as usize {
-            return Err(too_large(Part::Request, command.len(), limit_bytes));
+            return Err(too_large(Part::Request, command.len(), limit_bytes).into());
         }
         let command = Command::decode(command)?;
         command.validate(&self.limits)?;
@@ -28,12 +29,21 @@ impl Store {
         }
     }
 
-    fn put(&mut self, put: &Put<'_>) -> Result<PutReply, Error> {
+    fn put(&mut self, put: &Put<'_>) -> Result<PutReply, Failure> {
         let id = self.place_for(put)?;
         let old = self.found(put.key, id);
+        let values = self.values.reader();
+        let prev = match old.filter(|_| put.prev) {
+            Some(old) => Some(old.to_key_value(old.value(&values)?)),
+            None => None,
+        };
+        let value = match (put.value, old) {
+            (Some(value), _) => Bytes::from(value),
+            (None, Some(old)) => old.value(&values)?,
+            (None, None) => return Err(Error::KeyNotFound.into()),
+        };
         let modified = self.revision.next();
-        let live = successor(put, old.map(|old| old.live), modified)?;
-        let prev = old.filter(|_| put.prev).map(|old| old.to_key_value(false));
+        let new = successor(put, old.map(|old| old.live), modified, &value)?;
         let superseded = old.map(|old| Note {
             at: modified,
             id,
@@ -42,7 +52,8 @@ impl Store {
         });
 
         self.revision = modified;
-        self.change(put.key, id, Version { modified, sub: 0, state: State::Live(live) });
+        let record = Record { modified, sub: 0, key: put.key, put: Some(new) };
+        self.change(id, &record, Some(Bytes::clone(&value)));
         match superseded {
             Some(note) => self.past.push(note),
             None => self.live_keys += 1,
@@ -63,7 +74,7 @@ impl Store {
         Ok(self.index.find_or_insert(put.key))
     }
 
-    fn delete(&mut self, delete: &Delete<'_>) -> Result<DeleteReply, Error> {
+    fn delete(&mut self, delete: &Delete<'_>) -> Result<DeleteReply, Failure> {
         let span = Span::parse(delete.key, delete.range_end)?;
         let prev = if delete.prev { self.removed_pairs(span)? } else { Vec::new() };
         let doomed: Vec<(Key, KeyId, usize)> = self
@@ -80,7 +91,7 @@ impl Store {
             let at = self.revision;
             // More keys than that fit no memory; if they did, only their order would be lost.
             let sub = u32::try_from(place).unwrap_or(u32::MAX);
-            self.change(key.as_slice(), id, Version { modified: at, sub, state: State::Deleted });
+            self.change(id, &Record { modified: at, sub, key: key.as_slice(), put: None }, None);
             let size_bytes = size_bytes as u64;
             self.past.push(Note { at, id, deleted_key: Some(key), size_bytes });
         }
@@ -88,32 +99,34 @@ impl Store {
     }
 
     /// Gives a key a new version. Every change passes through here, and so into the digest.
-    fn change(&mut self, key: &[u8], id: KeyId, version: Version) {
+    fn change(&mut self, id: KeyId, record: &Record<'_>, value: Option<Bytes>) {
         let digest = &mut self.digest;
-        digest.bytes(key);
-        digest.number(version.modified.get());
-        digest.number(u64::from(version.sub));
-        match &version.state {
-            State::Deleted => digest.number(0),
-            State::Live(live) => {
-                digest.number(live.version);
-                digest.number(live.created.get());
-                digest.number(live.lease.map_or(0, LeaseId::get));
-                digest.bytes(&live.value.load());
+        digest.bytes(record.key);
+        digest.number(record.modified.get());
+        digest.number(u64::from(record.sub));
+        match &record.put {
+            None => digest.number(0),
+            Some(put) => {
+                digest.number(put.version);
+                digest.number(put.created.get());
+                digest.number(put.lease.map_or(0, LeaseId::get));
+                digest.bytes(put.value);
             }
         }
-        self.index.history_mut(id).push(version);
+        self.index.history_mut(id).push(Version::of(record, self.next_seq));
+        self.values.add(self.next_seq, record, value);
+        self.next_seq += 1;
     }
 
     /// The pairs that a delete is about to remove, if they fit one reply. A single one always
     /// does.
-    fn removed_pairs(&self, span: Span<'_>) -> Result<Vec<KeyValue>, Error> {
+    fn removed_pairs(&self, span: Span<'_>) -> Result<Vec<KeyValue>, Failure> {
         let doomed = || self.index.live_at(span, self.revision);
         let (count, bytes) = doomed()
             .fold((0, 0), |(count, bytes), found| (count + 1, bytes + found.size_bytes(false)));
         let limits = &self.limits;
         if count > 1 && bytes > limits.max_reply_bytes as usize {
-            return Err(too_large(Part::PreviousPairs, bytes, limits.max_reply_bytes));
+            return Err(too_large(Part::PreviousPairs, bytes, limits.max_reply_bytes).into());
         }
         if count > limits.max_reply_pairs.max(1) {
             let limit = limits.max_reply_pairs;
@@ -122,32 +135,37 @@ impl Store {
                     "the delete would return {count} pairs, above the limit of {limit} in one \
                      answer: delete a smaller range, or do not ask for what was there"
                 ),
-            });
+            }
+            .into());
         }
-        Ok(doomed().map(|found| found.to_key_value(false)).collect())
+        let values = self.values.reader();
+        let pair = |found: Found<'_>| Ok(found.to_key_value(found.value(&values)?));
+        Ok(doomed().map(pair).collect::<Result<_, StoreError>>()?)
     }
 
     fn found<'a>(&'a self, key: &'a [u8], id: KeyId) -> Option<Found<'a>> {
-        let (modified, live) = self.index.history(id).live()?;
-        Some(Found { key, id, modified, live })
+        let (version, live) = self.index.history(id).live()?;
+        let Version { modified, seq, .. } = *version;
+        Some(Found { key, id, modified, seq, live })
     }
 }
 
 /// What a key is after `put`, given what it was; fails if there is nothing to keep.
-fn successor(put: &Put<'_>, old: Option<&Live>, modified: Revision) -> Result<Live, Error> {
-    let kept = || old.ok_or(Error::KeyNotFound);
-    Ok(Live {
+fn successor<'a>(
+    put: &Put<'_>,
+    old: Option<&Live>,
+    modified: Revision,
+    value: &'a [u8],
+) -> Result<PutRecord<'a>, Error> {
+    Ok(PutRecord {
         created: old.map_or(modified, |old| old.created),
         version: old.map_or(1, |old| old.version.saturating_add(1)),
         lease: match put.lease {
             LeaseChange::Detach => None,
             LeaseChange::Attach(lease) => Some(lease),
-            LeaseChange::Keep => kept()?.lease,
+            LeaseChange::Keep => old.ok_or(Error::KeyNotFound)?.lease,
         },
-        value: match put.value {
-            Some(value) => Value::store(value),
-            None => kept()?.value.clone(),
-        },
+        value,
     })
 }
 

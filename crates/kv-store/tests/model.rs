@@ -15,7 +15,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use support::encode;
+use support::{encode, entry};
 
 /// Everything that ever happened.
 #[derive(Default)]
@@ -252,7 +252,7 @@ proptest! {
         let mut model = Model::default();
         for (index, (write, range)) in (1..).zip(&steps) {
             let compacted = store.compacted_revision();
-            let applied = store.apply(index, &write.encode());
+            let applied = store.apply(entry(index), &write.encode()).expect("no disk");
             prop_assert_eq!(&applied.result, &model.apply(write), "{:?}", write);
             prop_assert_eq!(applied.revision.get(), model.revision());
             prop_assert!(compacted <= store.compacted_revision());
@@ -275,10 +275,12 @@ proptest! {
         let mut replicas = [Store::new(Limits::default()), Store::new(Limits::default())];
         for (index, entry) in (1..).zip(&log) {
             let [left, right] = replicas.each_mut().map(|store| {
-                let applied = entry.as_ref().map(|command| store.apply(index, command));
-                if applied.is_none() {
-                    store.skip(index);
-                }
+                let at = support::entry(index);
+                let applied = match entry {
+                    Some(command) => store.apply(at, command).map(Some),
+                    None => store.skip(at).map(|()| None),
+                };
+                let applied = applied.expect("no disk");
                 (applied, store.digest(), store.stats())
             });
             prop_assert_eq!(left, right);
@@ -292,7 +294,7 @@ proptest! {
     fn no_bytes_make_it_panic(commands in vec(vec(any::<u8>(), 0..80), 1..20)) {
         let mut store = Store::new(Limits::default());
         for (index, command) in (1..).zip(&commands) {
-            store.apply(index, command);
+            store.apply(entry(index), command).expect("no disk");
         }
         prop_assert_eq!(store.applied_index(), commands.len() as u64);
     }
@@ -308,7 +310,7 @@ proptest! {
         let place = place.index(bytes.len());
         bytes[place] = byte;
         let mut store = Store::new(Limits::default());
-        store.apply(1, &bytes);
-        store.apply(2, &bytes[..cut.index(bytes.len())]);
+        store.apply(entry(1), &bytes).expect("no disk");
+        store.apply(entry(2), &bytes[..cut.index(bytes.len())]).expect("no disk");
     }
 }

@@ -106,7 +106,7 @@ fn commands_that_fail_and_entries_without_a_command_do_not_shorten_the_past() {
     fed.put("a", "2");
     for index in 3..100 {
         match index % 2 {
-            0 => fed.store.skip(index),
+            0 => fed.skip(),
             _ => assert!(fed.apply_bytes(b"garbage").result.is_err()),
         }
     }

@@ -8,7 +8,7 @@ use kv_proto::{Command, Consistency, Error, Header, Limits, Put, Range, Reply};
 use kv_server::directory::Directory;
 use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
-use kv_store::Store;
+use kv_store::{Position, Store};
 use raft_core::{Boot, Config, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
 
 /// How long a client waits if the test does not say.
@@ -278,12 +278,12 @@ impl Node {
             ApplyWork::Entries { entries, waiters } => {
                 let mut waiters: BTreeMap<_, _> = waiters.into_iter().collect();
                 for entry in entries.iter() {
-                    let index = entry.at.index.get();
+                    let at = Position { term: entry.at.term.get(), index: entry.at.index.get() };
                     let Payload::Command(command) = &entry.payload else {
-                        self.store.skip(index);
+                        self.store.skip(at).expect("it has no disk");
                         continue;
                     };
-                    let applied = self.store.apply(index, command);
+                    let applied = self.store.apply(at, command).expect("it has no disk");
                     if let Some(client) = waiters.remove(&entry.at.index) {
                         let header = Header { revision: applied.revision, ..Header::default() };
                         let answer = applied.result.map(|reply| Answer { header, reply });

@@ -2,11 +2,14 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
+pub(crate) mod sim_disk;
+pub(crate) mod workload;
+
 use kv_proto::{
     Command, Delete, DeleteReply, Error, KeyValue, Limits, Put, PutReply, Range, RangeReply, Reply,
     Revision,
 };
-use kv_store::{Applied, Retention, Store};
+use kv_store::{Applied, Position, Retention, Store};
 
 /// Applies commands at the next index, as a log would.
 #[derive(Debug)]
@@ -30,7 +33,12 @@ impl Fed {
 
     /// What becomes of these bytes.
     pub(crate) fn apply_bytes(&mut self, command: &[u8]) -> Applied {
-        self.store.apply(self.store.applied_index() + 1, command)
+        self.store.apply(entry(self.store.applied_index() + 1), command).expect("it has no disk")
+    }
+
+    /// An entry without a command.
+    pub(crate) fn skip(&mut self) {
+        self.store.skip(entry(self.store.applied_index() + 1)).expect("it has no disk");
     }
 
     /// What becomes of this command.
@@ -86,6 +94,11 @@ impl Fed {
     pub(crate) fn keys(&self, range: &Range) -> Vec<String> {
         self.range(range).kvs.iter().map(|kv| text(&kv.key)).collect()
     }
+}
+
+/// An entry of a log in which only one term wrote.
+pub(crate) fn entry(index: u64) -> Position {
+    Position { term: 1, index }
 }
 
 pub(crate) fn encode(command: &Command<'_>) -> Vec<u8> {

@@ -1,0 +1,192 @@
+//! The values on disk, and everything that a restart needs: one file, written behind.
+//!
+//! ```text
+//!  apply thread                                        writer thread
+//!  Disk: recent values  --- queue: what is unwritten --->  Writer  --->  StateFile (redb)
+//!    reads those, or  <----------------------------------------------------'
+//! ```
+//!
+//! Every version of a key is a *record*, and has a number: the first has 0, and each further one
+//! the next. The file holds the records in blocks (`block`), which of them are dead (`groups`),
+//! and one row that says up to where the log is applied (`state`). All of a batch is written in
+//! one transaction (`writer`), so the file is always the state at one position of the log, and the
+//! log's tail is replayed on top of it.
+//!
+//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`; `load` reads
+//! all of it at a start, and `bytes` is for `record` and `state`.
+//!
+//! # Invariants
+//!
+//! 1. Nothing of the file is ever written but by a whole batch, which ends between two entries.
+//! 2. A record that is not in the file for sure is in memory.
+//! 3. What is read from the file has matched a checksum that also covers its place.
+//! 4. Memory: the unwritten and the recent values have bounds of their own. The rest is a few
+//!    bytes for each record that lives.
+//!
+//! # What it does not do
+//!
+//! It does not retry. An error of the disk is the end of this store: the log is still there.
+
+mod block;
+mod bytes;
+mod file;
+mod groups;
+mod load;
+mod queue;
+mod reader;
+mod recent;
+mod record;
+mod state;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use kv_proto::Bytes;
+
+pub(crate) use block::{Block, BlockBuilder};
+pub(crate) use bytes::{Cursor, put_number};
+pub(crate) use file::{RECORDS, StateFile, View, put_in_place};
+pub(crate) use groups::{GROUP_RECORDS, Marks};
+pub(crate) use load::{Loaded, load};
+use queue::{Batch, Piece, Queue};
+pub(crate) use reader::Reader;
+use recent::Recent;
+pub(crate) use record::{PutRecord, Record, weight};
+pub use state::Position;
+pub(crate) use state::{BadState, Mark, State};
+use writer::Writer;
+pub(crate) use writer::bad_block;
+
+use crate::error::StoreError;
+
+/// How much memory values may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Of those that are in the file as well.
+    pub(crate) cache_bytes: usize,
+    /// Of those that are not.
+    pub(crate) max_unwritten_bytes: usize,
+}
+
+/// The apply thread's end of it.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    file: Arc<StateFile>,
+    queue: Arc<Queue>,
+    recent: Recent,
+    /// The changes of the entry that is being applied.
+    batch: Batch,
+    max_unwritten_bytes: usize,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Starts to write behind what was loaded.
+    pub(crate) fn start(
+        file: StateFile,
+        loaded: Loaded,
+        bounds: Bounds,
+    ) -> Result<Self, StoreError> {
+        let file = Arc::new(file);
+        let mark = loaded.state.mark;
+        let queue = Arc::new(Queue::new(mark));
+        let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
+        let for_writer = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("state".into())
+            .spawn(move || writer.run(&for_writer))
+            .map_err(|error| StoreError::system(file.path(), error))?;
+        Ok(Self {
+            file,
+            queue,
+            recent: Recent::new(mark.next_seq, bounds.cache_bytes),
+            batch: Batch::default(),
+            max_unwritten_bytes: bounds.max_unwritten_bytes,
+            writer: Some(thread),
+        })
+    }
+
+    /// Takes the next record, and its value for those who read it soon.
+    pub(crate) fn add(&mut self, record: &Record<'_>, value: Option<Bytes>) {
+        let before = self.batch.bytes.len();
+        record.encode(&mut self.batch.bytes);
+        let size_bytes = self.batch.bytes.len() - before;
+        self.batch.pieces.push(Piece { size_bytes, weight: record.weight() });
+        self.recent.push(value);
+    }
+
+    /// The record `seq` of this weight will not be read any more.
+    pub(crate) fn kill(&mut self, seq: u64, weight: u64) {
+        self.batch.dead.push((seq, weight));
+    }
+
+    /// The cluster has these members from the entry on that is being applied.
+    pub(crate) fn set_members(&mut self, members: Arc<[u8]>) {
+        self.batch.members = Some(members);
+    }
+
+    /// Ends an entry. Waits for the disk only if too much is unwritten.
+    pub(crate) fn end_entry(&mut self, mark: Mark) -> Result<(), StoreError> {
+        self.batch.mark = Some(mark);
+        let durable = self.queue.add(&mut self.batch, self.max_unwritten_bytes)?;
+        self.recent.evict(durable.next_seq);
+        Ok(())
+    }
+
+    /// A value that is in memory.
+    pub(crate) fn recent(&self, seq: u64) -> Option<&Bytes> {
+        self.recent.get(seq)
+    }
+
+    pub(crate) fn file(&self) -> &StateFile {
+        &self.file
+    }
+
+    /// The file, for whoever looks at it longer.
+    pub(crate) fn shared_file(&self) -> Arc<StateFile> {
+        Arc::clone(&self.file)
+    }
+
+    /// Up to where the file holds the log for sure.
+    pub(crate) fn durable(&self) -> Position {
+        self.queue.durable()
+    }
+
+    /// Whether anything went wrong.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.queue.outcome().map(|_| ())
+    }
+
+    /// Something went wrong with a read: nothing is done from here on.
+    pub(crate) fn fail(&self, error: StoreError) {
+        self.queue.fail(error);
+    }
+
+    /// Waits until everything up to the last entry is in the file.
+    pub(crate) fn flush(&self) -> Result<Position, StoreError> {
+        self.queue.flush().map(|mark| mark.position)
+    }
+}
+
+impl Drop for Disk {
+    /// Writes what is left, and waits for that.
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take() {
+            // A panic in it was reported where it happened, and the file is as it was before.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Opens the state file at `path`. Creates one, of a store to which nothing was applied, if there
+/// is none.
+pub(crate) fn open_or_create(path: &Path, empty: &State) -> Result<StateFile, StoreError> {
+    match path.try_exists() {
+        Ok(true) => StateFile::open(path),
+        Ok(false) => StateFile::create(path, empty),
+        Err(error) => Err(StoreError::system(path, error)),
+    }
+}

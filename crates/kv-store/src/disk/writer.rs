@@ -1,0 +1,225 @@
+//! The thread that writes: batches into the file, one transaction each.
+//!
+//! A transaction holds, together: the new records, the marks of those that died, what cleaning
+//! moved, and the state after the batch's last entry. A crash leaves all of it or nothing.
+
+use std::sync::Arc;
+
+use redb::{ReadableTable, Table};
+
+use super::block::{Block, BlockBuilder};
+use super::file::{DEAD, RECORDS, STATE, STATE_ROW, StateFile};
+use super::groups::{GROUP_RECORDS, Group, Groups};
+use super::queue::{Batch, Queue};
+use super::state::{Mark, State};
+use crate::error::StoreError;
+
+/// The least that a batch may clean, in bytes.
+const CLEAN_BYTES: u64 = 4 << 20;
+
+/// How much a batch may clean for each byte it writes: more than it takes to keep up with keys
+/// that are overwritten all the time, of which a third of what is cleaned goes.
+const CLEAN_PER_BYTE: u64 = 4;
+
+type Rows<'txn> = Table<'txn, u64, &'static [u8]>;
+
+/// What the thread owns.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    file: Arc<StateFile>,
+    groups: Groups,
+    /// The last block, as long as it is not full. Its row is written anew with every batch.
+    tail: BlockBuilder,
+    state: State,
+    /// The number of the next record; ahead of the state while a batch is written.
+    next_seq: u64,
+    /// For the bytes of blocks.
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer that goes on after `state`, of which `groups` are what is there.
+    pub(crate) fn new(file: Arc<StateFile>, groups: Groups, state: State) -> Self {
+        let (tail, next_seq) = (BlockBuilder::default(), state.mark.next_seq);
+        Self { file, groups, tail, state, next_seq, scratch: Vec::new() }
+    }
+
+    /// Writes what the queue holds, until it is closed or something fails.
+    pub(crate) fn run(mut self, queue: &Queue) {
+        while let Some(batch) = queue.take() {
+            match self.write(&batch) {
+                Ok(mark) => queue.written(mark),
+                Err(error) => return queue.fail(error),
+            }
+        }
+    }
+
+    /// Writes one batch. After an error, neither the file nor this writer may be used again.
+    pub(crate) fn write(&mut self, batch: &Batch) -> Result<Mark, StoreError> {
+        let file = Arc::clone(&self.file);
+        let mut transaction = file.database().begin_write().map_err(|error| file.fault(error))?;
+        // So that a file of any size is open at once after a crash.
+        transaction.set_quick_repair(true);
+        {
+            let table = |table| transaction.open_table(table).map_err(|error| file.fault(error));
+            let mut records = table(RECORDS)?;
+            self.add_records(&mut records, batch).map_err(|error| file.fault(error))?;
+            for (seq, weight) in &batch.dead {
+                self.groups.kill(*seq, *weight);
+            }
+            self.clean(&mut records, CLEAN_PER_BYTE * batch.bytes.len() as u64)?;
+            self.write_marks(&mut table(DEAD)?).map_err(|error| file.fault(error))?;
+            self.state.mark = batch.mark.unwrap_or(self.state.mark);
+            if let Some(members) = &batch.members {
+                self.state.members = Arc::clone(members);
+            }
+            let row = self.state.encode();
+            let mut state = table(STATE)?;
+            state.insert(STATE_ROW, row.as_slice()).map_err(|error| file.fault(error))?;
+        }
+        transaction.commit().map_err(|error| file.fault(error))?;
+        Ok(self.state.mark)
+    }
+
+    fn add_records(
+        &mut self,
+        rows: &mut Rows<'_>,
+        batch: &Batch,
+    ) -> Result<(), redb::StorageError> {
+        let mut rest = batch.bytes.as_slice();
+        for piece in &batch.pieces {
+            let (record, after) = rest.split_at(piece.size_bytes);
+            let seq = self.next_seq;
+            rest = after;
+            if !self.tail.takes(seq, record.len()) {
+                write_block(rows, &self.tail, &mut self.scratch)?;
+                self.groups.close_block(self.tail.first());
+                self.tail.clear();
+            }
+            if self.tail.is_empty() {
+                self.groups.add_block(seq);
+            }
+            self.tail.push(seq, record);
+            self.groups.add_record(seq, piece.weight);
+            self.next_seq += 1;
+        }
+        if batch.pieces.is_empty() {
+            return Ok(());
+        }
+        write_block(rows, &self.tail, &mut self.scratch)
+    }
+
+    fn write_marks(&mut self, rows: &mut Rows<'_>) -> Result<(), redb::StorageError> {
+        for (number, marks) in self.groups.take_changed() {
+            match marks {
+                Some(marks) => drop(rows.insert(number, marks.to_row(number).as_slice())?),
+                None => drop(rows.remove(number)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cleans what is worth it, about `budget_bytes` of it.
+    fn clean(&mut self, rows: &mut Rows<'_>, budget_bytes: u64) -> Result<(), StoreError> {
+        let mut rest_bytes = budget_bytes.max(CLEAN_BYTES);
+        while rest_bytes > 0
+            && let Some(number) = self.groups.next_due()
+        {
+            let size_bytes = self.groups.get(number).map_or(0, Group::size_bytes);
+            rest_bytes = rest_bytes.saturating_sub(size_bytes.max(1));
+            self.clean_group(rows, number)?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites the blocks of a group without the dead.
+    ///
+    /// A block of which nothing lives is not even read, and one of which all live stays as it is.
+    /// The last block of the file is left alone: it is still being filled.
+    fn clean_group(&mut self, rows: &mut Rows<'_>, number: u64) -> Result<(), StoreError> {
+        let Some(group) = self.groups.get(number) else { return Ok(()) };
+        let (marks, blocks) = (group.marks(), group.blocks().to_vec());
+        let end_of_group = (number + 1) * GROUP_RECORDS;
+        let mut packer = Packer { rows, packed: BlockBuilder::default(), kept: Vec::new() };
+        let mut rest_bytes = 0;
+        for (at, &first) in blocks.iter().enumerate() {
+            let end = blocks.get(at + 1).copied().unwrap_or(end_of_group.min(self.next_seq));
+            let is_tail = !self.tail.is_empty() && first == self.tail.first();
+            let dead = (first..end).filter(|seq| marks.is_dead(*seq)).count() as u64;
+            if is_tail || dead == 0 {
+                rest_bytes += if is_tail { self.tail.dead_bytes(&marks) } else { 0 };
+                packer.flush(&mut self.scratch).map_err(|error| self.file.fault(error))?;
+                packer.kept.push(first);
+                continue;
+            }
+            if dead < end - first {
+                let bytes = packer.read(first).map_err(|error| self.file.fault(error))?;
+                let block = bytes.as_deref().and_then(|bytes| Block::check(first, bytes));
+                let block = block.ok_or_else(|| self.file.damaged(bad_block(first)))?;
+                let live = block.iter().filter(|(seq, _)| !marks.is_dead(*seq));
+                packer.take(live, &mut self.scratch).map_err(|error| self.file.fault(error))?;
+            }
+            packer.rows.remove(first).map_err(|error| self.file.fault(error))?;
+        }
+        packer.flush(&mut self.scratch).map_err(|error| self.file.fault(error))?;
+        let kept = packer.kept;
+        self.groups.cleaned(number, kept, rest_bytes, end_of_group <= self.next_seq);
+        Ok(())
+    }
+}
+
+/// What cannot be read is named like this.
+pub(crate) fn bad_block(first: u64) -> String {
+    format!("the block of record {first} is missing, or does not match its checksum")
+}
+
+fn write_block(
+    rows: &mut Rows<'_>,
+    block: &BlockBuilder,
+    scratch: &mut Vec<u8>,
+) -> Result<(), redb::StorageError> {
+    block.write(scratch);
+    rows.insert(block.first(), scratch.as_slice())?;
+    Ok(())
+}
+
+/// Packs the living of a group into as few blocks as they need.
+///
+/// It only ever writes under the number of a record that it was given, so never over a block that
+/// it has not reached yet.
+struct Packer<'a, 'txn> {
+    rows: &'a mut Rows<'txn>,
+    packed: BlockBuilder,
+    /// The blocks that the group has from now on.
+    kept: Vec<u64>,
+}
+
+impl Packer<'_, '_> {
+    /// A copy of the block, because the table cannot be changed while it is looked into.
+    fn read(&self, first: u64) -> Result<Option<Vec<u8>>, redb::StorageError> {
+        Ok(self.rows.get(first)?.map(|row| row.value().to_vec()))
+    }
+
+    fn take<'a>(
+        &mut self,
+        records: impl Iterator<Item = (u64, &'a [u8])>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), redb::StorageError> {
+        for (seq, record) in records {
+            if !self.packed.takes(seq, record.len()) {
+                self.flush(scratch)?;
+            }
+            self.packed.push(seq, record);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, scratch: &mut Vec<u8>) -> Result<(), redb::StorageError> {
+        if !self.packed.is_empty() {
+            write_block(self.rows, &self.packed, scratch)?;
+            self.kept.push(self.packed.first());
+            self.packed.clear();
+        }
+        Ok(())
+    }
+}

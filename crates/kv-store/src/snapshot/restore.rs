@@ -1,0 +1,145 @@
+//! Making a state file of a snapshot.
+
+use std::path::{Path, PathBuf};
+
+use super::SnapshotError;
+use super::checker::Checker;
+use super::piece::{Totals, take_record};
+use crate::digest::Digest;
+use crate::disk::{self, BlockBuilder, Cursor, Position, State, StateFile, put_in_place};
+use crate::error::StoreError;
+
+/// How many bytes of pieces are written in one transaction.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Takes in a snapshot, piece by piece, beside the state file that it is to replace.
+#[derive(Debug)]
+pub struct Restore {
+    path: PathBuf,
+    draft: PathBuf,
+    file: StateFile,
+    checker: Checker,
+    tail: BlockBuilder,
+    /// Checked records that are not written yet, as they stood in chunks.
+    records: Vec<u8>,
+}
+
+/// A state file that is whole, checked and safe on disk, but not in its place yet.
+#[derive(Debug)]
+#[must_use = "it is not in its place yet"]
+pub struct Restored {
+    path: PathBuf,
+    draft: PathBuf,
+    position: Position,
+}
+
+impl Restore {
+    /// Begins to make the state file `path`. Until [`Restored::put_in_place`], a store may be open
+    /// there and go on.
+    ///
+    /// # Errors
+    ///
+    /// If a file beside it cannot be created.
+    pub fn begin(path: &Path) -> Result<Self, StoreError> {
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".snapshot");
+        let draft = PathBuf::from(draft);
+        let file = StateFile::create_draft(&draft)?;
+        Ok(Self {
+            path: path.to_owned(),
+            draft,
+            file,
+            checker: Checker::new(),
+            tail: BlockBuilder::default(),
+            records: Vec::new(),
+        })
+    }
+
+    /// The number of the piece that is due. A transport that broke goes on here.
+    pub fn next_piece(&self) -> u64 {
+        self.checker.due()
+    }
+
+    /// Takes the piece that is due.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or another one, which changes nothing: the right one can still come. If the
+    /// file cannot be written, which is final.
+    pub fn take(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
+        let mut records = self.checker.take(piece)?;
+        self.records.append(&mut records);
+        if self.records.len() >= BATCH_BYTES {
+            self.write_records(None)?;
+        }
+        Ok(())
+    }
+
+    /// Ends it: checks that all of it came, and reads back what was written.
+    ///
+    /// # Errors
+    ///
+    /// If a piece is missing, or the file is not what it should be.
+    pub fn finish(mut self) -> Result<Restored, SnapshotError> {
+        let checker = std::mem::replace(&mut self.checker, Checker::new());
+        let (state, totals) = checker.finish()?;
+        self.write_records(Some(&state))?;
+        let Self { path, draft, file, .. } = self;
+        file.close()?;
+        read_back(&draft, &state, totals)?;
+        Ok(Restored { path, draft, position: state.mark.position })
+    }
+
+    /// Writes what waits, and at the end, the state.
+    fn write_records(&mut self, state: Option<&State>) -> Result<(), StoreError> {
+        let records = std::mem::take(&mut self.records);
+        let mut blocks = Vec::new();
+        let mut cursor = Cursor(&records);
+        while let Some((seq, record)) = take_record(&mut cursor) {
+            if !self.tail.takes(seq, record.len()) {
+                blocks.push(self.tail.take());
+            }
+            self.tail.push(seq, record);
+        }
+        if state.is_some() && !self.tail.is_empty() {
+            blocks.push(self.tail.take());
+        }
+        self.file.write_blocks(&blocks, state)
+    }
+}
+
+impl Restored {
+    /// The position of the log at which the store is then.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Replaces the state file, in one step that is durable when this returns. A store that is open
+    /// on the old one should be dropped before: what it still writes is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses. Then there is the old file or the new one.
+    pub fn put_in_place(self) -> Result<(), StoreError> {
+        put_in_place(&self.draft, &self.path)
+    }
+}
+
+/// Whether the file holds what came.
+fn read_back(draft: &Path, state: &State, totals: Totals) -> Result<(), StoreError> {
+    let file = StateFile::open(draft)?;
+    let (mut digest, mut records) = (Digest::EMPTY, 0);
+    let mut bytes = Vec::new();
+    let loaded = disk::load(&file, |_, seq, record| {
+        bytes.clear();
+        record.encode(&mut bytes);
+        digest.number(seq);
+        digest.bytes(&bytes);
+        records += 1;
+        Ok(())
+    })?;
+    if loaded.state != *state || totals != (Totals { records, digest: digest.get() }) {
+        return Err(file.damaged("it does not hold what was written to it"));
+    }
+    file.close()
+}

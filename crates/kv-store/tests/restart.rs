@@ -1,0 +1,123 @@
+//! A store on disk that is stopped and started again is the store that it was.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use kv_proto::{Command, Put, Range};
+use kv_store::{Options, Position, Store, StoreError};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use support::workload::{apply_until, assert_same, forgetful, reference};
+use support::{encode, entry};
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a directory for tests");
+    let path = dir.path().join("store.redb");
+    (dir, path)
+}
+
+fn open(path: &Path) -> Store {
+    Store::open(path, &forgetful()).expect("it opens")
+}
+
+#[test]
+fn a_fresh_store_is_empty_and_nothing_of_it_is_durable() {
+    let (_dir, path) = place();
+    let store = open(&path);
+    assert_same(&store, &reference(&forgetful(), 0));
+    assert_eq!(store.durable(), Position::default());
+    drop(store);
+    assert_same(&open(&path), &reference(&forgetful(), 0));
+}
+
+#[test]
+fn it_goes_on_where_it_was_stopped_as_if_nothing_had_happened() {
+    let (_dir, path) = place();
+    let mut last = 0;
+    for run in 0..12 {
+        let mut store = open(&path);
+        assert_same(&store, &reference(&forgetful(), last));
+        last += [1, 3, 400, 0, 77, 1500][run % 6];
+        apply_until(&mut store, last).expect("the disk works");
+        assert_same(&store, &reference(&forgetful(), last));
+    }
+}
+
+#[test]
+fn the_log_is_replayed_from_the_durable_position_on() {
+    let (_dir, path) = place();
+    let mut store = open(&path);
+    apply_until(&mut store, 300).expect("the disk works");
+    assert_eq!(store.flush().expect("the disk works"), entry(300));
+    assert_eq!(store.durable(), entry(300));
+    apply_until(&mut store, 301).expect("the disk works");
+    assert!([300, 301].contains(&store.durable().index));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn restarts_at_any_moments_change_nothing(runs in prop::collection::vec(0..300_u64, 1..6)) {
+        let (_dir, path) = place();
+        let mut last = 0;
+        for run in runs {
+            let mut store = open(&path);
+            last += run;
+            apply_until(&mut store, last).expect("the disk works");
+        }
+        assert_same(&open(&path), &reference(&forgetful(), last));
+    }
+}
+
+#[test]
+fn a_value_is_read_from_disk_when_it_has_left_the_memory() {
+    let (_dir, path) = place();
+    let options = Options { cache_bytes: 0, ..Options::default() };
+    let mut store = Store::open(&path, &options).expect("it opens");
+    let value = |index: u64| format!("the value of {index}").into_bytes();
+    for index in 1..=5_000_u64 {
+        let put = encode(&Command::Put(Put::new(&index.to_be_bytes(), &value(index))));
+        store.apply(entry(index), &put).expect("the disk works");
+    }
+    store.flush().expect("the disk works");
+    store.skip(entry(5_001)).expect("the disk works");
+    for index in 1..=5_000_u64 {
+        let reply = store.range(&Range::key(index.to_be_bytes().as_slice())).expect("it is there");
+        assert_eq!(*reply.kvs[0].value, *value(index));
+    }
+    // Prev and keep need the old value while they are applied.
+    let key = 7_u64.to_be_bytes();
+    let keep = Put { value: None, prev: true, ..Put::new(&key, b"") };
+    store.apply(entry(5_002), &encode(&Command::Put(keep))).expect("the disk works");
+    let reply = store.range(&Range::key(key.as_slice())).expect("it is there");
+    assert_eq!((reply.kvs[0].version, &*reply.kvs[0].value), (2, &*value(7)));
+}
+
+#[test]
+fn two_stores_cannot_have_one_file() {
+    let (_dir, path) = place();
+    let _store = open(&path);
+    let error = Store::open(&path, &forgetful()).expect_err("the file is taken");
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+}
+
+#[test]
+fn a_draft_that_a_crash_left_behind_is_no_store() {
+    let (dir, path) = place();
+    std::fs::write(dir.path().join("store.redb.new"), b"half of a file").expect("a file");
+    apply_until(&mut open(&path), 10).expect("the disk works");
+    assert_same(&open(&path), &reference(&forgetful(), 10));
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_else_may_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_dir, path) = place();
+    drop(open(&path));
+    let mode = std::fs::metadata(&path).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
