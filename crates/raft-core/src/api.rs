@@ -254,7 +254,9 @@ pub enum Rejection {
     /// The leader has not yet committed an entry of its own term, without which no change of the
     /// members is safe. Try again shortly.
     NotReady,
-    /// A node that was to vote has not caught up: add it as a learner first, and wait.
+    /// A node that was to vote has not caught up: add it as a learner first, and wait. Or a voter
+    /// that the others would need is recovering from a damaged log: wait until it has its entries
+    /// back.
     NotCaughtUp {
         /// Which node.
         node: NodeId,
@@ -414,7 +416,8 @@ pub enum VoteAnswer {
     Recovering,
 }
 
-/// Why a message was dropped: none of these comes from a correct peer.
+/// Why a message was dropped: none of these comes from a correct member. (A former member may not
+/// know yet that it is a stranger.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum DropReason {

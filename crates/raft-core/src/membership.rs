@@ -14,7 +14,8 @@
 //! entry that leaves it is appended in the same step in which it is found committed, and from then
 //! on the latest configuration is no longer joint.
 //!
-//! Nobody gets a vote before its log has caught up: it joins as a learner first.
+//! Nobody gets a vote before its log has caught up: it joins as a learner first. And nobody leaves
+//! if too many of those who stay are recovering from damage, and do not vote yet.
 //!
 //! A leader that is no voter in the latest configuration goes on until that is committed, without
 //! counting itself, and then steps down (thesis §4.2.2). For the same time a follower in that
@@ -65,6 +66,7 @@ impl Raft {
         for id in target.voters.difference(&current.voters) {
             self.check_caught_up(*id)?;
         }
+        self.check_whole_quorum(&target)?;
         let entry = self.config_entry(step_towards(current, target));
         let (size_bytes, limit_bytes) = (entry.size_bytes(), self.config.limits.max_proposal_bytes);
         let fits = size_bytes <= limit_bytes;
@@ -88,6 +90,19 @@ impl Raft {
             Some(peer) => Err(Rejection::NotCaughtUp { node, behind: last.since(peer.matched) }),
             None => Err(Rejection::NotCaughtUp { node, behind: last.get() }),
         }
+    }
+
+    /// Those whose logs are whole must be able to elect a leader without the others, who do not
+    /// vote: of two voters of which one recovers, the other must not leave.
+    fn check_whole_quorum(&self, target: &ClusterConfig) -> Result<(), Rejection> {
+        let Role::Leader(leader) = &self.role else { return Ok(()) };
+        let voters = target.voters.iter().filter_map(|id| leader.peer(*id));
+        let mut recovering = voters.filter(|peer| peer.is_recovering());
+        let Some(first) = recovering.next() else { return Ok(()) };
+        let whole = target.voters.len() - 1 - recovering.count();
+        let behind = self.log.last().index.since(first.matched);
+        let is_enough = 2 * whole > target.voters.len();
+        if is_enough { Ok(()) } else { Err(Rejection::NotCaughtUp { node: first.id, behind }) }
     }
 
     /// This configuration as the next entry of the log.

@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     /// The round that was current when the latest append left, and when that was.
     pub(crate) sent_in_round: u64,
     pub(crate) sent_at: Time,
+    /// Its log lost entries, as it said, and is whole again once it has everything up to here.
+    pub(crate) whole_from: Option<Index>,
 }
 
 /// How entries are sent.
@@ -89,6 +91,7 @@ impl Progress {
             bound_since: Time::ZERO,
             sent_in_round: 0,
             sent_at: now,
+            whole_from: None,
         }
     }
 
@@ -171,6 +174,11 @@ impl Progress {
     pub(crate) fn lost_its_log(&mut self, last: Index) {
         self.matched = self.matched.min(last);
         self.probe_at(last.next());
+    }
+
+    /// Whether its log lost entries, and does not have them back, as far as one can tell here.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.whole_from.is_some_and(|index| self.matched < index)
     }
 
     /// Whether it is not known where the logs agree, and no question about it is on its way.

@@ -116,8 +116,10 @@ impl Raft {
         let agreed = self.log.last_at_or_before(last).index.min(last.index);
         let own_last = self.log.last();
         let Role::Leader(leader) = &mut self.role else { return };
-        if leader.peers[at].matched > agreed {
-            leader.peers[at].lost_its_log(agreed);
+        let peer = &mut leader.peers[at];
+        peer.whole_from = Some(own_last.index);
+        if peer.matched > agreed {
+            peer.lost_its_log(agreed);
         }
         self.send(from, Body::RecoverReply { id, last: own_last }, out);
         self.replicate_to(at, out);

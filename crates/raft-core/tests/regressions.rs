@@ -540,3 +540,30 @@ fn a_follower_that_lost_more_than_the_leader_has_left_gets_a_snapshot() {
     assert_eq!(cluster.nodes[&n(3)].applied, cluster.witness.committed());
     assert!(!cluster.status(n(3)).recovering);
 }
+
+/// Of two voters one was recovering, and the other removed itself. The one left does not vote, and
+/// the one removed needs its vote: nobody was ever elected again.
+#[test]
+fn the_last_whole_voter_does_not_leave_one_that_recovers() {
+    let mut cluster = Cluster::new(2);
+    cluster.elect(n(1));
+    cluster.propose(n(1), &["a", "b"]);
+    cluster.settle();
+    cluster.crash(n(2), 0);
+    cluster.damage(n(2), Index::new(2));
+    cluster.restart(n(2));
+    cluster.persist_everywhere();
+    cluster.time_out(n(1));
+    cluster.deliver_kind("Heartbeat");
+    cluster.deliver_kind("Recover");
+    let leave = ConfigChange::Remove(n(1));
+    let refused = cluster.change(n(1), leave.clone());
+    let why = Rejection::NotCaughtUp { node: n(2), behind: 2 };
+    assert_eq!(cluster.outcome(refused), Some(Outcome::Rejected(why)));
+    cluster.settle();
+    assert!(!cluster.status(n(2)).recovering);
+    let accepted = cluster.change(n(1), leave);
+    cluster.settle();
+    assert!(matches!(cluster.outcome(accepted), Some(Outcome::Committed(_))));
+    assert_eq!(cluster.leader(), Some(n(2)));
+}
