@@ -15,9 +15,12 @@ use crate::workspace::{self, Profile};
 /// and come back. `cargo xtask torture` does more.
 const TORTURE: torture::Options = torture::Options { rounds: 1, nodes: 3 };
 
+/// As many seeds as there are minutes for: `cargo xtask sim` runs as many as one likes.
+const SIMULATION: [&str; 4] = ["--seeds", "20000", "--minutes", "2"];
+
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
     ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -42,6 +45,12 @@ const STEPS: [Step; 8] = [
         package.args(["-p", "raft-storage", "-p", "raft-net-tcp"]);
         succeed(package)
     }),
+    ("planted", || {
+        let mut test = workspace::cargo(&["test", "--package", "raft-sim", "--locked"]);
+        test.args(["--features", "planted-bugs", "--test", "planted"]);
+        succeed(test)
+    }),
+    ("simulation", || crate::sim::run(&SIMULATION.map(String::from))),
     ("docs", || {
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");

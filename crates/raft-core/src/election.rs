@@ -14,6 +14,7 @@ use crate::entry::{Entry, Payload};
 use crate::lease::Lease;
 use crate::message::Body;
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::progress::Progress;
 use crate::quorum::Tally;
 use crate::reads::LeaderReads;
@@ -64,6 +65,9 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return false;
         };
+        if self.planted.has(Bug::NoCheckQuorum) {
+            return false;
+        }
         let heard_at = self.log.voters().reached(|id| match leader.peer(id) {
             Some(peer) => peer.heard_at,
             None if id == self.config.id => self.now,
@@ -95,7 +99,8 @@ impl Raft {
 
     /// Whether this node has a vote, and a log and a disk that it could lead with.
     pub(crate) fn is_fit_to_campaign(&self) -> bool {
-        let is_whole = !self.hard_state.recovering && self.installing.is_none();
+        let is_recovering = self.hard_state.recovering && !self.planted.has(Bug::RecoveringVotes);
+        let is_whole = !is_recovering && self.installing.is_none();
         let is_last_term = self.term().next() == self.term();
         is_whole && self.may_campaign() && !self.is_disk_stalled() && !is_last_term
     }
@@ -125,13 +130,16 @@ impl Raft {
         last: Position,
         out: &mut Vec<Action>,
     ) {
+        if term > self.term() && self.planted.has(Bug::PreVoteRaisesTerm) {
+            self.become_follower(term, None, out);
+        }
         let answer = if term <= self.term() {
             VoteAnswer::OldTerm
-        } else if self.hears_from_leader() {
+        } else if self.hears_from_leader() && !self.planted.has(Bug::DisloyalVoter) {
             VoteAnswer::LeaderAlive
-        } else if self.hard_state.recovering {
+        } else if self.hard_state.recovering && !self.planted.has(Bug::RecoveringVotes) {
             VoteAnswer::Recovering
-        } else if last < self.log.last() {
+        } else if self.is_behind(last) {
             VoteAnswer::LogBehind
         } else {
             VoteAnswer::Granted
@@ -207,13 +215,16 @@ impl Raft {
         is_loyal: bool,
         out: &mut Vec<Action>,
     ) {
-        let answer = if self.hard_state.vote.is_some_and(|vote| vote != from) {
+        let has_voted = self.hard_state.vote.is_some_and(|vote| vote != from);
+        let answer = if has_voted && !self.planted.has(Bug::DoubleVote) {
             VoteAnswer::AlreadyVoted
-        } else if self.hard_state.recovering {
+        } else if self.hard_state.recovering && !self.planted.has(Bug::RecoveringVotes) {
             VoteAnswer::Recovering
-        } else if last < self.log.last() {
+        } else if self.is_behind(last) {
             VoteAnswer::LogBehind
-        } else if is_loyal || self.role.leader(self.config.id).is_some() {
+        } else if is_loyal && !self.planted.has(Bug::DisloyalVoter)
+            || self.role.leader(self.config.id).is_some()
+        {
             // Somebody won this term already: a vote would only delay the next election.
             VoteAnswer::LeaderAlive
         } else {
@@ -228,10 +239,22 @@ impl Raft {
         self.send(from, Body::VoteReply { granted }, out);
     }
 
+    /// Whether the log that ends at `last` lacks entries that this one has (paper §5.4.1).
+    fn is_behind(&self, last: Position) -> bool {
+        let own = self.log.last();
+        if self.planted.has(Bug::VoteByIndex) {
+            return last.index < own.index;
+        }
+        if self.planted.has(Bug::VoteByTerm) {
+            return last.term < own.term;
+        }
+        last < own
+    }
+
     /// Votes, and gives the candidate time to win: an own pre-vote under way is given up.
     fn vote_for(&mut self, candidate: NodeId, out: &mut Vec<Action>) {
         let term = self.term();
-        if self.hard_state.vote.is_none() {
+        if self.hard_state.vote.is_none() || self.planted.has(Bug::DoubleVote) {
             self.set_hard_state(term, Some(candidate));
         }
         if matches!(self.role, Role::PreCandidate(_)) {
@@ -249,6 +272,10 @@ impl Raft {
         };
         candidate.votes.insert(from, granted);
         let votes = &candidate.votes;
+        let yes = votes.values().filter(|granted| **granted).count();
+        if 2 * yes == self.log.cluster().voters.len() && self.planted.has(Bug::HalfQuorumElects) {
+            return self.become_leader(out);
+        }
         match self.log.voters().tally(|id| votes.get(&id).copied()) {
             Tally::Won => self.become_leader(out),
             Tally::Lost => self.become_follower(self.term(), None, out),

@@ -16,8 +16,10 @@
 //! 5. As for every read, an entry of the leader's own term must be committed.
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::role::Role;
 use crate::types::{NodeId, Time};
 
@@ -85,8 +87,11 @@ impl Raft {
             None => Time::ZERO,
         });
         let is_voter = self.log.cluster().is_voter(self.config.id);
+        let drift = if self.planted.has(Bug::LeaseWithoutDrift) { Duration::ZERO } else { drift };
         let lasts = self.config.election_timeout_min.saturating_sub(drift);
         let is_running = bound_since > Time::ZERO && self.now.since(bound_since) < lasts;
-        is_running && is_voter && !leader.lease.is_forfeited && self.transfer.is_none()
+        let is_handed_over = leader.lease.is_forfeited || self.transfer.is_some();
+        let is_lost = is_handed_over && !self.planted.has(Bug::LeaseInTransfer);
+        is_running && is_voter && !is_lost
     }
 }

@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use crate::config::{Boot, ClusterConfig};
 use crate::entry::{Entries, Entry, Payload};
 use crate::invariants::rule;
+use crate::planted::{Bug, Planted};
 use crate::quorum::Voters;
 use crate::types::{Index, PersistId, Position, Term, Time};
 
@@ -38,6 +39,7 @@ pub(crate) struct Log {
     configs: Vec<Membership>,
     /// Whether the next write must empty the log on disk, so that it begins at the start.
     is_reset: bool,
+    pub(crate) planted: Planted,
 }
 
 /// Who the members are from an index on.
@@ -112,6 +114,7 @@ impl Log {
             pending: VecDeque::new(),
             configs: configs.map(|(from, cluster)| Membership::new(from, cluster)).collect(),
             is_reset: false,
+            planted: Planted::default(),
         };
         if !log.holds(applied) {
             // What such a log says of the members is older than what the state says.
@@ -231,7 +234,9 @@ impl Log {
         let term = self.term_at(keep).unwrap_or(self.start.term);
         self.last = Position::new(term, keep);
         self.term_starts.retain(|first| first.index <= keep);
-        self.configs.retain(|config| config.from <= keep);
+        if !self.planted.has(Bug::ConfigKept) {
+            self.configs.retain(|config| config.from <= keep);
+        }
         while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last_index() > keep) {
             self.cached_bytes -= chunk.bytes;
             let kept = chunk.entries.ending_before(from);
@@ -241,7 +246,9 @@ impl Log {
                 self.cache.push_back(chunk);
             }
         }
-        self.durable = self.durable.min(keep);
+        if !self.planted.has(Bug::DurableKept) {
+            self.durable = self.durable.min(keep);
+        }
         self.written = self.written.min(keep);
         for write in &mut self.pending {
             write.last = write.last.min(keep);
@@ -284,6 +291,7 @@ impl Log {
             pending: core::mem::take(&mut self.pending),
             configs: Vec::from([Membership::new(at.index, cluster)]),
             is_reset: true,
+            planted: self.planted,
         };
     }
 

@@ -31,6 +31,7 @@ use crate::api::{Action, Event, Outcome, Rejection};
 use crate::config::{ClusterConfig, ConfigChange};
 use crate::entry::{Entry, Payload};
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::progress::Progress;
 use crate::role::Role;
 use crate::types::{NodeId, Position, Ticket};
@@ -56,18 +57,26 @@ impl Raft {
         self.check_leads()?;
         self.check_no_transfer()?;
         let current = self.log.cluster();
-        if current.outgoing.is_some() || self.log.config_index() > self.commit {
+        let is_open = current.outgoing.is_some() || self.log.config_index() > self.commit;
+        if is_open && !self.planted.has(Bug::ChangeWhileOpen) {
             return Err(Rejection::ChangeUnderWay);
         }
-        if self.log.term_at(self.commit) != Some(self.term()) {
+        let has_committed = self.log.term_at(self.commit) == Some(self.term());
+        if !has_committed && !self.planted.has(Bug::ChangeTooEarly) {
             return Err(Rejection::NotReady);
         }
         let target = change.target(current)?;
         for id in target.voters.difference(&current.voters) {
-            self.check_caught_up(*id)?;
+            if !self.planted.has(Bug::PromotedTooEarly) {
+                self.check_caught_up(*id)?;
+            }
         }
         self.check_whole_quorum(&target)?;
-        let entry = self.config_entry(step_towards(current, target));
+        let mut step = step_towards(current, target);
+        if self.planted.has(Bug::NeverJoint) {
+            step.outgoing = None;
+        }
+        let entry = self.config_entry(step);
         let (size_bytes, limit_bytes) = (entry.size_bytes(), self.config.limits.max_proposal_bytes);
         let fits = size_bytes <= limit_bytes;
         if fits { Ok(entry) } else { Err(Rejection::TooLarge { size_bytes, limit_bytes }) }
@@ -145,6 +154,9 @@ impl Raft {
         }
         let cluster = self.log.cluster();
         if cluster.outgoing.is_some() {
+            if self.planted.has(Bug::JointKept) {
+                return;
+            }
             let left = ClusterConfig { outgoing: None, ..ClusterConfig::clone(cluster) };
             self.append_config(self.config_entry(left), out);
         } else if !self.log.voters().contains(self.config.id) {

@@ -19,7 +19,7 @@ use crate::entry::Entries;
 use crate::held::Held;
 use crate::log::Log;
 use crate::message::{Body, Message};
-use crate::planted::Planted;
+use crate::planted::{Bug, Planted};
 use crate::proposals::Proposals;
 use crate::reads::FollowerReads;
 use crate::recovery::Recovery;
@@ -187,6 +187,7 @@ impl Raft {
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, bug: crate::planted::Bug) {
         self.planted = Planted::new(bug);
+        self.log.planted = self.planted;
     }
 
     /// Takes in one event and adds to `out` what is to be done about it. It cannot fail: what it
@@ -274,7 +275,9 @@ impl Raft {
 
     /// A name for a question that this node never gave to another.
     pub(crate) fn name_question(&mut self) -> u64 {
-        self.questions += 1;
+        if !self.planted.has(Bug::QuestionReused) || self.questions == 0 {
+            self.questions += 1;
+        }
         (self.hard_state.boots << QUESTION_BITS) | self.questions
     }
 
@@ -284,7 +287,7 @@ impl Raft {
             self.held.forget_ended_term();
         }
         self.hard_state = HardState { term, vote, ..self.hard_state };
-        self.writes.is_hard_state_new = true;
+        self.writes.is_hard_state_new |= !self.planted.has(Bug::TermUnsaved);
     }
 
     /// A higher term, or a leader of this one, makes a follower: the one place where that happens
@@ -338,8 +341,8 @@ impl Raft {
     ) {
         let message = Message { from: self.config.id, to, term, body };
         match self.writes.hard_state_pending() {
-            Some(until) => self.held.hold(until, message),
-            None => out.push(Action::Send(message)),
+            Some(until) if !self.planted.has(Bug::SentUnsaved) => self.held.hold(until, message),
+            _ => out.push(Action::Send(message)),
         }
     }
 
@@ -354,8 +357,10 @@ impl Raft {
         let body = Body::Appended { matched };
         let message = Message { from: self.config.id, to: leader, term: self.term(), body };
         match entries.max(self.writes.hard_state_pending()) {
-            Some(until) => self.held.hold(until, message),
-            None => out.push(Action::Send(message)),
+            Some(until) if !self.planted.has(Bug::AcknowledgedUnsaved) => {
+                self.held.hold(until, message);
+            }
+            _ => out.push(Action::Send(message)),
         }
     }
 
@@ -421,11 +426,17 @@ impl Raft {
     /// The last index that may be applied here: committed, and durable on this node, so that the
     /// state machine never runs ahead of its own log.
     fn appliable(&self) -> Index {
+        if self.planted.has(Bug::AppliedUncommitted) {
+            return self.log.durable();
+        }
+        if self.planted.has(Bug::AppliedUnsaved) {
+            return self.commit;
+        }
         self.commit.min(self.log.durable())
     }
 
     fn hand_out_committed(&mut self, out: &mut Vec<Action>) {
-        if self.installing.is_some() {
+        if self.installing.is_some() && !self.planted.has(Bug::AppliedWhileInstalling) {
             // What has to be read back after that, is seen then.
             return self.apply_read.forget_retry();
         }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::api::{Action, DropReason, Outcome, ReadMode, Rejection};
 use crate::message::Body;
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::reads::Reader;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Ticket};
@@ -44,8 +45,10 @@ impl Raft {
     }
 
     fn read_as_leader(&mut self, reader: Reader, mode: ReadMode, out: &mut Vec<Action>) {
-        let has_committed = self.log.term_at(self.commit) == Some(self.term());
-        if has_committed && mode == ReadMode::Lease && self.has_lease() {
+        let has_committed = self.log.term_at(self.commit) == Some(self.term())
+            || self.planted.has(Bug::ReadBeforeCommit);
+        let is_proven = mode == ReadMode::Lease && self.has_lease();
+        if has_committed && (is_proven || self.planted.has(Bug::ReadUnproven)) {
             return self.answer_reader(reader, self.commit, out);
         }
         let Role::Leader(leader) = &mut self.role else {
@@ -54,7 +57,9 @@ impl Raft {
         if !has_committed {
             return leader.reads.push_early(reader);
         }
-        leader.reads.push(reader, self.commit, leader.round + 1);
+        let is_old = self.planted.has(Bug::ReadByOldRound);
+        let round = if is_old { leader.round } else { leader.round + 1 };
+        leader.reads.push(reader, self.commit, round);
         self.start_round_unless_one_is_open(out);
     }
 

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::api::{Action, DropReason, Event, VoteAnswer};
 use crate::message::{Body, Message};
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::role::Role;
 use crate::types::Term;
 
@@ -47,7 +48,8 @@ impl Raft {
             return false;
         }
         if term > self.term() {
-            if self.would_depose(message) && self.hears_from_leader() {
+            let is_loyal = self.hears_from_leader() && !self.planted.has(Bug::DisloyalVoter);
+            if self.would_depose(message) && is_loyal {
                 trace_vote(message, VoteAnswer::LeaderAlive, out);
                 return false;
             }

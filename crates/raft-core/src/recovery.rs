@@ -27,6 +27,7 @@ use alloc::vec::Vec;
 use crate::api::{Action, DropReason, Event};
 use crate::message::Body;
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::role::Role;
 use crate::types::{NodeId, Position, Term, Time};
 
@@ -52,6 +53,9 @@ impl Raft {
     pub(crate) fn settle_recovery(&mut self, out: &mut Vec<Action>) {
         if !self.hard_state.recovering {
             return;
+        }
+        if self.planted.has(Bug::RecoveredAtOnce) {
+            return self.end_recovery();
         }
         let term = self.term();
         match self.recovery.target.filter(|(asked_in, _)| *asked_in == term) {
@@ -118,7 +122,7 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else { return };
         let peer = &mut leader.peers[at];
         peer.whole_from = Some(own_last.index);
-        if peer.matched > agreed {
+        if peer.matched > agreed && !self.planted.has(Bug::LossForgotten) {
             peer.lost_its_log(agreed);
         }
         self.send(from, Body::RecoverReply { id, last: own_last }, out);

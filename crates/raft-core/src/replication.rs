@@ -225,7 +225,12 @@ impl Raft {
         if !peer.is_rejection_current(prev) {
             return;
         }
-        let agreed = self.log.last_at_or_before(hint).index.min(prev.prev());
+        let agreed = self.log.last_at_or_before(hint).index;
+        let is_bounded = !self.planted.has(Bug::HintBeyondPrev);
+        let agreed = if is_bounded { agreed.min(prev.prev()) } else { agreed };
+        if self.planted.has(Bug::MatchedByRejection) {
+            peer.acknowledged(prev);
+        }
         peer.probe_at(agreed.next());
         let event = Event::Backtracked { peer: from, next: peer.next };
         out.push(Action::Trace(event));
@@ -272,8 +277,11 @@ impl Raft {
         let Role::Leader(leader) = &self.role else {
             return;
         };
-        let durable = self.log.durable();
+        let counts_unsaved = self.planted.has(Bug::LeaderCountsUnsaved);
+        let durable = if counts_unsaved { self.log.last().index } else { self.log.durable() };
         let reached = self.log.voters().reached(|id| match leader.peer(id) {
+            Some(peer) if self.planted.has(Bug::CommitBySent) => peer.next.prev(),
+            Some(peer) if self.skips_outgoing(peer.id) => self.log.last().index,
             Some(peer) => peer.matched,
             None if id == self.config.id => durable,
             None => Index::ZERO,
@@ -283,6 +291,11 @@ impl Raft {
             self.advance_commit(reached, out);
             self.admit_early_reads(out);
         }
+    }
+
+    /// Whether a voter that is only outgoing is not waited for: a mistake.
+    fn skips_outgoing(&self, id: NodeId) -> bool {
+        self.planted.has(Bug::JointNewOnly) && !self.log.cluster().voters.contains(&id)
     }
 
     /// Heartbeats to everyone, as a new round.
@@ -298,7 +311,8 @@ impl Raft {
         let targets: Vec<_> = leader.peers.iter().map(|peer| (peer.id, peer.matched)).collect();
         for (to, matched) in targets {
             // Beyond what matched, the follower's log may hold something else.
-            let commit = commit.min(matched);
+            let is_capped = !self.planted.has(Bug::HeartbeatUncapped);
+            let commit = if is_capped { commit.min(matched) } else { commit };
             self.send(to, Body::Heartbeat { commit, round }, out);
         }
     }
@@ -362,8 +376,11 @@ impl Raft {
         let end = entries.last_position().unwrap_or(prev);
         self.store(entries, out);
         // Only what this message proved equal may be committed, not what may lie behind it.
-        self.advance_commit(commit.min(end.index), out);
-        self.acknowledge(from, proven.min(end.index), out);
+        let last = self.log.last().index;
+        let is_unproven = self.planted.has(Bug::CommitUnproven);
+        self.advance_commit(commit.min(if is_unproven { last } else { end.index }), out);
+        let is_unproven = self.planted.has(Bug::AcknowledgedUnproven);
+        self.acknowledge(from, if is_unproven { last } else { proven.min(end.index) }, out);
     }
 
     /// The part of an append that lies behind what is committed here. An append that begins before
@@ -386,6 +403,7 @@ impl Raft {
     /// what follows them: a delayed append must not remove what a later one brought.
     fn store(&mut self, entries: Entries, out: &mut Vec<Action>) {
         let here = match entries.first() {
+            _ if self.planted.has(Bug::TruncatedWithoutConflict) => 0,
             Some(first) if first.at.index <= self.log.last().index => {
                 entries.iter().take_while(|entry| self.log.holds(entry.at)).count()
             }

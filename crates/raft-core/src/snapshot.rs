@@ -24,6 +24,7 @@ use crate::api::{Action, DropReason, Event};
 use crate::config::ClusterConfig;
 use crate::message::{Body, Message};
 use crate::node::Raft;
+use crate::planted::Bug;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Position, Term};
 
@@ -129,7 +130,8 @@ impl Raft {
         if self.installing.is_some() {
             return;
         }
-        if at.index <= self.commit || self.log.holds(at) {
+        let is_old = at.index <= self.commit || self.log.holds(at);
+        if is_old && !self.planted.has(Bug::OldSnapshotInstalled) {
             self.advance_commit(at.index, out);
             return self.acknowledge(from, at.index, out);
         }

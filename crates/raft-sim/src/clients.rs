@@ -91,6 +91,11 @@ impl Clients {
         }
     }
 
+    /// Now and then, a client asks this node instead, which leads or believes so.
+    pub(crate) fn misled(&mut self, leader: Option<usize>) -> Option<usize> {
+        leader.filter(|_| self.dice.chance(150))
+    }
+
     /// What this client asks on this occasion.
     pub(crate) fn ask(&mut self, client: usize, occasion: Occasion) -> Question {
         let is_read = self.dice.chance(self.workload.read_per_mille);

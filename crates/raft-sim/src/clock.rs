@@ -17,8 +17,8 @@ impl Speed {
     pub(crate) const BROKEN: [Self; 6] =
         [Self(10), Self(50), Self(90), Self(110), Self(200), Self(1000)];
 
-    /// The speeds that good clocks have: two of them differ by less than a tenth.
-    pub(crate) const SOUND: [Self; 3] = [Self(96), Self(100), Self(105)];
+    /// The speeds that sound clocks have: two of them differ by less than a third.
+    pub(crate) const SOUND: [Self; 3] = [Self(87), Self(100), Self(115)];
 
     pub(crate) const fn percent(self) -> u64 {
         self.0

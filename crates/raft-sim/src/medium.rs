@@ -14,8 +14,9 @@ use crate::storage::End;
 use crate::violation::{Checked, Violation, check};
 
 /// With which change to the disk a process ends that is writing: before the first one, with the
-/// write, with the sync, or with some step on the way to the next segment.
-const LAST_CHANGES: [u64; 8] = [0, 1, 1, 2, 2, 2, 3, 5];
+/// write, with the sync, or with some step on the way to the next segment. Two changes come before
+/// that where term or vote is new.
+const LAST_CHANGES: [u64; 8] = [0, 1, 1, 2, 3, 3, 4, 5];
 
 /// The same for a process that opens its log.
 const CHANGES_OF_AN_OPENING: u64 = 5;
@@ -230,7 +231,7 @@ impl DiskLog {
             let Some(write) = survivors.next() else {
                 return Err(Violation {
                     rule: "what was acknowledged survives, and nothing that was never written",
-                    detail: format!("{recovered:?}, and what was told is {durable:?}"),
+                    detail: format!("{recovered:?} for a log that ended at {}", durable.last()),
                 });
             };
             durable.apply(&write)?;

@@ -186,7 +186,7 @@ impl Scenario {
         let nodes = overrides.nodes.unwrap_or(nodes);
         let timing = Timing::draw(&mut dice("timing"));
         let faults = overrides.faults.unwrap_or(draw_faults(&mut dice("faults")));
-        let lease_drift = dice("lease").chance(300).then_some(timing.election_min / 8);
+        let lease_drift = dice("lease").chance(300).then_some(timing.election_min / 3);
         // A lease is as good as the clocks.
         let clocks = [Fault::ClockSpeeds, Fault::ClockJumps].into_iter();
         let broken = clocks.filter(|_| lease_drift.is_some());
@@ -196,6 +196,12 @@ impl Scenario {
         let spares = overrides.spares.unwrap_or(spares).min(MAX_NODES.saturating_sub(nodes));
         let mut workload = Workload::draw(&mut dice("workload"), timing);
         let mut limits = draw_limits(&mut dice("limits"));
+        let medium = overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium")));
+        if medium == MediumKind::Disk && workload.padding_bytes > 0 {
+            // Only what takes several sectors can be torn.
+            workload.padding_bytes = 2_000;
+            limits.max_proposal_bytes = Limits::default().max_proposal_bytes;
+        }
         if overrides.is_roomy {
             limits = Limits::default();
             workload.padding_bytes = 0;
@@ -207,7 +213,7 @@ impl Scenario {
             steps: overrides.steps.unwrap_or(DEFAULT_STEPS),
             operations: overrides.operations.unwrap_or(usize::MAX),
             faults,
-            medium: overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium"))),
+            medium,
             timing,
             is_mixed: lease_drift.is_none() && dice("mixed").chance(300),
             limits,

@@ -58,6 +58,39 @@ fn another_state_than_that_of_others_is_noticed() {
     assert_eq!(rule_broken_by(Blunder::AppliedTwice, 50), rule);
 }
 
+/// What takes more seeds than there is time for here: `cargo xtask sim --planted` does find it.
+#[cfg(feature = "planted-bugs")]
+const RARE: [&str; 16] = [
+    "applied-while-installing",
+    "cut-unsaved",
+    "disloyal-voter",
+    "forgotten-starts",
+    "forgotten-vote",
+    "lease-without-drift",
+    "loss-forgotten",
+    "no-check-quorum",
+    "old-snapshot-installed",
+    "old-term-commit",
+    "pre-vote-raises-term",
+    "question-reused",
+    "read-by-old-round",
+    "read-unproven",
+    "truncated-without-conflict",
+    "vote-by-index",
+];
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn every_mistake_that_is_not_rare_is_noticed() {
+    let names: Vec<_> = Mistake::all().iter().map(ToString::to_string).collect();
+    assert!(RARE.iter().all(|rare| names.iter().any(|name| name == rare)), "{names:?}");
+    for mistake in Mistake::all() {
+        if !RARE.contains(&mistake.to_string().as_str()) {
+            found(mistake, 250);
+        }
+    }
+}
+
 #[test]
 fn a_failing_run_is_made_simpler_and_still_breaks_the_same_rule() {
     for blunder in [Blunder::LostTail, Blunder::StaleRead] {

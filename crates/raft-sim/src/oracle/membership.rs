@@ -4,7 +4,8 @@
 //! 1. It is one step: one voter more or less, or into a joint configuration with the old voters
 //!    outgoing, or out of that with the same voters. So the majorities before and after overlap.
 //! 2. The configuration before it is committed.
-//! 3. An entry of its own term is committed; or it leaves a joint configuration, where all leaders
+//! 3. Who is given a vote has everything that was committed before.
+//! 4. An entry of its own term is committed; or it leaves a joint configuration, where all leaders
 //!    would make the same one.
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use raft_core::{ClusterConfig, Index, NodeId, Position};
 
 use super::Oracle;
+use crate::node::{Node, seat};
 use crate::violation::{Checked, check};
 
 /// The entry at `at`, which is the first to say that the cluster is `new`, in a log where the entry
@@ -42,6 +44,19 @@ impl Oracle {
         let has_committed = old.outgoing.is_some() || self.ledger.has_committed_in(at.term);
         check(has_committed, "a change waits for a commit in its own term", || {
             format!("{at} is made, and nothing of that term is committed")
+        })
+    }
+
+    /// Nobody is given a vote before it has caught up.
+    pub(super) fn check_promoted(&self, nodes: &[Node], leader: &Node, change: &Change) -> Checked {
+        let Some(committed) = self.committed(leader.seen.commit) else { return Ok(()) };
+        let mut promoted = change.new.voters.iter().filter(|id| !change.old.is_voter(**id));
+        let has_caught_up = |id: &NodeId| {
+            let node = &nodes[seat(*id)];
+            node.has_durably(committed) || node.is_recovering()
+        };
+        check(promoted.all(has_caught_up), "who is given a vote has caught up", || {
+            format!("{change:?} when {committed} was committed")
         })
     }
 

@@ -137,7 +137,10 @@ impl Oracle {
             self.observe_committed(nodes, node, (Index::new(index), status.term))?;
         }
         let changes = std::mem::take(&mut self.changes);
-        changes.iter().try_for_each(|change| self.check_change(change))
+        changes.iter().try_for_each(|change| {
+            self.check_change(change)?;
+            self.check_promoted(nodes, node, change)
+        })
     }
 
     fn observe_leader(&mut self, node: &Node, status: &Status) -> Checked {
@@ -245,6 +248,6 @@ fn check_disk(node: &Node, status: &Status) -> Checked {
     })?;
     let at = newest.position(status.durable);
     check(at.is_some_and(|at| node.has_durably(at)), rule, || {
-        format!("{} takes {} for durable: {durable:?}", node.id, status.durable)
+        format!("{} takes {} for durable, and {} is", node.id, status.durable, durable.last())
     })
 }
