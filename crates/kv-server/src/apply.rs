@@ -19,6 +19,9 @@ use crate::server::halt;
 /// The most answers that are collected before they are sent on their way.
 const REPLIES_PER_BATCH: usize = 128;
 
+/// How many more entries the state file holds when the loop is told again.
+const STORED_STEP: u64 = 1024;
+
 /// The running thread.
 #[derive(Debug)]
 pub struct Applier {
@@ -27,7 +30,8 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// Starts it on `store`. Answers go to `replies`, requests for more of the log to `read_log`.
+    /// Starts it on `store`. Answers go to `replies`, requests for more of the log to `read_log`,
+    /// and now and then `stored` hears up to where the state file holds the log.
     /// `identity` is the header of every answer, without its revision and term; `clock` is the one
     /// by which the replica measures how long clients wait.
     ///
@@ -40,6 +44,7 @@ impl Applier {
         clock: Clock,
         replies: Replies,
         read_log: impl Fn(ReadLog) + Send + 'static,
+        stored: impl Fn(Index) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, work) = unbounded();
         let worker = Worker {
@@ -48,6 +53,8 @@ impl Applier {
             clock,
             replies,
             read_log: Box::new(read_log),
+            stored: Box::new(stored),
+            told_stored: Index::ZERO,
             batch: Vec::new(),
         };
         let thread =
@@ -78,6 +85,9 @@ struct Worker {
     clock: Clock,
     replies: Replies,
     read_log: Box<dyn Fn(ReadLog) + Send>,
+    stored: Box<dyn Fn(Index) + Send>,
+    /// What `stored` heard last.
+    told_stored: Index,
     batch: Vec<Reply>,
 }
 
@@ -92,6 +102,15 @@ impl Worker {
                 }
             }
             self.send_replies();
+            self.tell_stored();
+        }
+    }
+
+    fn tell_stored(&mut self) {
+        let stored = Index::new(self.store.durable().index);
+        if stored.get() - self.told_stored.get() >= STORED_STEP {
+            self.told_stored = stored;
+            (self.stored)(stored);
         }
     }
 

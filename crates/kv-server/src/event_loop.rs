@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
 use log::{Level, debug, info, log};
-use raft_core::{DropReason, Event as TraceEvent, Message, NodeId, ReadLog, Time, Write};
+use raft_core::{DropReason, Event as TraceEvent, Index, Message, NodeId, ReadLog, Time, Write};
 
 use crate::clients::{Replies, Reply};
 use crate::narrate;
@@ -144,6 +144,8 @@ pub trait Outside {
     fn persist(&self, write: Write);
     /// Has entries read from the log. Blocks as a write does.
     fn read_log(&self, read: ReadLog);
+    /// Has the log forget what lies up to this index. Blocks as a write does.
+    fn compact(&self, upto: Index);
     /// Hands work to the apply thread. Never blocks.
     fn apply(&self, work: ApplyWork);
 }
@@ -176,6 +178,7 @@ pub fn run(
                 Effect::Send(message) => outside.send(message),
                 Effect::Persist(write) => outside.persist(write),
                 Effect::ReadLog(read) => outside.read_log(read),
+                Effect::Compact(upto) => outside.compact(upto),
                 Effect::Apply(work) => outside.apply(work),
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),

@@ -48,6 +48,8 @@ pub enum Event {
     Persisted(PersistId),
     /// Entries were read back from the log.
     LogRead(LogRead),
+    /// The state machine durably holds everything up to this index.
+    Stored(Index),
     /// Clients ask.
     Requests(Vec<Request>),
     /// Finish what is under way, then stop.
@@ -94,6 +96,8 @@ pub enum Effect {
     Persist(Write),
     /// Have this read from the log.
     ReadLog(ReadLog),
+    /// Have the log forget what lies up to this index.
+    Compact(Index),
     /// Hand this to the apply thread, in order.
     Apply(ApplyWork),
     /// Tell a client that its request failed.
@@ -176,6 +180,9 @@ enum HandOver {
     Over,
 }
 
+/// How many committed entries a log keeps for followers that are slow, or away for a moment.
+pub const KEPT_ENTRIES: u64 = 10_000;
+
 /// How long a client may ask to wait at most.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -192,6 +199,7 @@ pub struct Replica {
     /// How long after losing leadership a write may still find its fate.
     fate_patience: Duration,
     was_leader: bool,
+    cuts_log: bool,
     stop_by: Option<Time>,
     hand_over: HandOver,
     actions: Vec<Action>,
@@ -208,10 +216,21 @@ impl Replica {
             committed: VecDeque::new(),
             fate_patience: election_timeout_max,
             was_leader: false,
+            // A follower that lacks what was cut needs a snapshot, and nothing carries one from
+            // node to node yet. Until then, the log keeps everything.
+            cuts_log: false,
             stop_by: None,
             hand_over: HandOver::NotAsked,
             actions: Vec::new(),
         }
+    }
+
+    /// The same replica; it has its log cut behind what the state machine durably holds, but for
+    /// [`KEPT_ENTRIES`].
+    #[must_use]
+    pub fn cutting_its_log(mut self) -> Self {
+        self.cuts_log = true;
+        self
     }
 
     /// When [`Event::Wake`] is due at the latest.
@@ -234,6 +253,10 @@ impl Replica {
             Event::ClientAddress(peer, address) => self.directory.learn(peer.get(), address),
             Event::Persisted(id) => self.step(now, Input::Persisted(id), effects),
             Event::LogRead(read) => self.step(now, Input::LogRead(read), effects),
+            Event::Stored(upto) if self.cuts_log => {
+                self.step(now, Input::Compact { upto, keep: KEPT_ENTRIES }, effects);
+            }
+            Event::Stored(_) => {}
             Event::Requests(requests) => {
                 for request in requests {
                     self.on_request(now, request, effects);
@@ -349,9 +372,10 @@ impl Replica {
                 }
                 Action::RoleChanged(change) => self.on_role_changed(now, change, effects),
                 // The members are those that this server was started with: nobody changes them.
-                // Nor is the log cut, so nobody needs a snapshot, and one that came all the same
-                // cannot be installed.
-                Action::ConfigChanged(_) | Action::Compact(_) => {}
+                Action::ConfigChanged(_) => {}
+                Action::Compact(upto) => effects.push(Effect::Compact(upto)),
+                // No log is cut, so nobody needs a snapshot, and one that came all the same cannot
+                // be installed.
                 Action::SendSnapshot(request) => {
                     unsupported.push(Input::SnapshotSent { to: request.to, arrived: None });
                 }

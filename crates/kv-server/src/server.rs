@@ -63,6 +63,10 @@ impl Outside for Threads {
         request(self.log.requests(), LogRequest::Read(read));
     }
 
+    fn compact(&self, upto: Index) {
+        request(self.log.requests(), LogRequest::Compact(upto));
+    }
+
     fn apply(&self, work: ApplyWork) {
         self.applier.submit(work);
     }
@@ -126,9 +130,12 @@ impl Server {
             move || stopper.stop(),
         )?;
         let log_requests = log.requests().clone();
-        let applier = Applier::start(store, identity, clock, clients.replies(), move |read| {
-            request(&log_requests, LogRequest::Read(read));
-        })?;
+        let read_log = move |read| request(&log_requests, LogRequest::Read(read));
+        let to_loop = inside.clone();
+        // If the loop is gone, it has stopped, and cuts no log.
+        let stored = move |upto| _ = to_loop.send(Event::Stored(upto));
+        let replies = clients.replies();
+        let applier = Applier::start(store, identity, clock, replies, read_log, stored)?;
         let network = start_network(settings, raft_listener, inside.clone(), peers)?;
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;

@@ -28,6 +28,8 @@ pub enum LogRequest {
     Write(Write),
     /// Read entries back; answered by [`LogEvent::Read`].
     Read(ReadLog),
+    /// Forget what is no longer needed, up to this index; not answered.
+    Compact(Index),
 }
 
 /// What the log has done.
@@ -77,6 +79,13 @@ pub trait LogStore: Send + 'static {
     ///
     /// As there.
     fn read(&mut self, first: Index, last: Index, max_bytes: usize) -> Result<Entries, ReadError>;
+
+    /// See [`Log::compact`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn compact(&mut self, upto: Index) -> Result<(), WriteError>;
 }
 
 impl<D: Disk> LogStore for Log<D> {
@@ -87,6 +96,10 @@ impl<D: Disk> LogStore for Log<D> {
     fn read(&mut self, first: Index, last: Index, max_bytes: usize) -> Result<Entries, ReadError> {
         Log::read(self, first, last, max_bytes)
     }
+
+    fn compact(&mut self, upto: Index) -> Result<(), WriteError> {
+        Log::compact(self, upto)
+    }
 }
 
 impl LogStore for MemoryLog {
@@ -96,6 +109,10 @@ impl LogStore for MemoryLog {
 
     fn read(&mut self, first: Index, last: Index, max_bytes: usize) -> Result<Entries, ReadError> {
         MemoryLog::read(self, first, last, max_bytes)
+    }
+
+    fn compact(&mut self, upto: Index) -> Result<(), WriteError> {
+        MemoryLog::compact(self, upto)
     }
 }
 
@@ -164,6 +181,10 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
                 LogRequest::Read(wanted) => {
                     self.write(batch)?;
                     return self.read(wanted);
+                }
+                LogRequest::Compact(upto) => {
+                    self.write(batch)?;
+                    return self.log.compact(upto).map_err(LogFailure::Write);
                 }
                 LogRequest::Write(write) => {
                     size_bytes += write.entries.size_bytes();

@@ -119,3 +119,25 @@ fn a_log_in_memory_runs_on_a_thread_too() {
     let log = thread.finish().expect("it ended well");
     assert_eq!(log.last().index, Index::new(1));
 }
+
+#[test]
+fn a_log_is_cut_behind_the_writes_that_were_queued_before() {
+    let (events, seen) = unbounded();
+    let thread = LogThread::spawn(MemoryLog::new(), 8, move |event| _ = events.send(event))
+        .expect("started");
+    let requests = [
+        numbered(1, write(1, 0, vec![noop(1, 1), noop(1, 2), noop(1, 3)])),
+        LogRequest::Compact(Index::new(2)),
+        read(3, 3),
+    ];
+    for request in requests {
+        thread.requests().send(request).expect("there is room");
+    }
+    let log = thread.finish().expect("it ended well");
+    assert_eq!((log.start().index, log.last().index), (Index::new(2), Index::new(3)));
+    let entries = seen.iter().find_map(|event| match event {
+        LogEvent::Read(read) => Some(read.entries.len()),
+        _ => None,
+    });
+    assert_eq!(entries, Some(1), "what is kept can be read");
+}

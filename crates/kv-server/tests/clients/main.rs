@@ -187,7 +187,7 @@ fn a_read_whose_time_is_up_is_not_carried_out() {
     let (clients, requests) = start(Bounds::default());
     let store = Store::new(Limits::default());
     let applier =
-        Applier::start(store, Header::default(), Clock::start(), clients.replies(), |_| {})
+        Applier::start(store, Header::default(), Clock::start(), clients.replies(), |_| {}, |_| {})
             .unwrap();
     let mut client = Client::greeted(&clients);
     client.ask(2);

@@ -9,7 +9,7 @@ use kv_server::directory::Directory;
 use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
 use kv_store::{Position, Store};
-use raft_core::{Boot, Config, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
+use raft_core::{Boot, Config, Index, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
 
 /// How long a client waits if the test does not say.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,6 +30,8 @@ struct Node {
     /// Writes that are durable only when the test lets the disk go on.
     held: Option<Vec<PersistId>>,
     log_writes: usize,
+    /// Up to where the log was cut.
+    cut: Option<Index>,
     answers: BTreeMap<u64, Result<Answer, Error>>,
     has_stopped: bool,
 }
@@ -69,6 +71,25 @@ impl Cluster {
         cluster.pass(Duration::from_millis(100));
         assert!(others.iter().all(|id| cluster.role(*id) == RoleKind::Follower));
         cluster
+    }
+
+    /// The same nodes; they have their logs cut.
+    pub(crate) fn cutting_logs(mut self) -> Self {
+        let cutting = |(id, node): (u64, Node)| {
+            (id, Node { replica: node.replica.cutting_its_log(), ..node })
+        };
+        self.nodes = self.nodes.into_iter().map(cutting).collect();
+        self
+    }
+
+    /// The state of a node durably holds everything up to `index`.
+    pub(crate) fn stored(&mut self, node: u64, index: u64) {
+        self.event(node, Event::Stored(Index::new(index)));
+    }
+
+    /// Up to where a node has had its log cut.
+    pub(crate) fn cut(&self, node: u64) -> Option<u64> {
+        self.nodes[&node].cut.map(Index::get)
     }
 
     pub(crate) fn put(&mut self, node: u64, request: u64, key: &str, value: &str) {
@@ -231,6 +252,7 @@ impl Cluster {
                     }
                 }
                 Effect::ReadLog(_) => panic!("everything is in memory"),
+                Effect::Compact(upto) => node.cut = Some(upto),
                 Effect::Apply(work) => node.apply(work),
                 Effect::Fail(client, error) => node.answered(client, Err(error)),
                 Effect::RoleChanged(_) | Effect::Trace(_) => {}
@@ -268,6 +290,7 @@ impl Node {
             store: Store::new(Limits::default()),
             held: None,
             log_writes: 0,
+            cut: None,
             answers: BTreeMap::new(),
             has_stopped: false,
         }

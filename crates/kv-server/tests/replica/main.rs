@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cluster::{Answer, Cluster};
 use kv_proto::{Consistency, Error, Outcome, Reply, Revision};
+use kv_server::replica::KEPT_ENTRIES;
 
 #[test]
 fn a_write_is_answered_when_it_is_applied() {
@@ -199,4 +200,33 @@ fn status_tells_the_role_and_every_member() {
     let ids: Vec<u64> = status.members.iter().map(|member| member.id).collect();
     assert_eq!(ids, [1, 2, 3]);
     assert_eq!(status.node.applied_index, status.node.commit_index);
+}
+
+/// Puts `count` times, a hundred to a turn.
+fn put_many(cluster: &mut Cluster, node: u64, count: u64) {
+    for request in 0..count {
+        cluster.put_later(node, request, "key", "value");
+        if request % 100 == 99 {
+            cluster.turn(node);
+        }
+    }
+}
+
+#[test]
+fn a_log_is_cut_behind_the_stored_state_but_for_what_slow_followers_need() {
+    let mut cluster = Cluster::with_leader(1).cutting_logs();
+    put_many(&mut cluster, 1, 12_000);
+    cluster.stored(1, 1_500);
+    assert_eq!(cluster.cut(1), Some(1_500), "no further than what is stored");
+    // The first entry of the log is the leader's own.
+    cluster.stored(1, 12_001);
+    assert_eq!(cluster.cut(1), Some(12_001 - KEPT_ENTRIES));
+}
+
+#[test]
+fn no_log_is_cut_unless_that_was_asked_for() {
+    let mut cluster = Cluster::with_leader(1);
+    put_many(&mut cluster, 1, 12_000);
+    cluster.stored(1, 12_001);
+    assert_eq!(cluster.cut(1), None);
 }
