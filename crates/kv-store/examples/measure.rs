@@ -14,9 +14,10 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kv_proto::{Command, Delete, Limits, Put, Range};
+use kv_store::snapshot::Restore;
 use kv_store::{Options, Position, Store};
 
 const KEY_BYTES: usize = 16;
@@ -65,6 +66,9 @@ fn measure(path: Option<&Path>, order: &str, keys: u64, name: impl Fn(u64) -> u6
     }
     let cost = get_all(&store, keys, &name);
     meter.report(&store, "get", cost);
+    if let Some(path) = path {
+        copy(&store, &path.with_extension("copy"));
+    }
     // Not in the order in which they were put, so that what dies lies everywhere.
     let shuffled = |number| name(number * 7_919 % keys);
     let cost = put_all(&mut store, keys, shuffled);
@@ -77,6 +81,29 @@ fn measure(path: Option<&Path>, order: &str, keys: u64, name: impl Fn(u64) -> u6
     println!("  first page       {count_us:.0} us, counting {listed}");
     let cost = delete_all(&mut store, keys, &name);
     meter.report(&store, "delete", cost);
+}
+
+/// Sends the store to another file as a snapshot, and removes that.
+fn copy(store: &Store, path: &Path) {
+    let mut snapshot = store.snapshot().expect("the disk works").expect("it has a file");
+    let mut restore = Restore::begin(path).expect("the disk works");
+    let (mut bytes, mut out, mut taken_in) = (0, Duration::ZERO, Duration::ZERO);
+    loop {
+        let started = Instant::now();
+        let Some(piece) = snapshot.next_piece().expect("the disk works") else { break };
+        out += started.elapsed();
+        bytes += piece.len();
+        let started = Instant::now();
+        restore.take(&piece).expect("it is whole");
+        taken_in += started.elapsed();
+    }
+    let started = Instant::now();
+    restore.finish().and_then(|done| Ok(done.put_in_place()?)).expect("it is whole");
+    taken_in += started.elapsed();
+    let packed = bytes / 1_000_000;
+    let (out, taken_in) = (out.as_secs_f64(), taken_in.as_secs_f64());
+    println!("  snapshot         {packed} MB; {out:.2} s to make, {taken_in:.2} s to take in");
+    let _ = std::fs::remove_file(path);
 }
 
 /// Prints what steps cost.
@@ -100,8 +127,12 @@ impl Meter<'_> {
 
 /// Microseconds for each put: of the processor, and by the clock.
 fn put_all(store: &mut Store, keys: u64, name: impl Fn(u64) -> u64) -> (f64, f64) {
-    let value = [7; VALUE_BYTES];
     apply_all(store, keys, |number| {
+        // Half of it can be packed.
+        let mut value = [7; VALUE_BYTES];
+        for (place, piece) in (1..).zip(value[..VALUE_BYTES / 2].chunks_exact_mut(8)) {
+            piece.copy_from_slice(&scatter(number ^ (place << 40)).to_le_bytes());
+        }
         let mut bytes = Vec::new();
         let encoded = Command::Put(Put::new(&key(name(number)), &value)).encode(&mut bytes);
         assert!(encoded.is_ok());

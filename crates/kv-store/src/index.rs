@@ -13,7 +13,7 @@ use crate::values::Reader;
 /// The place of a key's history. It stays the same as long as anything of the key is retained;
 /// then another key may get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyId(usize);
+pub(crate) struct KeyId(u32);
 
 /// Every key of which something is retained, in order.
 ///
@@ -48,22 +48,18 @@ impl Index {
     /// be pushed.
     pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> KeyId {
         let Self { keys, histories, free } = self;
-        *keys.entry(key.into()).or_insert_with(|| {
-            free.pop().unwrap_or_else(|| {
-                histories.push(History::default());
-                KeyId(histories.len() - 1)
-            })
-        })
+        let place = || free.pop().unwrap_or_else(|| add_history(histories));
+        *keys.entry(key.into()).or_insert_with(place)
     }
 
     /// The history at this place.
     pub(crate) fn history(&self, id: KeyId) -> &History {
-        &self.histories[id.0]
+        &self.histories[id.0 as usize]
     }
 
     /// The history at this place, to push a version to.
     pub(crate) fn history_mut(&mut self, id: KeyId) -> &mut History {
-        &mut self.histories[id.0]
+        &mut self.histories[id.0 as usize]
     }
 
     /// The keys of `span` that existed at `revision`, in order.
@@ -86,6 +82,13 @@ impl Index {
             self.free.push(id);
         }
     }
+}
+
+fn add_history(histories: &mut Vec<History>) -> KeyId {
+    // Half a terabyte of them. Two keys in one place would be worse than an end.
+    let id = u32::try_from(histories.len()).expect("fewer than 2^32 keys");
+    histories.push(History::default());
+    KeyId(id)
 }
 
 impl Found<'_> {

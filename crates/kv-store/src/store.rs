@@ -42,10 +42,10 @@ pub struct Options {
     /// How much of the past is kept.
     pub retention: Retention,
     /// The memory for values that are in the state file as well, in bytes: the latest. The default
-    /// is 16 MiB.
+    /// is 8 MiB.
     pub cache_bytes: usize,
     /// The memory for values that are not in the state file yet, in bytes. When the disk is so far
-    /// behind, applying waits for it. The default is 24 MiB.
+    /// behind, applying waits for it. The default is 16 MiB.
     pub max_unwritten_bytes: usize,
 }
 
@@ -54,8 +54,8 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             retention: Retention::default(),
-            cache_bytes: 16 << 20,
-            max_unwritten_bytes: 24 << 20,
+            cache_bytes: 8 << 20,
+            max_unwritten_bytes: 16 << 20,
         }
     }
 }

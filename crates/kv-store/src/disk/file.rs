@@ -28,7 +28,7 @@ pub(crate) const STATE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(crate) const STATE_ROW: u64 = 0;
 
 /// What the database may keep of its pages. The operating system keeps them as well.
-const PAGE_CACHE_BYTES: usize = 16 << 20;
+const PAGE_CACHE_BYTES: usize = 8 << 20;
 
 /// An open state file.
 pub(crate) struct StateFile {

@@ -11,7 +11,7 @@ use super::state::{Mark, Position};
 use crate::error::StoreError;
 
 /// As soon as this much waits, it is written.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What waits longer is written, however little it is. A crash costs replaying this much of the
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
