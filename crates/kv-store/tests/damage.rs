@@ -6,11 +6,12 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use kv_proto::Range;
+use kv_proto::{Command, Error, Put, Range};
 use kv_store::{Options, Store, StoreError};
 
 use support::sim_disk::{Dice, SimDisk};
 use support::workload::{apply_until, assert_same, forgetful, reference};
+use support::{encode, entry};
 
 const LAST: u64 = 700;
 
@@ -109,4 +110,34 @@ fn a_file_that_ends_early_is_no_file_or_garbage_is_refused() {
     assert!(error.to_string().contains("it is empty"), "{error}");
     let error = Store::open(dir.path(), &Options::default()).expect_err("a directory");
     assert!(error.to_string().contains(&*dir.path().to_string_lossy()), "{error}");
+}
+
+#[test]
+fn a_value_that_goes_bad_while_the_store_is_open_is_not_answered() {
+    let disk = SimDisk::default();
+    let options = Options { cache_bytes: 0, ..Options::default() };
+    let mut store = Store::open_on(disk.clone(), Path::new("disk"), &options).expect("empty");
+    // More than the database keeps of its pages.
+    let value = [0x5a; 6_000];
+    for index in 1..=3_000_u64 {
+        let put = encode(&Command::Put(Put::new(&index.to_be_bytes(), &value)));
+        store.apply(entry(index), &put).expect("the disk works");
+    }
+    store.flush().expect("the disk works");
+    store.skip(entry(3_001)).expect("the disk works");
+    disk.rot(|page| page[2000..2100] == value[..100]);
+    let mut bad = 0;
+    for index in 1..=3_000_u64 {
+        match store.range(&Range::key(index.to_be_bytes().as_slice())) {
+            Ok(reply) => assert_eq!(*reply.kvs[0].value, value),
+            Err(Error::Internal { reason }) => {
+                assert!(reason.contains("is damaged"), "{reason}");
+                bad += 1;
+            }
+            Err(error) => panic!("another error: {error}"),
+        }
+    }
+    assert!(bad > 1_000, "only {bad} were noticed");
+    assert!(store.check().is_err(), "nothing goes on from here");
+    assert!(store.skip(entry(3_002)).is_err());
 }

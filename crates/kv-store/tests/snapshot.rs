@@ -137,6 +137,27 @@ fn a_store_goes_on_until_another_takes_its_place() {
 }
 
 #[test]
+fn a_restore_that_was_given_up_leaves_the_old_store_and_is_begun_again() {
+    let (_dir, path) = place();
+    let original = store(&path, &forgetful(), 3_000);
+    let sent = pieces(&original);
+    let (_other_dir, other_path) = place();
+    drop(store(&other_path, &forgetful(), 50));
+    for taken in 0..sent.len() {
+        let mut restore = Restore::begin(&other_path).expect("the disk works");
+        for piece in &sent[..taken] {
+            restore.take(piece).expect("it is whole");
+        }
+        let error = restore.finish().expect_err("the end has not come");
+        assert!(matches!(error, SnapshotError::Unfinished { due } if due == taken as u64));
+        let old = Store::open(&other_path, &forgetful()).expect("it opens");
+        assert_same(&old, &reference(&forgetful(), 50));
+    }
+    restore(&other_path, &sent).expect("it is whole");
+    assert_same(&Store::open(&other_path, &forgetful()).expect("it opens"), &original);
+}
+
+#[test]
 fn every_damaged_missing_or_foreign_piece_is_refused_and_the_right_one_still_taken() {
     let (_dir, path) = place();
     let sent = pieces(&store(&path, &forgetful(), 4_000));

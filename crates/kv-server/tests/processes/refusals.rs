@@ -164,6 +164,38 @@ fn a_damaged_log_is_refused_with_the_command_to_look_at_it_and_left_alone() {
 }
 
 #[test]
+fn a_damaged_state_file_is_refused_and_made_anew_from_the_log_without_it() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let port = free_ports(1)[0];
+    used_directory(&data, port);
+    let state = data.join("state.redb");
+    let mut bytes = fs::read(&state).unwrap();
+    let copies: Vec<_> =
+        (0..bytes.len()).filter(|place| bytes[*place..].starts_with(b"value")).collect();
+    assert!(!copies.is_empty(), "the value is in the file");
+    for place in copies {
+        bytes[place] ^= 1;
+    }
+    fs::write(&state, &bytes).unwrap();
+    let bind = format!("127.0.0.1:{port}");
+    let (code, said) = refused(&mut with_flags(folder.path(), &["--bind", &bind]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("state.redb is damaged"), "{said}");
+    assert!(said.contains("move it away and start again"), "{said}");
+
+    fs::rename(&state, data.join("state.redb.damaged")).unwrap();
+    let client_port = free_ports(1)[0];
+    let mut command = with_flags(folder.path(), &["--bind", &bind]);
+    command.args(["--client-bind", &format!("127.0.0.1:{client_port}")]).stderr(Stdio::null());
+    let (mut child, _) = ready(&mut command);
+    let mut client = Client::new([format!("127.0.0.1:{client_port}")], Options::default()).unwrap();
+    let found = client.get(b"key").unwrap().reply.expect("the log had it");
+    assert_eq!(*found.value, *b"value");
+    assert!(terminate(&mut child, "-TERM").success());
+}
+
+#[test]
 fn a_place_that_is_no_directory_or_cannot_be_written_is_named() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("data");

@@ -75,6 +75,13 @@ impl SimDisk {
         self.lock().power_fails_at = Some(step);
     }
 
+    /// Every page for which `is_meant` goes bad.
+    pub(crate) fn rot(&self, is_meant: impl Fn(&[u8]) -> bool) {
+        for page in self.lock().seen.chunks_mut(4096).filter(|page| is_meant(page)) {
+            page[2048] ^= 1;
+        }
+    }
+
     pub(crate) fn steps(&self) -> usize {
         self.lock().steps
     }
