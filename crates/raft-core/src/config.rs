@@ -272,7 +272,9 @@ pub struct Boot {
     pub cluster: ClusterConfig,
     /// The latest durable term and vote. If the log was found damaged, its
     /// [`recovering`](HardState::recovering) is set, and the log below is what is left of it, from
-    /// its beginning up to the damage. The term and the vote themselves must never be lost.
+    /// its beginning up to the damage. The term and the vote themselves must never be lost. (The
+    /// only voter of a cluster would wait for ever: nobody else has what it lost. What is left of
+    /// the log cannot tell, because members may have joined since; the driver may know.)
     pub hard_state: HardState,
     /// The position before the first retained entry: [`Position::ORIGIN`], or up to where the log
     /// was cut.
@@ -323,15 +325,6 @@ impl Boot {
         let is_joining = cluster.members().next().is_none();
         if cluster.voters.is_empty() && !is_joining {
             return Err(BootError::NoVoters);
-        }
-        // Of the configurations that may be in force, one with others will do: they can be asked.
-        let later = self.configs.iter().filter(|(index, _)| *index > self.commit);
-        let later = later.map(|(_, cluster)| &**cluster);
-        let committed = self.configs.iter().rfind(|(index, _)| *index <= self.commit);
-        let committed = committed.map_or(&self.cluster, |(_, cluster)| cluster);
-        let mut in_force = core::iter::once(committed).chain(later);
-        if self.hard_state.recovering && in_force.all(|cluster| cluster.members().eq([id])) {
-            return Err(BootError::NobodyToRecoverFrom);
         }
         // A node that was removed may start again: the change may yet be undone.
         let is_new = self.last == Position::ORIGIN && self.applied == Position::ORIGIN;
@@ -396,8 +389,6 @@ pub enum BootError {
     },
     /// There is a cluster, and nobody in it can vote.
     NoVoters,
-    /// The log lost entries, and there is no other member that could have them.
-    NobodyToRecoverFrom,
     /// The parts of [`Boot`] contradict each other: they do not come from one log.
     Inconsistent {
         /// Which rule is broken.
@@ -423,9 +414,6 @@ impl fmt::Display for BootError {
                 )
             }
             Self::NoVoters => write!(f, "the cluster has no voters"),
-            Self::NobodyToRecoverFrom => {
-                write!(f, "the log lost entries, and no other member could have them")
-            }
             Self::Inconsistent { rule } => {
                 write!(f, "the recovered log contradicts itself: {rule}")
             }
