@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::api::{
-    Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadPurpose, Rejection,
+    Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadPurpose, Rejection,
     RoleChange, Write,
 };
+use crate::apply::ApplyRead;
 use crate::config::{Boot, BootError, ClusterConfig, Config};
 use crate::entry::Entries;
 use crate::held::Held;
@@ -110,22 +111,6 @@ impl Writes {
             *id = id.counted_from(durable);
         }
         durable
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum ApplyRead {
-    Idle,
-    UnderWay,
-    RetryAt(Time),
-}
-
-impl ApplyRead {
-    /// There is nothing to ask for again.
-    fn forget_retry(&mut self) {
-        if matches!(self, Self::RetryAt(_)) {
-            *self = Self::Idle;
-        }
     }
 }
 
@@ -421,55 +406,6 @@ impl Raft {
         if self.log.cached_bytes() > self.config.limits.max_cached_bytes {
             self.log.evict(self.config.limits.max_cached_bytes, self.handed_out);
         }
-    }
-
-    /// The last index that may be applied here: committed, and durable on this node, so that the
-    /// state machine never runs ahead of its own log.
-    fn appliable(&self) -> Index {
-        if self.planted.has(Bug::AppliedUncommitted) {
-            return self.log.durable();
-        }
-        if self.planted.has(Bug::AppliedUnsaved) {
-            return self.commit;
-        }
-        self.commit.min(self.log.durable())
-    }
-
-    fn hand_out_committed(&mut self, out: &mut Vec<Action>) {
-        if self.installing.is_some() && !self.planted.has(Bug::AppliedWhileInstalling) {
-            // What has to be read back after that, is seen then.
-            return self.apply_read.forget_retry();
-        }
-        let last = self.appliable();
-        while self.handed_out < last {
-            match self.log.cached_run(self.handed_out.next(), last) {
-                Some(entries) => self.hand_out(entries, out),
-                None => return self.read_back_for_apply(last, out),
-            }
-        }
-        self.apply_read.forget_retry();
-    }
-
-    fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action>) {
-        if let Some(last) = entries.last_position() {
-            self.handed_out = last.index;
-            out.push(Action::Apply(entries));
-        }
-    }
-
-    fn read_back_for_apply(&mut self, last: Index, out: &mut Vec<Action>) {
-        match self.apply_read {
-            ApplyRead::UnderWay => return,
-            ApplyRead::RetryAt(at) if self.now < at => return,
-            ApplyRead::RetryAt(_) | ApplyRead::Idle => {}
-        }
-        self.apply_read = ApplyRead::UnderWay;
-        out.push(Action::ReadLog(ReadLog {
-            purpose: ReadPurpose::Apply,
-            first: self.handed_out.next(),
-            last: last.min(self.log.first_cached().prev()),
-            max_bytes: self.config.limits.max_append_bytes,
-        }));
     }
 
     /// Gives out everything that has changed: one write, unless more entries were proposed at once

@@ -15,7 +15,8 @@
 //! A field that nobody thought of here stays as it is: then states are told apart that need not
 //! be, and never the other way round.
 
-use crate::node::{ApplyRead, Raft};
+use crate::apply::ApplyRead;
+use crate::node::Raft;
 use crate::rng::Rng;
 use crate::role::Role;
 use crate::types::Time;
