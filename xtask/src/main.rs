@@ -48,7 +48,9 @@ enum Task {
 #[derive(Subcommand, Debug)]
 enum Bench {
     /// The Raft core alone, beside the `raft` crate: no disk, no network, no time
-    Core(bench::Options),
+    Core(bench::core::Options),
+    /// The log beside the bare disk, and the store
+    Storage(bench::storage::Options),
 }
 
 fn main() -> ExitCode {
@@ -68,7 +70,8 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Cluster(options) => cluster::run(&options),
         Task::Sim { arguments } => sim::run(&arguments),
         Task::Model { arguments } => model::run(&arguments),
-        Task::Bench(Bench::Core(options)) => bench::core(&options),
+        Task::Bench(Bench::Core(options)) => bench::core::run(&options),
+        Task::Bench(Bench::Storage(options)) => bench::storage::run(&options),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
             torture::run(&workspace::build_programs(Profile::Release)?.server, options)

@@ -1,9 +1,10 @@
 //! What the log costs beyond the disk itself: appends of 1, 16 and 256 entries of 256 bytes,
 //! against a plain write and `fdatasync` of as many bytes in a file that was made the same way.
-//! Also, how long a log of a million entries takes to open, and how a segment should be made: at
-//! the end of a growing file, reserved, or full of zeros.
+//! Also, how fast a log of a million entries is read when it is opened, and how a segment should
+//! be made: at the end of a growing file, reserved, or full of zeros.
 //!
 //! ```text
+//! cargo xtask bench storage log --directory DIRECTORY
 //! cargo run --release -p raft-storage --example sync_cost [DIRECTORY]
 //! ```
 //!
@@ -126,20 +127,48 @@ impl Appender {
     }
 }
 
+/// How fast a log is read back, checks and all. The system still has its bytes in memory, so this
+/// is what the processor allows; the disk may be slower.
 fn open_a_million(path: &Path) -> Result<(), Box<dyn Error>> {
     const ENTRIES: usize = 256;
     const BATCHES: usize = 4096;
-    let options = Options::new(NodeId::new(1), 1, "1=a:1");
-    let mut log = Appender::with(path, &options)?;
-    for _ in 0..BATCHES {
-        log.append(ENTRIES, 16)?;
+    const OPENINGS: usize = 5;
+    println!("\nopening a log of {} entries, medians of {OPENINGS}", ENTRIES * BATCHES);
+    println!("entries in a record      MB        ms    MB/s");
+    for record in [1, 16, 256] {
+        let path = path.join(record.to_string());
+        let options = Options::new(NodeId::new(1), 1, "1=a:1");
+        let mut log = Appender::with(&path, &options)?;
+        for _ in 0..BATCHES {
+            log.append(ENTRIES, ENTRIES / record)?;
+        }
+        drop(log);
+        let mut times = Vec::new();
+        for _ in 0..OPENINGS {
+            let begin = Instant::now();
+            let (log, recovered) = Log::open(FileDisk::existing(&path)?, &options)?;
+            times.push(begin.elapsed());
+            assert_eq!(recovered.last.index.get(), (ENTRIES * BATCHES) as u64);
+            drop(log);
+        }
+        let kilobytes = u32::try_from(segments_bytes(&path)? / 1000)?;
+        let (megabytes, ms) = (f64::from(kilobytes) / 1e3, median_us(times) / 1e3);
+        println!("{record:>19}  {megabytes:>6.0}  {ms:>8.1}  {:>6.0}", megabytes / ms * 1e3);
+        std::fs::remove_dir_all(&path)?;
     }
-    drop(log);
-    let begin = Instant::now();
-    let (_, recovered) = Log::open(FileDisk::existing(path)?, &options)?;
-    let index = recovered.last.index;
-    println!("\na log of {index} entries in records of 16 opened in {:.1?}", begin.elapsed());
     Ok(())
+}
+
+/// The size of all segments.
+fn segments_bytes(path: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for file in std::fs::read_dir(path)? {
+        let file = file?;
+        if file.path().extension().is_some_and(|extension| extension == "log") {
+            bytes += file.metadata()?.len();
+        }
+    }
+    Ok(bytes)
 }
 
 fn compare_ways_to_make_a_file(directory: &Path) -> Result<(), Box<dyn Error>> {

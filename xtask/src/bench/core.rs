@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::succeed;
 use crate::failure::{Context, Failure};
 use crate::workspace;
 
@@ -40,7 +41,7 @@ pub struct Options {
 /// # Errors
 ///
 /// If it does not build, if the file cannot be written, or if a program fails.
-pub fn core(options: &Options) -> Result<(), Failure> {
+pub fn run(options: &Options) -> Result<(), Failure> {
     let target = workspace::metadata()?.target_directory.into_std_path_buf().join(TARGET_FOLDER);
     let mut build = workspace::cargo(&["build", "--release", "--manifest-path"]);
     build.arg(MANIFEST).arg("--target-dir").arg(&target);
@@ -63,13 +64,4 @@ pub fn core(options: &Options) -> Result<(), Failure> {
 fn start_file(path: &Path) -> Result<PathBuf, Failure> {
     fs::write(path, "").context(|| format!("cannot write {}", path.display()))?;
     std::path::absolute(path).context(|| format!("cannot find {}", path.display()))
-}
-
-fn succeed(command: &mut Command) -> Result<(), Failure> {
-    let shown = format!("{command:?}");
-    let status = command.status().context(|| format!("cannot run {shown}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("{shown} ended with {status}")))
 }

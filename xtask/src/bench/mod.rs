@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: figures taken side by side, in one run on one machine.
+//!
+//! [`core`] compares raft-core with raft-rs. [`storage`] compares the log with the bare disk, and
+//! says what the store costs.
+
+pub mod core;
+pub mod storage;
+
+use std::process::Command;
+
+use crate::failure::{Context, Failure};
+
+fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let shown = format!("{command:?}");
+    let status = command.status().context(|| format!("cannot run {shown}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{shown} ended with {status}")))
+}
