@@ -9,23 +9,21 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{SendError, Sender};
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
-use kv_store::{Store, StoreError};
-use log::{error, info, warn};
-use raft_core::{
-    BootError, Config, Index, Message, NodeId, Position, Raft, ReadLog, Term, Time, Write,
-};
+use log::{error, warn};
+use raft_core::{Index, Message, NodeId, ReadLog, Write};
 use raft_net_tcp::{NetEvent, Network};
 use raft_storage::inspect::{InspectError, inspect};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
-use raft_storage::{Damage, FileDisk, Log, OpenError, Recovered, RepairError, Repaired};
+use raft_storage::{Damage, FileDisk, Log};
 
 use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
 use crate::descriptors;
-use crate::directory::Directory;
 use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
+use crate::recovery::{Recovery, recover};
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
+use crate::start_error::StartError;
 
 /// The most requests that wait for the log. What a leader takes in and what a follower is sent are
 /// bounded well below it; if it is reached all the same, the loop waits for the disk.
@@ -230,79 +228,6 @@ fn listen_to_peers(address: SocketAddr) -> Result<TcpListener, StartError> {
     Ok(TcpListener::bind(address).map_err(taken)?)
 }
 
-/// What was there before.
-struct Recovery {
-    log: Log<FileDisk>,
-    store: Store,
-    replica: Replica,
-    clock: Clock,
-}
-
-/// The file in the data directory that holds the state.
-const STATE_FILE: &str = "state.redb";
-
-/// Opens the log and the store, and brings the replica back to where it was: the end of the log is
-/// applied again to what the store holds.
-fn recover(settings: &Settings) -> Result<Recovery, StartError> {
-    let members = &settings.members;
-    let disk = FileDisk::create(&settings.data_dir)?;
-    let own = NodeId::new(settings.node_id);
-    let options = raft_storage::Options::new(own, members.cluster_id(), members.to_string());
-    let (log, recovered) = open_log(settings, &disk, &options)?;
-    if let Some(torn) = &recovered.torn {
-        info!(
-            "{}: removed a write that a crash cut short, at byte {}; nobody was told of it",
-            torn.file, torn.offset_bytes
-        );
-    }
-    let mut config = Config::new(own);
-    settings.timing.apply_to(&mut config);
-    config.seed = seed(settings.node_id);
-    let store = Store::open(&settings.data_dir.join(STATE_FILE), &kv_store::Options::default())?;
-    let applied = store.position();
-    let applied = Position { term: Term::new(applied.term), index: Index::new(applied.index) };
-    let boot = recovered.boot(members.to_config(), applied);
-    let raft = Raft::restore(config, boot, Time::ZERO)?;
-    let client_address = settings.client_address.to_string();
-    let directory = Directory::new(members, settings.node_id, client_address);
-    let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
-    Ok(Recovery { log, store, replica, clock: Clock::start() })
-}
-
-/// Opens the log. One that is damaged is repaired if the cluster has other members, who can give
-/// back what it lost: this node then does not vote until they have.
-fn open_log(
-    settings: &Settings,
-    disk: &FileDisk,
-    options: &raft_storage::Options,
-) -> Result<(Log<FileDisk>, Recovered), StartError> {
-    let (log, recovered) = Log::open(disk.clone(), options)?;
-    let Some(damage) = recovered.damage.clone() else {
-        return Ok((log, recovered));
-    };
-    if settings.members.iter().count() == 1 {
-        let dir = settings.data_dir.display().to_string();
-        return Err(StartError::Damaged { damage, dir });
-    }
-    // It holds the lock, and can only be read.
-    drop(log);
-    if let Some(Repaired { damage, kept, set_aside }) = raft_storage::repair(disk, options)? {
-        error!(
-            "{damage}. This node keeps its log up to index {} and gets the rest from the others; \
-             until it has it, it does not vote. Set aside, for inspection: {}",
-            kept.index,
-            set_aside.join(", ")
-        );
-    }
-    Ok(Log::open(disk.clone(), options)?)
-}
-
-/// A seed for election timeouts that differs between nodes and between starts.
-fn seed(node_id: u64) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(node_id)
-}
-
 fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<Log<FileDisk>>> {
     let on_event = move |event| {
         // A loop that is gone has stopped: nobody waits for this.
@@ -376,105 +301,6 @@ fn start_loop(
 pub fn inspect_log(dir: &Path, out: &mut impl io::Write) -> Result<Option<Damage>, InspectError> {
     Ok(inspect(&FileDisk::existing(dir)?, out)?.damage)
 }
-
-/// Why a server did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The port for clients is not to be had.
-    ClientPort {
-        /// Its address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The data directory cannot be used.
-    Open(OpenError),
-    /// The log is damaged.
-    Damaged {
-        /// Where, and how.
-        damage: Damage,
-        /// The data directory.
-        dir: String,
-    },
-    /// The log is damaged, and could not be repaired.
-    Repair(RepairError),
-    /// The state file cannot be used.
-    Store(StoreError),
-    /// What was recovered does not make a node.
-    Boot(BootError),
-    /// The port for the other nodes is not to be had.
-    Network(raft_net_tcp::StartError),
-    /// The system refused something else.
-    Io(io::Error),
-}
-
-impl From<OpenError> for StartError {
-    fn from(error: OpenError) -> Self {
-        Self::Open(error)
-    }
-}
-
-impl From<RepairError> for StartError {
-    fn from(error: RepairError) -> Self {
-        Self::Repair(error)
-    }
-}
-
-impl From<StoreError> for StartError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<BootError> for StartError {
-    fn from(error: BootError) -> Self {
-        Self::Boot(error)
-    }
-}
-
-impl From<raft_net_tcp::StartError> for StartError {
-    fn from(error: raft_net_tcp::StartError) -> Self {
-        Self::Network(error)
-    }
-}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientPort { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "cannot listen for clients on {address}: another process uses this address; \
-                     stop it, or choose another --client-bind or --client-port-offset"
-                )
-            }
-            Self::ClientPort { address, source } => write!(
-                f,
-                "cannot listen for clients on {address}: {source}; choose another --client-bind"
-            ),
-            Self::Open(error) => error.fmt(f),
-            Self::Damaged { damage, dir } => write!(
-                f,
-                "{damage}. Writes that this node acknowledged may be lost, and it has no other \
-                 members to get them from, so it does not start. Nothing was changed. Look at it \
-                 with 'kv-server log inspect {dir}'; then restore the directory from a copy"
-            ),
-            Self::Repair(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-            Self::Boot(error) => error.fmt(f),
-            Self::Network(error) => error.fmt(f),
-            Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 #[cfg(test)]
 mod tests {

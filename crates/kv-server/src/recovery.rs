@@ -1,0 +1,85 @@
+//! Bringing a node back to where it was: its log, its state, and the replica over both.
+
+use kv_store::Store;
+use log::{error, info};
+use raft_core::{Config, Index, NodeId, Position, Raft, Term, Time};
+use raft_storage::{FileDisk, Log, Recovered, Repaired};
+
+use crate::directory::Directory;
+use crate::event_loop::Clock;
+use crate::replica::Replica;
+use crate::settings::Settings;
+use crate::start_error::StartError;
+
+/// What was there before.
+pub(crate) struct Recovery {
+    pub(crate) log: Log<FileDisk>,
+    pub(crate) store: Store,
+    pub(crate) replica: Replica,
+    pub(crate) clock: Clock,
+}
+
+/// The file in the data directory that holds the state.
+const STATE_FILE: &str = "state.redb";
+
+/// Opens the log and the store, and brings the replica back to where it was: the end of the log is
+/// applied again to what the store holds.
+pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
+    let members = &settings.members;
+    let disk = FileDisk::create(&settings.data_dir)?;
+    let own = NodeId::new(settings.node_id);
+    let options = raft_storage::Options::new(own, members.cluster_id(), members.to_string());
+    let (log, recovered) = open_log(settings, &disk, &options)?;
+    if let Some(torn) = &recovered.torn {
+        info!(
+            "{}: removed a write that a crash cut short, at byte {}; nobody was told of it",
+            torn.file, torn.offset_bytes
+        );
+    }
+    let mut config = Config::new(own);
+    settings.timing.apply_to(&mut config);
+    config.seed = seed(settings.node_id);
+    let store = Store::open(&settings.data_dir.join(STATE_FILE), &kv_store::Options::default())?;
+    let applied = store.position();
+    let applied = Position { term: Term::new(applied.term), index: Index::new(applied.index) };
+    let boot = recovered.boot(members.to_config(), applied);
+    let raft = Raft::restore(config, boot, Time::ZERO)?;
+    let client_address = settings.client_address.to_string();
+    let directory = Directory::new(members, settings.node_id, client_address);
+    let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
+    Ok(Recovery { log, store, replica, clock: Clock::start() })
+}
+
+/// Opens the log. One that is damaged is repaired if the cluster has other members, who can give
+/// back what it lost: this node then does not vote until they have.
+fn open_log(
+    settings: &Settings,
+    disk: &FileDisk,
+    options: &raft_storage::Options,
+) -> Result<(Log<FileDisk>, Recovered), StartError> {
+    let (log, recovered) = Log::open(disk.clone(), options)?;
+    let Some(damage) = recovered.damage.clone() else {
+        return Ok((log, recovered));
+    };
+    if settings.members.iter().count() == 1 {
+        let dir = settings.data_dir.display().to_string();
+        return Err(StartError::Damaged { damage, dir });
+    }
+    // It holds the lock, and can only be read.
+    drop(log);
+    if let Some(Repaired { damage, kept, set_aside }) = raft_storage::repair(disk, options)? {
+        error!(
+            "{damage}. This node keeps its log up to index {} and gets the rest from the others; \
+             until it has it, it does not vote. Set aside, for inspection: {}",
+            kept.index,
+            set_aside.join(", ")
+        );
+    }
+    Ok(Log::open(disk.clone(), options)?)
+}
+
+/// A seed for election timeouts that differs between nodes and between starts.
+fn seed(node_id: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(node_id)
+}

@@ -1,0 +1,108 @@
+//! Why a server may refuse to start.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use kv_store::StoreError;
+use raft_core::BootError;
+use raft_storage::{Damage, OpenError, RepairError};
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The port for clients is not to be had.
+    ClientPort {
+        /// Its address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    Open(OpenError),
+    /// The log is damaged.
+    Damaged {
+        /// Where, and how.
+        damage: Damage,
+        /// The data directory.
+        dir: String,
+    },
+    /// The log is damaged, and could not be repaired.
+    Repair(RepairError),
+    /// The state file cannot be used.
+    Store(StoreError),
+    /// What was recovered does not make a node.
+    Boot(BootError),
+    /// The port for the other nodes is not to be had.
+    Network(raft_net_tcp::StartError),
+    /// The system refused something else.
+    Io(io::Error),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<RepairError> for StartError {
+    fn from(error: RepairError) -> Self {
+        Self::Repair(error)
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<BootError> for StartError {
+    fn from(error: BootError) -> Self {
+        Self::Boot(error)
+    }
+}
+
+impl From<raft_net_tcp::StartError> for StartError {
+    fn from(error: raft_net_tcp::StartError) -> Self {
+        Self::Network(error)
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientPort { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen for clients on {address}: another process uses this address; \
+                     stop it, or choose another --client-bind or --client-port-offset"
+                )
+            }
+            Self::ClientPort { address, source } => write!(
+                f,
+                "cannot listen for clients on {address}: {source}; choose another --client-bind"
+            ),
+            Self::Open(error) => error.fmt(f),
+            Self::Damaged { damage, dir } => write!(
+                f,
+                "{damage}. Writes that this node acknowledged may be lost, and it has no other \
+                 members to get them from, so it does not start. Nothing was changed. Look at it \
+                 with 'kv-server log inspect {dir}'; then restore the directory from a copy"
+            ),
+            Self::Repair(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Boot(error) => error.fmt(f),
+            Self::Network(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
