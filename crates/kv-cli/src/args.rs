@@ -82,7 +82,7 @@ impl Args {
 }
 
 /// Parses `5s`, `500ms`, `2m`, or a bare number of milliseconds; not zero.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits
         .parse()

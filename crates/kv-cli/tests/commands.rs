@@ -5,6 +5,9 @@ mod fake;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use fake::{Fake, Greeting, Play, status};
 use kv_proto::{Call, PutReply, RangeReply, Reply, Role};
@@ -218,6 +221,59 @@ fn a_bench_counts_everything_and_reads_its_writes_back() {
             assert!(report[figure].as_f64() > Some(0.0), "{figure} of {report}");
         }
     }
+}
+
+/// A closed loop that stands still asks nothing, and so nobody is seen to wait. An open loop does
+/// not forgive: here the server answers nothing for a while, and every request that was due
+/// meanwhile has waited.
+#[test]
+fn an_open_loop_counts_the_time_in_which_nobody_could_be_asked() {
+    let pause = Duration::from_millis(300);
+    let first = AtomicBool::new(true);
+    let slow_once = Fake::single(move |call| match call {
+        Call::Write(_) => {
+            if first.swap(false, Ordering::SeqCst) {
+                thread::sleep(pause);
+            }
+            Play::Reply(Reply::Put(PutReply::default()))
+        }
+        _ => Play::Reply(Reply::Range(RangeReply::default())),
+    });
+    let flags = ["--connections=1", "--in-flight=1", "--rate=1000", "--total=200", "-o=json"];
+    let report = parsed(&at(&slow_once, &[&["bench"][..], &flags].concat()));
+    assert_eq!(report["done"], 200);
+    assert!(report["p50_us"].as_u64() > Some(100_000), "{report}");
+}
+
+#[test]
+fn a_bench_can_mix_warm_up_last_for_a_time_and_hold_idle_connections() {
+    let server = Fake::store();
+    let flags = ["--workload=mixed", "--distribution=zipf", "--duration=300ms", "--warm-up=50ms"];
+    let small = ["--keys=20", "--connections=2", "--threads=2", "--idle=5", "-o=json"];
+    let run = at(&server, &[&["bench"][..], &flags, &small].concat());
+    assert_eq!(run.code, 0, "{run:?}");
+    let report = parsed(&run);
+    assert!(report["done"].as_u64() > Some(0), "{report}");
+    assert!(report["verified"].as_u64() > Some(0), "{report}");
+    assert_eq!(
+        (&report["idle_connections"], &report["idle_connections_lost"]),
+        (&json!(5), &json!(0))
+    );
+    // The one that asked for the status, four that filled, two and two that worked, five idle.
+    assert!(server.accepted() >= 12, "{}", server.accepted());
+}
+
+#[test]
+fn a_bench_tells_for_which_reasons_requests_were_not_done() {
+    let torn = Fake::single(|call| match call {
+        Call::Write(_) => Play::Drop,
+        _ => Play::Reply(Reply::Range(RangeReply::default())),
+    });
+    let run = at(&torn, &["bench", "--connections=2", "--in-flight=1", "--total=100"]);
+    assert_eq!(run.code, 4, "{run:?}");
+    assert!(run.out.contains("errors: 100"), "{}", run.out);
+    assert!(run.out.contains("2 x 127.0.0.1"), "{}", run.out);
+    assert!(run.out.contains("98 x never sent: no connection was left"), "{}", run.out);
 }
 
 #[test]

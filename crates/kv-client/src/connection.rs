@@ -4,10 +4,14 @@
 //!    `flush`, the last request queued was not received whole, and never will be.
 //! 2. After an error other than a time-out of [`receive`](Connection::receive), the connection is
 //!    of no more use.
+//! 3. On a connection that [does not wait](Connection::set_nonblocking), only
+//!    [`try_flush`](Connection::try_flush) and [`try_receive`](Connection::try_receive) are used:
+//!    one thread can then serve many, and wait for all of them at once.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use kv_proto::{
     Call, ClientHello, FrameReader, HEADER_BYTES, MAX_HELLO_BYTES, Part, Request, Response,
@@ -119,6 +123,54 @@ impl Connection {
         next_frame(&mut self.frames, Response::decode)
     }
 
+    /// Never waits again: from here on the connection is for those who wait for many at once, by
+    /// its file descriptor.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses.
+    pub fn set_nonblocking(&mut self) -> Result<(), ConnectionError> {
+        Ok(self.stream.set_nonblocking(true)?)
+    }
+
+    /// Writes what the socket takes of the queued requests; `false` if some of them are left, to
+    /// be tried again when it takes more.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush), but never a time-out.
+    pub fn try_flush(&mut self) -> Result<bool, ConnectionError> {
+        while !self.out.is_empty() {
+            match (&self.stream).write(&self.out) {
+                Ok(0) => return Err(ConnectionError::Lost(CLOSED.into())),
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next answer, if one has arrived; `None` when the socket has been read empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive), but never a time-out.
+    pub fn try_receive(&mut self) -> Result<Option<Response>, ConnectionError> {
+        loop {
+            if let Some(response) = self.receive_buffered()? {
+                return Ok(Some(response));
+            }
+            match self.frames.fill(&mut Interruptible(&self.stream)) {
+                Ok(0) => return Err(ConnectionError::Lost(CLOSED.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Whether the server has not closed the connection, as far as can be told without asking it.
     pub(crate) fn is_open(&mut self) -> bool {
         if self.stream.set_nonblocking(true).is_err() {
@@ -139,6 +191,12 @@ impl Connection {
         }
         // A server that says so much without being asked is not one to stay with.
         false
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -1,16 +1,16 @@
 //! What a bench says at its end.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use kv_client::kv_proto::ExitCode;
 use serde::Serialize;
 
 use crate::args::Format;
-use crate::bench::Plan;
+use crate::bench::plan::{Outcome, Plan};
+use crate::bench::tally::Tally;
 use crate::bench::verify::Verified;
-use crate::bench::worker::Tally;
 use crate::failure::Failure;
 use crate::output;
 
@@ -20,39 +20,62 @@ pub(crate) struct Report {
     workload: String,
     connections: u32,
     in_flight: usize,
+    /// Requests a second that were asked for; without it, each answer made the next request.
+    rate: Option<u32>,
+    keys: u64,
+    key_size: usize,
+    value_size: usize,
     done: u64,
     /// Requests that were not done, for whatever reason.
     errors: u64,
+    errors_by_reason: BTreeMap<String, u64>,
     seconds: f64,
     ops_per_s: f64,
+    /// The fewest in any whole second.
+    slowest_second: u64,
+    each_second: Vec<u64>,
     p50_us: u64,
     p90_us: u64,
     p99_us: u64,
     p999_us: u64,
     max_us: u64,
+    idle_connections: u32,
+    idle_connections_lost: u64,
     verified: u64,
     missing: u64,
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, tally: &Tally, elapsed: Duration, verified: Verified) -> Self {
+    pub(crate) fn new(plan: &Plan, outcome: &Outcome, lost_idle: u64, verified: Verified) -> Self {
+        let tally = &outcome.tally;
         let done = tally.done();
-        let seconds = elapsed.as_secs_f64();
+        let seconds = outcome.elapsed.as_secs_f64();
         let at = |quantile| tally.latencies.value_at_quantile(quantile);
         let workload = plan.workload.to_possible_value();
+        // The last second is cut short.
+        let whole = tally.seconds.split_last().map_or(&[][..], |(_, whole)| whole);
         Self {
             workload: workload.map_or_else(String::new, |value| value.get_name().to_owned()),
             connections: plan.connections,
             in_flight: plan.in_flight,
+            rate: plan.rate,
+            keys: plan.keys.count(),
+            key_size: plan.keys.key(0).len(),
+            value_size: plan.keys.value_size(),
             done,
-            errors: plan.total - done,
+            errors: tally.failed(),
+            errors_by_reason: tally.errors.clone(),
             seconds,
             ops_per_s: per_second(done, seconds),
+            slowest_second: whole.iter().copied().min().unwrap_or(done),
+            each_second: tally.seconds.clone(),
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
             max_us: tally.latencies.max(),
+            idle_connections: plan.idle,
+            idle_connections_lost: lost_idle,
             verified: verified.present,
             missing: verified.missing,
         }
@@ -64,24 +87,38 @@ impl Report {
         }
         writeln!(
             out,
-            "{} {}s in {:.2} s over {} connections with {} in flight each: {:.0} a second",
-            self.done,
+            "{}: {} in {:.2} s over {} connections with {} in flight each: {:.0} a second",
             self.workload,
+            self.done,
             self.seconds,
             self.connections,
             self.in_flight,
             self.ops_per_s
         )?;
+        if self.each_second.len() > 2 {
+            writeln!(out, "slowest second: {}", self.slowest_second)?;
+        }
         writeln!(
             out,
             "latency in us: p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
             self.p50_us, self.p90_us, self.p99_us, self.p999_us, self.max_us
         )?;
-        writeln!(
-            out,
-            "errors: {}; acknowledged writes read back: {} there, {} missing",
-            self.errors, self.verified, self.missing
-        )
+        if self.idle_connections > 0 {
+            let (idle, lost) = (self.idle_connections, self.idle_connections_lost);
+            writeln!(out, "idle connections: {idle}, of which the servers closed {lost}")?;
+        }
+        writeln!(out, "errors: {}", self.errors)?;
+        for (why, times) in &self.errors_by_reason {
+            writeln!(out, "  {times} x {why}")?;
+        }
+        if self.verified + self.missing > 0 {
+            writeln!(
+                out,
+                "acknowledged writes read back: {} keys there, {} missing",
+                self.verified, self.missing
+            )?;
+        }
+        Ok(())
     }
 
     /// Whether the run was what it should be: all done, and nothing lost.
@@ -93,9 +130,8 @@ impl Report {
             );
             return Err(Failure::Bench(sentence, ExitCode::NotFound));
         }
-        if self.errors > 0 {
-            let why = tally.first_error.as_deref().unwrap_or("no reason was given");
-            let sentence = format!("{} requests were not done; the first: {why}", self.errors);
+        if let Some((why, _)) = tally.errors.iter().max_by_key(|(_, times)| **times) {
+            let sentence = format!("{} requests were not done; most of them: {why}", self.errors);
             return Err(Failure::Bench(sentence, ExitCode::Unavailable));
         }
         Ok(())

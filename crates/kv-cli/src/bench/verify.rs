@@ -1,39 +1,71 @@
 //! Reads acknowledged writes back.
 
 use kv_client::Client;
+use kv_client::kv_proto::{Range, Revision};
 
-use crate::bench::Keys;
-use crate::bench::worker::Acknowledged;
+use crate::bench::keys::Keys;
 use crate::failure::Failure;
 
-/// The most writes that are read back.
-const MAX_SAMPLE: usize = 1_000;
+/// About so many bytes of keys and values are asked for at a time.
+const BYTES_PER_RANGE: usize = 512 << 10;
 
 /// What came of reading back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Verified {
-    /// Acknowledged writes that are there.
+    /// Keys that hold what was acknowledged.
     pub(crate) present: u64,
-    /// Acknowledged writes that are not. Anything but 0 is a loss of data.
+    /// Keys that do not. Anything but 0 is a loss of data.
     pub(crate) missing: u64,
 }
 
-/// Reads the keys of `sample` linearizably. A write is there if its key has the right value, of
-/// its own revision or of a later write.
+/// Reads every key linearizably that a write was acknowledged of: `acknowledged` has the highest
+/// revision for each. It must have the right value, of that revision or of a later one.
 pub(crate) fn read_back(
-    sample: &[Acknowledged],
-    keys: Keys,
+    acknowledged: &[Revision],
+    keys: &Keys,
     client: &mut Client,
 ) -> Result<Verified, Failure> {
     let mut verified = Verified::default();
-    let step = sample.len().div_ceil(MAX_SAMPLE).max(1);
-    for written in sample.iter().step_by(step) {
-        let found = client.get(&keys.key(written.index))?.reply;
-        let is_there = found.is_some_and(|pair| {
-            pair.mod_revision >= written.revision && *pair.value == *keys.value(written.index)
-        });
-        verified.present += u64::from(is_there);
-        verified.missing += u64::from(!is_there);
+    let at_a_time = (BYTES_PER_RANGE / (keys.value_size() + 64)).max(1);
+    for (begin, revisions) in (0..).step_by(at_a_time).zip(acknowledged.chunks(at_a_time)) {
+        if revisions.iter().all(|revision| *revision == Revision::ZERO) {
+            continue;
+        }
+        let there = read_range(begin, revisions, keys, client)?;
+        for (&revision, there) in revisions.iter().zip(there) {
+            if revision != Revision::ZERO {
+                verified.present += u64::from(there);
+                verified.missing += u64::from(!there);
+            }
+        }
     }
     Ok(verified)
+}
+
+/// Which of the keys from number `begin` on hold what they should.
+fn read_range(
+    begin: u64,
+    revisions: &[Revision],
+    keys: &Keys,
+    client: &mut Client,
+) -> Result<Vec<bool>, Failure> {
+    let mut there = vec![false; revisions.len()];
+    let mut value = Vec::new();
+    let numbers = begin..begin + revisions.len() as u64;
+    let mut wanted = numbers.clone().map(|index| keys.key(index)).zip(0_usize..);
+    let mut next = wanted.next();
+    for page in client.pages(Range::new(keys.key(numbers.start), keys.end(numbers.end))) {
+        for pair in page?.reply.kvs {
+            // Both are in the order of the keys: whatever lies before this one is not there.
+            while next.as_ref().is_some_and(|(key, _)| **key < *pair.key) {
+                next = wanted.next();
+            }
+            let Some((key, place)) = &next else { break };
+            if **key == *pair.key {
+                keys.write_value(begin + *place as u64, &mut value);
+                there[*place] = pair.mod_revision >= revisions[*place] && *pair.value == *value;
+            }
+        }
+    }
+    Ok(there)
 }

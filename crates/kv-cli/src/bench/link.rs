@@ -1,0 +1,148 @@
+//! One connection of a bench, and the requests that wait for an answer on it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use kv_client::kv_proto::{Call, Command, Consistency, Put, Range, Reply, Response, Revision};
+use kv_client::{Connection, ConnectionError, Deadline};
+
+use crate::bench::keys::Keys;
+
+/// How much longer than asked for an answer may take before the connection counts as lost: the
+/// server itself answers in time that there was none.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What is asked about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    Put,
+    Get(Consistency),
+}
+
+/// One connection.
+pub(crate) struct Link {
+    connection: Connection,
+    window: usize,
+    /// In the order in which they were sent, which is nearly the order of the answers.
+    waiting: VecDeque<Waiting>,
+    timeout: Duration,
+    command: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    id: u64,
+    pub(crate) key: u64,
+    pub(crate) due: Instant,
+    sent: Instant,
+}
+
+/// An answer.
+pub(crate) enum Answer {
+    /// To a write: at which revision it is there.
+    Written(Waiting, Revision),
+    /// To a read.
+    Read(Waiting),
+    /// It was not done, for this reason.
+    Failed(String),
+}
+
+impl Link {
+    /// Takes `connection` for at most `in_flight` requests at a time.
+    pub(crate) fn new(
+        mut connection: Connection,
+        in_flight: usize,
+        timeout: Duration,
+    ) -> Result<Self, ConnectionError> {
+        connection.set_nonblocking()?;
+        let window = in_flight.min(connection.welcome().limits.max_in_flight as usize);
+        let waiting = VecDeque::with_capacity(window);
+        Ok(Self { connection, window, waiting, timeout, command: Vec::new(), value: Vec::new() })
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether another request may be sent.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.len() < self.window
+    }
+
+    /// How many requests wait for an answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Queues a request that was due at `due`.
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        keys: &Keys,
+        key: u64,
+        due: Instant,
+        now: Instant,
+    ) -> Result<(), ConnectionError> {
+        let name = keys.key(key);
+        let call = match question {
+            Question::Put => {
+                keys.write_value(key, &mut self.value);
+                self.command.clear();
+                Command::Put(Put::new(&name, &self.value))
+                    .encode(&mut self.command)
+                    .map_err(ConnectionError::Refused)?;
+                Call::Write(&self.command)
+            }
+            Question::Get(consistency) => {
+                let mut range = Range::key(name);
+                range.options.consistency = consistency;
+                Call::Range(range)
+            }
+        };
+        let id = self.connection.send(call, &Deadline::after(self.timeout))?;
+        self.waiting.push_back(Waiting { id, key, due, sent: now });
+        Ok(())
+    }
+
+    /// Writes what the socket takes.
+    pub(crate) fn flush(&mut self) -> Result<(), ConnectionError> {
+        self.connection.try_flush().map(drop)
+    }
+
+    /// The next answer that has arrived.
+    pub(crate) fn next_answer(&mut self) -> Result<Option<Answer>, ConnectionError> {
+        while let Some(response) = self.connection.try_receive()? {
+            match response {
+                Response::Done { id, header, reply } => {
+                    let Some(asked) = self.take(id) else { continue };
+                    return Ok(Some(match reply {
+                        Reply::Range(range) if range.kvs.is_empty() => {
+                            Answer::Failed("a key that was written is missing".into())
+                        }
+                        Reply::Put(_) => Answer::Written(asked, header.revision),
+                        _ => Answer::Read(asked),
+                    }));
+                }
+                Response::Failed { id, error } => {
+                    self.take(id);
+                    return Ok(Some(Answer::Failed(error.to_string())));
+                }
+                Response::Closing { error } => return Err(ConnectionError::Refused(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the oldest request has waited so long that nothing will come any more.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        let patience = self.timeout + GRACE;
+        self.waiting.front().is_some_and(|asked| now.duration_since(asked.sent) > patience)
+    }
+
+    fn take(&mut self, id: u64) -> Option<Waiting> {
+        let place = self.waiting.iter().position(|asked| asked.id == id)?;
+        self.waiting.remove(place)
+    }
+}

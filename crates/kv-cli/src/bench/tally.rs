@@ -1,0 +1,103 @@
+//! What came of a part of a run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use kv_client::kv_proto::{ExitCode, Revision};
+
+use crate::failure::Failure;
+
+/// Latencies are kept to three digits, up to ten minutes, in microseconds.
+const MAX_MICROS: u64 = 600_000_000;
+const DIGITS: u8 = 3;
+
+/// So many reasons for errors are told apart.
+const MAX_REASONS: usize = 8;
+
+/// What came of a part of a run.
+pub(crate) struct Tally {
+    /// Of every request that was done, in microseconds.
+    pub(crate) latencies: Histogram<u64>,
+    /// How many were done in each second of what was measured.
+    pub(crate) seconds: Vec<u64>,
+    /// Why requests were not done, and how many.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// The highest revision of an acknowledged write of each key; empty if nothing is written.
+    pub(crate) acknowledged: Vec<Revision>,
+    /// When the last answer came.
+    pub(crate) ended: Option<Instant>,
+}
+
+impl Tally {
+    /// An empty one, for a run that writes so many keys.
+    pub(crate) fn new(keys_written: u64) -> Result<Self, Failure> {
+        let keys = usize::try_from(keys_written).map_err(|_| broken())?;
+        Ok(Self {
+            latencies: Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).map_err(|_| broken())?,
+            seconds: Vec::new(),
+            errors: BTreeMap::new(),
+            acknowledged: vec![Revision::ZERO; keys],
+            ended: None,
+        })
+    }
+
+    /// Adds what came of another part.
+    pub(crate) fn add(&mut self, other: Self) -> Result<(), Failure> {
+        self.latencies.add(&other.latencies).map_err(|_| broken())?;
+        let seconds = self.seconds.len().max(other.seconds.len());
+        self.seconds.resize(seconds, 0);
+        for (second, more) in self.seconds.iter_mut().zip(other.seconds) {
+            *second += more;
+        }
+        for (why, times) in other.errors {
+            self.count_errors(why, times);
+        }
+        for (revision, other) in self.acknowledged.iter_mut().zip(other.acknowledged) {
+            *revision = other.max(*revision);
+        }
+        self.ended = self.ended.max(other.ended);
+        Ok(())
+    }
+
+    /// Counts a request that was done, due so long ago, in a run measured for so long.
+    pub(crate) fn count(&mut self, latency: Duration, into_the_run: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latencies.saturating_record(micros.max(1));
+        let second = usize::try_from(into_the_run.as_secs()).unwrap_or(usize::MAX);
+        if self.seconds.len() <= second {
+            self.seconds.resize(second + 1, 0);
+        }
+        self.seconds[second] += 1;
+    }
+
+    /// Remembers that this write is there for good.
+    pub(crate) fn acknowledge(&mut self, key: u64, revision: Revision) {
+        let place = usize::try_from(key).ok().and_then(|key| self.acknowledged.get_mut(key));
+        if let Some(known) = place {
+            *known = revision.max(*known);
+        }
+    }
+
+    /// Counts so many requests that were not done.
+    pub(crate) fn count_errors(&mut self, why: String, times: u64) {
+        let is_new = !self.errors.contains_key(&why);
+        let why = if is_new && self.errors.len() >= MAX_REASONS { "other".into() } else { why };
+        *self.errors.entry(why).or_insert(0) += times;
+    }
+
+    /// How many requests were done.
+    pub(crate) fn done(&self) -> u64 {
+        self.latencies.len()
+    }
+
+    /// How many were not.
+    pub(crate) fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+}
+
+/// Our own mistake, told instead of a panic.
+pub(crate) fn broken() -> Failure {
+    Failure::Bench("the bench broke a rule of its own: report it".into(), ExitCode::Unavailable)
+}
