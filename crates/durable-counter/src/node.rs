@@ -181,6 +181,8 @@ fn start_log(
         let input = match event {
             LogEvent::Persisted(id) => Input::Persisted(id),
             LogEvent::Read(read) => Input::LogRead(read),
+            // A full disk: what was asked for waits until there is room again.
+            LogEvent::Room(room) => return eprintln!("room for the log: {room:?}"),
             LogEvent::Failed(why) => {
                 // Nobody knows what the disk holds now: only a new start can tell.
                 eprintln!("the log has failed: {why}");

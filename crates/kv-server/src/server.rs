@@ -234,6 +234,10 @@ fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<
         let _ = match event {
             LogEvent::Persisted(id) => inside.send(Event::Persisted(id)),
             LogEvent::Read(read) => inside.send(Event::LogRead(read)),
+            LogEvent::Room(room) => {
+                warn!("room on the disk of the log: {room:?}");
+                Ok(())
+            }
             LogEvent::Failed(error) => die(&error),
         };
     };

@@ -52,6 +52,7 @@ impl Medium {
                 let id = NodeId::new(node as u64 + 1);
                 let options = Options {
                     segment_bytes: scenario.disk.segment_bytes,
+                    reserve_bytes: 0,
                     background: false,
                     ..Options::new(id, scenario.seed, "simulated")
                 };

@@ -116,6 +116,16 @@ pub trait DiskFile: Debug + Send + 'static {
     /// If the disk refuses, is full, or writes only a part.
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()>;
 
+    /// Makes sure that there is room for this many bytes, where the system can tell without
+    /// writing them. Writing them may fail all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::StorageFull`] if there is no room.
+    fn allocate(&self, _size_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes everything written to this file durable.
     ///
     /// # Errors

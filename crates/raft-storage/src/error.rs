@@ -170,8 +170,8 @@ impl std::error::Error for IoError {
     }
 }
 
-/// Why a write failed. The log takes no further one and answers every call with the first
-/// failure: what a failed sync has lost, no later sync brings back.
+/// Why a write failed. But for [`WriteError::NoSpace`], the log takes no further one and answers
+/// every call with the first failure: what a failed sync has lost, no later sync brings back.
 #[derive(Clone, Debug)]
 pub enum WriteError {
     /// The operating system refused.
@@ -189,6 +189,14 @@ pub enum WriteError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The disk has no room for another segment. This alone is not final: nothing is lost, and what
+    /// was not written may be appended again.
+    NoSpace {
+        /// How many of the writes are durable, from the first on. Nothing of the others is there.
+        written: usize,
+        /// What the operating system said.
+        error: IoError,
+    },
     /// The log was damaged when it was opened; it can be read, not written.
     Damaged(Damage),
 }
@@ -202,7 +210,7 @@ impl From<IoError> for WriteError {
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => error.fmt(f),
+            Self::Io(error) | Self::NoSpace { error, .. } => error.fmt(f),
             Self::Malformed { rule } => write!(f, "a write that does not fit the log: {rule}"),
             Self::TooLarge { bytes, limit } => {
                 write!(f, "a write of {bytes} bytes, above the limit of {limit}: split it")
@@ -215,7 +223,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(error) | Self::NoSpace { error, .. } => Some(error),
             Self::Damaged(damage) => Some(damage),
             Self::Malformed { .. } | Self::TooLarge { .. } => None,
         }

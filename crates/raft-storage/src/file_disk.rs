@@ -146,6 +146,17 @@ impl DiskFile for File {
         self.write_all_at(bytes, offset_bytes)
     }
 
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        match fallocate(self, FallocateFlags::empty(), 0, size_bytes) {
+            // Some file systems cannot tell.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
     }

@@ -15,13 +15,15 @@
 //!   ([`HardState::recovering`](raft_core::HardState)).
 //! * Term and vote are kept twice, in the log and in a file of their own, because nobody else
 //!   could give them back.
+//! * A full disk is not a failed write: it is noticed where the next file is made, before anything
+//!   is promised. The log says so ([`Log::room`]), goes on with a reserve, and waits.
 //!
 //! The way through the code, from the bytes up: `sector` (what a disk writes whole), `record` (one
 //! [`Write`](raft_core::Write)), `segment` (one file), `tip` (what the next record has to
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
-//! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer` and `spare`
-//! (batches, and files made ahead of use), `index` and `log`
-//! (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
+//! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer`, `spare` and
+//! `spares` (batches, and files made ahead of use), `room` (what a full disk leaves), `index` and
+//! `log` (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
 //! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
 //!
@@ -68,9 +70,11 @@ mod options;
 mod record;
 mod recovery;
 mod repair;
+mod room;
 mod sector;
 mod segment;
 mod spare;
+mod spares;
 pub mod thread;
 mod tip;
 mod walk;
@@ -88,3 +92,4 @@ pub use crate::options::Options;
 pub use crate::record::MAX_PAYLOAD_BYTES;
 pub use crate::recovery::{Recovered, Torn};
 pub use crate::repair::{RepairError, Repaired, repair};
+pub use crate::room::Room;

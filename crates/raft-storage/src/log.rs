@@ -11,6 +11,7 @@ use crate::open;
 use crate::options::Options;
 use crate::record::{decode_metas, entries_from};
 use crate::recovery::Recovered;
+use crate::room::Room;
 use crate::sector::{Place, offset_bytes};
 use crate::segment::{Found, SegmentReader, file_name};
 use crate::writer::Writer;
@@ -21,7 +22,8 @@ use crate::writer::Writer;
 /// 1. When [`Log::append`] returns `Ok`, all its writes survive a loss of power.
 /// 2. A write is there whole or not at all, and never without those before it.
 /// 3. A batch is written only after the one before it was synced.
-/// 4. After any failure nothing more is written, and every call answers with that failure.
+/// 4. After any failure nothing more is written, and every call answers with that failure. That
+///    there is no room for another segment is none: it is found out before anything is written.
 /// 5. What [`Log::read`] returns is what was appended, or an error.
 #[derive(Debug)]
 pub struct Log<D: Disk> {
@@ -55,8 +57,9 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     ///
-    /// Any error is final: some of the writes may or may not be there after a restart, and the
-    /// log takes no others. The process should end.
+    /// [`WriteError::NoSpace`] says how many of the writes are durable, and the others may be
+    /// appended again. Any other error is final: some of the writes may or may not be there after
+    /// a restart, and the log takes no others. The process should end.
     pub fn append(&mut self, writes: &[Write]) -> Result<(), WriteError> {
         let end = self.writer.as_mut().map_err(|error| error.clone())?;
         let appended = end.append(&mut self.index, writes);
@@ -69,9 +72,24 @@ impl<D: Disk> Log<D> {
     ) -> Result<(), WriteError> {
         done.map_err(|error| {
             let error = error.into();
-            self.writer = Err(error.clone());
+            if !matches!(error, WriteError::NoSpace { .. }) {
+                self.writer = Err(error.clone());
+            }
             error
         })
+    }
+
+    /// How much more the log can take. Of one that takes nothing more at all, nothing is known.
+    pub fn room(&self) -> Room {
+        self.writer.as_ref().map_or(Room::Ample, Writer::room)
+    }
+
+    /// Tries again to make what there was no room for. To be called now and then while the
+    /// [room](Log::room) is not ample; it does nothing otherwise.
+    pub fn look_for_room(&mut self) {
+        if let Ok(writer) = &mut self.writer {
+            writer.spares.look_for_room();
+        }
     }
 
     /// Reads entries from `first` to `last`: at least one, and no more than `max_bytes`
@@ -158,7 +176,9 @@ impl<D: Disk> Log<D> {
     /// and no longer needed.
     ///
     /// Safe against a crash at any moment: the `meta` file first says where the log begins, then
-    /// the segments go, and what a crash leaves over is removed when the log is next opened.
+    /// the segments go, and what a crash leaves over is removed when the log is next opened. On a
+    /// disk so full that there is no room for a new `meta` file, the reserve makes room for it; if
+    /// there is none either, nothing is removed this time.
     ///
     /// # Errors
     ///
@@ -169,11 +189,28 @@ impl<D: Disk> Log<D> {
         let Some(segment) = self.index.first_needed(upto).filter(|needed| *needed > first) else {
             return Ok(());
         };
-        let removed = open::remove_before(&self.disk, &mut self.meta, segment);
-        self.stop_on_error(removed)?;
-        self.reader = None;
-        self.index.forget_before(segment);
+        let removed = self.remove_before(segment);
+        let is_removed = *removed.as_ref().unwrap_or(&false);
+        self.stop_on_error(removed.map(drop))?;
+        if is_removed {
+            self.look_for_room();
+            self.reader = None;
+            self.index.forget_before(segment);
+        }
         Ok(())
+    }
+
+    /// Removes the segments before this one; `false` if the disk is too full even for that.
+    fn remove_before(&mut self, segment: u32) -> Result<bool, WriteError> {
+        let writer = self.writer.as_mut().map_err(|error| error.clone())?;
+        if open::remove_before(&self.disk, &mut self.meta, segment)? {
+            return Ok(true);
+        }
+        let given_up = writer.spares.give_up_reserve();
+        if given_up.map_err(|error| IoError::new("tidy up", &self.disk.directory(), error))? {
+            return Ok(open::remove_before(&self.disk, &mut self.meta, segment)?);
+        }
+        Ok(false)
     }
 
     /// The position before the first entry.

@@ -130,13 +130,23 @@ impl Meta {
 
     /// Puts this in the place of the file that is there; durable on return.
     pub(crate) fn replace<D: Disk>(&self, disk: &D) -> Result<(), IoError> {
+        self.prepare(disk)?;
+        Self::put_in_place(disk)
+    }
+
+    /// Writes this beside the file that is there, which stays as it is.
+    pub(crate) fn prepare<D: Disk>(&self, disk: &D) -> Result<(), IoError> {
         let written = disk.create(NEW_FILE).and_then(|file| {
             file.write_at(&self.encode(), 0)?;
-            file.sync()?;
-            disk.rename(NEW_FILE, FILE)?;
-            disk.sync_directory()
+            file.sync()
         });
-        written.map_err(|error| IoError::new("write", &disk.path(FILE), error))
+        written.map_err(|error| IoError::new("write", &disk.path(NEW_FILE), error))
+    }
+
+    /// Puts what was prepared in the place of the file that is there; durable on return.
+    pub(crate) fn put_in_place<D: Disk>(disk: &D) -> Result<(), IoError> {
+        let renamed = disk.rename(NEW_FILE, FILE).and_then(|()| disk.sync_directory());
+        renamed.map_err(|error| IoError::new("write", &disk.path(FILE), error))
     }
 }
 

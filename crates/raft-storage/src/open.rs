@@ -15,9 +15,11 @@ use crate::log::Log;
 use crate::meta::{self, Identity, Meta};
 use crate::options::Options;
 use crate::recovery::{Collector, Recovered};
+use crate::room::is_full;
 use crate::sector::offset_bytes;
 use crate::segment::{file_name, is_unfinished, number_of};
-use crate::spare::{self, Ready, Spares};
+use crate::spare::{self, NEW_RESERVE_FILE, Ready, find_reserve, is_written};
+use crate::spares::{Found, Spares};
 use crate::walk::{Walked, examine};
 use crate::witness::{self, Testimony, Witness};
 use crate::writer::Writer;
@@ -63,11 +65,13 @@ fn writer<D: Disk>(
     settle(&segment.file, walked)
         .map_err(|error| OpenError::io("sync", &disk.path(&name), error))?;
     let witness = open_witness(disk, meta, walked, said)?;
-    let spare = tidy(disk, meta, walked)
-        .map_err(|error| OpenError::io("tidy up", &disk.directory(), error))?;
-    let sectors = options.segment_sectors();
-    let spares = Spares::new(disk.clone(), sectors, spare, options.background)
-        .map_err(|error| OpenError::io("start a thread for", &disk.directory(), error))?;
+    let (segment_sectors, reserve_sectors) = (options.segment_sectors(), options.reserve_sectors());
+    let failed = |error| OpenError::io("tidy up", &disk.directory(), error);
+    let ready = tidy(disk, meta, walked).map_err(failed)?;
+    let found = Found { ready, reserve: find_reserve(disk, reserve_sectors).map_err(failed)? };
+    let in_background = options.background;
+    let spares = Spares::new(disk.clone(), segment_sectors, reserve_sectors, found, in_background)
+        .map_err(|error| OpenError::io("make files ahead of use in", &disk.directory(), error))?;
     Ok(Writer {
         disk: disk.clone(),
         identity: meta.identity,
@@ -136,7 +140,8 @@ fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     let first = file_name(FIRST_SEGMENT);
     for name in disk.list().map_err(failed)? {
         let is_log = number_of(&name).is_some();
-        if is_log && (name != first || is_written(disk, &name).map_err(failed)?) {
+        let is_begun = || is_written(&disk.open(&name, Access::Read)?);
+        if is_log && (name != first || is_begun().map_err(failed)?) {
             return Err(OpenError::MissingMeta { file: disk.path(meta::FILE) });
         }
     }
@@ -150,23 +155,6 @@ fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     };
     meta.replace(disk)?;
     Ok(meta)
-}
-
-/// Whether a file holds anything but zeros.
-fn is_written<D: Disk>(disk: &D, name: &str) -> std::io::Result<bool> {
-    let file = disk.open(name, Access::Read)?;
-    let size_bytes = file.size_bytes()?;
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut at = 0;
-    while at < size_bytes {
-        let now = buffer.len().min(usize::try_from(size_bytes - at).unwrap_or(usize::MAX));
-        file.read_at(&mut buffer[..now], at)?;
-        if buffer[..now].iter().any(|byte| *byte != 0) {
-            return Ok(true);
-        }
-        at += now as u64;
-    }
-    Ok(false)
 }
 
 /// Removes what a torn write left, writes the last batch again, and syncs both. If the power goes
@@ -216,7 +204,8 @@ fn tidy<D: Disk>(
         disk.sync_directory()?;
     }
     for name in disk.list()? {
-        let is_left_over = name == meta::NEW_FILE || is_unfinished(&name);
+        let is_left_over =
+            name == meta::NEW_FILE || name == NEW_RESERVE_FILE || is_unfinished(&name);
         let is_compacted = number_of(&name).is_some_and(|number| number < meta.first_segment);
         if is_left_over || is_compacted {
             disk.remove(&name)?;
@@ -225,19 +214,25 @@ fn tidy<D: Disk>(
     walked.unused.first().map(|number| open_ready(disk, *number)).transpose()
 }
 
-/// Makes `segment` the first one of the log and removes those before it.
+/// Makes `segment` the first one of the log and removes those before it. `false` if the disk has
+/// no room for the new `meta` file: nothing was changed then.
 pub(crate) fn remove_before<D: Disk>(
     disk: &D,
     meta: &mut Meta,
     segment: u32,
-) -> Result<(), IoError> {
+) -> Result<bool, IoError> {
     let first = meta.first_segment;
-    meta.first_segment = segment;
-    meta.replace(disk)?;
+    let new = Meta { first_segment: segment, ..meta.clone() };
+    match new.prepare(disk) {
+        Err(error) if is_full(&error.source) => return Ok(false),
+        prepared => prepared?,
+    }
+    Meta::put_in_place(disk)?;
+    *meta = new;
     for number in first..segment {
         let name = file_name(number);
         let removed = disk.remove(&name);
         removed.map_err(|error| IoError::new("remove", &disk.path(&name), error))?;
     }
-    Ok(())
+    Ok(true)
 }

@@ -19,6 +19,10 @@ pub struct Options {
     /// The size of a segment in bytes: a multiple of 512, from [`Options::MIN_SEGMENT_BYTES`] to
     /// [`Options::MAX_SEGMENT_BYTES`]. A record that needs more gets a larger one.
     pub segment_bytes: u64,
+    /// The size in bytes of the file that is kept for the day on which the disk is full (see
+    /// [`Room`](crate::Room)): a multiple of 512 from [`Options::MIN_SEGMENT_BYTES`] to
+    /// [`Options::MAX_SEGMENT_BYTES`], or 0 for none.
+    pub reserve_bytes: u64,
     /// Whether a thread of the log makes segments ahead of use. Without it they are made when
     /// they are needed, which keeps tests deterministic.
     pub background: bool,
@@ -32,6 +36,9 @@ impl Options {
     /// The size of a segment unless told otherwise: 16 MiB.
     pub const DEFAULT_SEGMENT_BYTES: u64 = 16 << 20;
 
+    /// The size of the reserve unless told otherwise: 16 MiB.
+    pub const DEFAULT_RESERVE_BYTES: u64 = 16 << 20;
+
     /// The usual choices for this node of this cluster.
     pub fn new(node_id: NodeId, cluster_id: u64, description: impl Into<String>) -> Self {
         Self {
@@ -39,6 +46,7 @@ impl Options {
             cluster_id,
             description: description.into(),
             segment_bytes: Self::DEFAULT_SEGMENT_BYTES,
+            reserve_bytes: Self::DEFAULT_RESERVE_BYTES,
             background: true,
         }
     }
@@ -46,12 +54,20 @@ impl Options {
     pub(crate) fn validate(&self) -> Result<(), OpenError> {
         let (min, max) = (Self::MIN_SEGMENT_BYTES, Self::MAX_SEGMENT_BYTES);
         let bad = |sentence| Err(OpenError::BadOption { sentence });
+        let is_possible =
+            |size: u64| size.is_multiple_of(SECTOR_BYTES as u64) && (min..=max).contains(&size);
         let size = self.segment_bytes;
-        let is_whole = size.is_multiple_of(SECTOR_BYTES as u64);
-        if !is_whole || !(min..=max).contains(&size) {
+        if !is_possible(size) {
             return bad(format!(
                 "a segment of {size} bytes is not possible: choose a multiple of 512 from {min} \
                  to {max}"
+            ));
+        }
+        let size = self.reserve_bytes;
+        if size != 0 && !is_possible(size) {
+            return bad(format!(
+                "a reserve of {size} bytes is not possible: choose a multiple of 512 from {min} \
+                 to {max}, or 0 for none"
             ));
         }
         let length = self.description.len();
@@ -67,5 +83,10 @@ impl Options {
     /// The size of a segment in sectors: at most 2^21 if the options are valid.
     pub(crate) fn segment_sectors(&self) -> u32 {
         u32::try_from(self.segment_bytes / SECTOR_BYTES as u64).unwrap_or(u32::MAX)
+    }
+
+    /// The size of the reserve in sectors, as above.
+    pub(crate) fn reserve_sectors(&self) -> u32 {
+        u32::try_from(self.reserve_bytes / SECTOR_BYTES as u64).unwrap_or(u32::MAX)
     }
 }

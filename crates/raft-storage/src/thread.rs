@@ -3,23 +3,32 @@
 //! Requests are carried out in the order in which they were sent. While a batch is being synced,
 //! the next one gathers; so the busier the log, the larger its batches, and the caller never waits
 //! for a disk unless the queue is full.
+//!
+//! On a full disk a write waits until there is room, and those behind it wait with it: nothing is
+//! refused, and nothing acknowledged. What only reads or removes is carried out meanwhile. Whoever
+//! hears of it ([`LogEvent::Room`]) in time, and takes on no new work, never comes to that.
 
 use std::io;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use raft_core::{Entries, Index, LogRead, PersistId, ReadLog, Write};
 
 use crate::disk::Disk;
 use crate::error::{ReadError, WriteError};
 use crate::log::Log;
 use crate::memory::MemoryLog;
+use crate::room::Room;
 
 /// The most writes that are synced together.
 const MAX_BATCH_WRITES: usize = 4096;
 
 /// A batch is not made larger once it has this many bytes: 8 MiB.
 const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// How often a full disk is looked at again.
+const LOOK_FOR_ROOM_AFTER: Duration = Duration::from_millis(200);
 
 /// Something for the log to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +48,8 @@ pub enum LogEvent {
     Persisted(PersistId),
     /// The answer to a read; without entries if the log no longer holds the first one.
     Read(LogRead),
+    /// There is more or less room than before; at first there is ample.
+    Room(Room),
     /// The log has stopped, and this is the last event. Nothing that was not reported as durable
     /// may be relied on; the process should end.
     Failed(LogFailure),
@@ -86,6 +97,14 @@ pub trait LogStore: Send + 'static {
     ///
     /// As there.
     fn compact(&mut self, upto: Index) -> Result<(), WriteError>;
+
+    /// See [`Log::room`].
+    fn room(&self) -> Room {
+        Room::Ample
+    }
+
+    /// See [`Log::look_for_room`].
+    fn look_for_room(&mut self) {}
 }
 
 impl<D: Disk> LogStore for Log<D> {
@@ -99,6 +118,14 @@ impl<D: Disk> LogStore for Log<D> {
 
     fn compact(&mut self, upto: Index) -> Result<(), WriteError> {
         Log::compact(self, upto)
+    }
+
+    fn room(&self) -> Room {
+        Log::room(self)
+    }
+
+    fn look_for_room(&mut self) {
+        Log::look_for_room(self);
     }
 }
 
@@ -135,7 +162,8 @@ impl<S: LogStore> LogThread<S> {
         done: impl FnMut(LogEvent) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, queue) = bounded(queue_requests);
-        let work = move || Worker { log, queue, done }.run();
+        let (batch, told, looked_at) = (Batch::default(), Room::Ample, Instant::now());
+        let work = move || Worker { log, queue, done, batch, told, looked_at }.run();
         let thread = thread::Builder::new().name("log".into()).spawn(work)?;
         Ok(Self { requests, thread })
     }
@@ -154,55 +182,127 @@ impl<S: LogStore> LogThread<S> {
     }
 }
 
+/// Writes that are not durable yet, in order.
+#[derive(Debug, Default)]
+struct Batch {
+    writes: Vec<Write>,
+    size_bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, write: Write) {
+        self.size_bytes += write.entries.size_bytes();
+        self.writes.push(write);
+    }
+
+    fn is_full(&self) -> bool {
+        self.writes.len() >= MAX_BATCH_WRITES || self.size_bytes >= MAX_BATCH_BYTES
+    }
+
+    /// Forgets the first `count` writes, which are durable now; returns the last of them.
+    fn done(&mut self, count: usize) -> Option<PersistId> {
+        let last = self.writes.drain(..count).next_back().map(|write| write.id);
+        self.size_bytes = self.writes.iter().map(|write| write.entries.size_bytes()).sum();
+        last
+    }
+}
+
 struct Worker<S, F> {
     log: S,
     queue: Receiver<LogRequest>,
     done: F,
+    /// Empty between two rounds, unless it waits for room.
+    batch: Batch,
+    /// What was last said of the room.
+    told: Room,
+    /// When a full disk was looked at last.
+    looked_at: Instant,
 }
 
 impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     fn run(mut self) -> S {
-        let mut batch = Vec::new();
-        while let Ok(first) = self.queue.recv() {
-            if let Err(failure) = self.serve(first, &mut batch) {
+        loop {
+            let served = match self.next_request() {
+                Ok(first) => self.serve(first),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let served = served.and_then(|()| self.try_again());
+            if let Err(failure) = served {
                 (self.done)(LogEvent::Failed(failure));
                 break;
             }
+            self.tell_room();
         }
         self.log
     }
 
+    /// Waits for a request: for as long as it takes, or on a full disk until it is to be looked at
+    /// again. What waits for room stays within the bounds of a batch.
+    fn next_request(&self) -> Result<LogRequest, RecvTimeoutError> {
+        if self.told == Room::Ample {
+            return self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        if self.batch.is_full() {
+            thread::sleep(LOOK_FOR_ROOM_AFTER);
+            return Err(RecvTimeoutError::Timeout);
+        }
+        self.queue.recv_timeout(LOOK_FOR_ROOM_AFTER)
+    }
+
     /// Serves `first`, and with it all writes that are queued right behind it, up to the bounds.
-    fn serve(&mut self, first: LogRequest, batch: &mut Vec<Write>) -> Result<(), LogFailure> {
-        let mut size_bytes = 0;
+    fn serve(&mut self, first: LogRequest) -> Result<(), LogFailure> {
         let mut next = Some(first);
         while let Some(request) = next {
             match request {
                 LogRequest::Read(wanted) => {
-                    self.write(batch)?;
+                    self.write()?;
                     return self.read(wanted);
                 }
                 LogRequest::Compact(upto) => {
-                    self.write(batch)?;
+                    self.write()?;
                     return self.log.compact(upto).map_err(LogFailure::Write);
                 }
-                LogRequest::Write(write) => {
-                    size_bytes += write.entries.size_bytes();
-                    batch.push(write);
-                }
+                LogRequest::Write(write) => self.batch.push(write),
             }
-            let has_room = batch.len() < MAX_BATCH_WRITES && size_bytes < MAX_BATCH_BYTES;
-            next = if has_room { self.queue.try_recv().ok() } else { None };
+            next = if self.batch.is_full() { None } else { self.queue.try_recv().ok() };
         }
-        self.write(batch)
+        self.write()
     }
 
-    fn write(&mut self, batch: &mut Vec<Write>) -> Result<(), LogFailure> {
-        let Some(last) = batch.last().map(|write| write.id) else { return Ok(()) };
-        self.log.append(batch).map_err(LogFailure::Write)?;
-        batch.clear();
-        (self.done)(LogEvent::Persisted(last));
+    /// Looks whether a full disk has room again, if it is time for it.
+    fn try_again(&mut self) -> Result<(), LogFailure> {
+        if self.told == Room::Ample || self.looked_at.elapsed() < LOOK_FOR_ROOM_AFTER {
+            return Ok(());
+        }
+        self.looked_at = Instant::now();
+        self.log.look_for_room();
+        self.write()
+    }
+
+    /// Makes the batch durable, or as much of it as there is room for.
+    fn write(&mut self) -> Result<(), LogFailure> {
+        if self.batch.writes.is_empty() {
+            return Ok(());
+        }
+        let written = match self.log.append(&self.batch.writes) {
+            Ok(()) => self.batch.writes.len(),
+            Err(WriteError::NoSpace { written, .. }) => written,
+            Err(error) => return Err(LogFailure::Write(error)),
+        };
+        if let Some(last) = self.batch.done(written) {
+            (self.done)(LogEvent::Persisted(last));
+        }
         Ok(())
+    }
+
+    fn tell_room(&mut self) {
+        let waits = !self.batch.writes.is_empty();
+        let room = if waits { Room::Scarce } else { self.log.room() };
+        if room != self.told {
+            self.told = room;
+            (self.done)(LogEvent::Room(room));
+        }
     }
 
     fn read(&mut self, wanted: ReadLog) -> Result<(), LogFailure> {

@@ -12,9 +12,11 @@ use crate::error::{IoError, WriteError};
 use crate::index::LogIndex;
 use crate::meta::Identity;
 use crate::record::Draft;
+use crate::room::{Room, is_full};
 use crate::sector::{Place, SECTOR_BYTES, offset_bytes};
 use crate::segment::{SegmentHeader, file_name};
-use crate::spare::{Ready, Spares};
+use crate::spare::Ready;
+use crate::spares::Spares;
 use crate::tip::Tip;
 use crate::witness::{Testimony, Witness};
 
@@ -50,10 +52,25 @@ impl<D: Disk> Writer<D> {
         index: &mut LogIndex,
         writes: &[Write],
     ) -> Result<(), WriteError> {
-        for write in writes {
-            self.stage(index, write)?;
+        for (written, write) in writes.iter().enumerate() {
+            let staged = self.stage(index, write);
+            staged.map_err(|error| match error {
+                // Those before it were flushed to make room for it.
+                WriteError::NoSpace { error, .. } => WriteError::NoSpace { written, error },
+                error => error,
+            })?;
         }
         self.flush()
+    }
+
+    /// How much more there is room for. The reserve itself counts as what is left.
+    pub(crate) fn room(&self) -> Room {
+        if !self.spares.is_short() {
+            return Room::Ample;
+        }
+        let rest = self.segment.sectors.saturating_sub(self.next);
+        let left = rest.saturating_add(self.spares.sectors());
+        if left > self.spares.reserve_sectors() / 2 { Room::Low } else { Room::Scarce }
     }
 
     /// Adds one record to the batch; where it does not fit the segment, the batch is flushed and
@@ -139,7 +156,11 @@ impl<D: Disk> Writer<D> {
         let number = self.segment.number.checked_add(step).ok_or(WriteError::Malformed { rule })?;
         let taken = self.spares.take(number, record_sectors.saturating_add(1));
         let path = || self.disk.path(&file_name(number));
-        self.segment = taken.map_err(|error| IoError::new("make", &path(), error))?;
+        self.segment = taken.map_err(|error| {
+            let is_full = is_full(&error);
+            let error = IoError::new("make", &path(), error);
+            if is_full { WriteError::NoSpace { written: 0, error } } else { error.into() }
+        })?;
         self.next = 0;
         Ok(())
     }

@@ -64,6 +64,7 @@ fn writes_are_synced_together_and_reads_see_what_was_written_before_them() {
                 assert_eq!(persisted.last(), Some(&if reads.is_empty() { 9 } else { 10 }));
                 reads.push(read);
             }
+            LogEvent::Room(room) => panic!("the disk is not full: {room:?}"),
             LogEvent::Failed(failure) => panic!("{failure}"),
         }
     }

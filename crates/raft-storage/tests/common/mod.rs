@@ -41,6 +41,8 @@ struct State {
     fail_write: Option<&'static str>,
     fail_sync: Option<&'static str>,
     history: Vec<String>,
+    /// How many bytes fit on the disk, each file counted as at least a sector.
+    capacity: Option<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -116,6 +118,16 @@ impl SimDisk {
     /// The next sync of the witness fails.
     pub(crate) fn fail_next_sync_of_witness(&self) {
         self.state().fail_sync = Some("witness");
+    }
+
+    /// From now on no more than this fits on the disk; `None` for as much as one likes.
+    pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
+        self.state().capacity = bytes;
+    }
+
+    /// How much of the disk is taken.
+    pub(crate) fn used(&self) -> usize {
+        self.state().used()
     }
 
     /// What was done, in order, as in `sync 00000001.log`.
@@ -206,6 +218,20 @@ impl State {
         }
     }
 
+    fn used(&self) -> usize {
+        self.names.values().map(|file| self.files[*file].now.len().max(SECTOR)).sum()
+    }
+
+    /// Whether there is room for so many bytes more.
+    fn find_room(&self, bytes: usize) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if self.used() + bytes > capacity => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn is_dead(&self) -> bool {
         self.power_off_at.is_some_and(|at| self.changes > at)
     }
@@ -257,6 +283,7 @@ impl Disk for SimDisk {
         if was_dead {
             return Err(io::Error::other("the power is off"));
         }
+        state.find_room(SECTOR)?;
         let file = state.files.len();
         state.files.push(Contents::default());
         state.change_name(NameChange::Set(name.into(), file));
@@ -341,6 +368,8 @@ impl DiskFile for SimFile {
         }
         let start = usize::try_from(offset_bytes).expect("a small file");
         let end = start + bytes.len();
+        let taken = state.files[self.file].now.len().max(SECTOR);
+        state.find_room(end.saturating_sub(taken))?;
         let contents = &mut state.files[self.file];
         contents.now.resize(contents.now.len().max(end), 0);
         contents.now[start..end].copy_from_slice(bytes);
@@ -386,6 +415,7 @@ impl Random {
 pub(crate) fn options(segment_sectors: usize) -> Options {
     Options {
         segment_bytes: (segment_sectors * SECTOR) as u64,
+        reserve_bytes: 0,
         background: false,
         ..Options::new(NodeId::new(1), 77, "1=a:1,2=b:2,3=c:3")
     }
