@@ -23,8 +23,8 @@
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
 //! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer`, `spare` and
 //! `spares` (batches, and files made ahead of use), `room` (what a full disk leaves), `index` and
-//! `log` (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that has
-//! queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
+//! `log` (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that
+//! has queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
 //!
 //! ```

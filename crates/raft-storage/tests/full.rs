@@ -103,7 +103,7 @@ fn what_there_was_no_room_for_leaves_nothing_behind() {
     fill(&mut log, 1);
     log.look_for_room();
     let names: Vec<_> = disk.snapshot().into_keys().collect();
-    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+    assert!(names.iter().all(|name| !name.contains("tmp")), "{names:?}");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn numbered(index: u64) -> LogRequest {
 /// Waits for an event that `wanted` takes, and returns what it made of it.
 fn wait_for<T>(seen: &Receiver<LogEvent>, wanted: impl Fn(LogEvent) -> Option<T>) -> T {
     loop {
-        let event = seen.recv_timeout(Duration::from_secs(60)).expect("it comes");
+        let event = seen.recv_timeout(Duration::from_mins(1)).expect("it comes");
         assert!(!matches!(event, LogEvent::Failed(_)), "{event:?}");
         if let Some(found) = wanted(event) {
             return found;
