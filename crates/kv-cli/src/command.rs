@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
 use crate::failure::Failure;
@@ -41,11 +42,53 @@ pub(crate) enum Action {
     },
     /// Show how every node is, the dead ones too
     Status,
+    /// Forget old revisions, so that their room is used again
+    Compact(CompactArgs),
+    /// Back up a node while it serves
+    Snapshot {
+        /// What to do.
+        #[command(subcommand)]
+        action: SnapshotAction,
+    },
     /// Put load on the cluster and measure it
     Bench(BenchArgs),
     /// Leave the prompt
     #[command(alias = "exit")]
     Quit,
+}
+
+/// How much of the past is forgotten.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CompactArgs {
+    /// The oldest revision that can still be read; those before it are forgotten
+    #[arg(long, value_name = "N")]
+    pub(crate) revision: Option<u64>,
+    /// How many revisions before the current one can still be read
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u64>,
+}
+
+/// What can be done with snapshots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotAction {
+    /// Save the whole store to FILE: a backup that 'kv-server restore' makes a cluster of
+    ///
+    /// It is fetched from the first of the given servers that answers, while that goes on serving,
+    /// and shows one moment: every write that was acknowledged before is in it. Everything is
+    /// checked on the way; FILE appears when all of it is whole and on disk.
+    Save {
+        /// Where to; a file that is there is left alone
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+        /// Take what the server has, even if it hears nothing from the others: it may lack the
+        /// latest writes
+        #[arg(long)]
+        stale: bool,
+    },
 }
 
 /// A line of the prompt, or of standard input.
@@ -134,7 +177,9 @@ mod tests {
         for name in names() {
             assert!(help.contains(&name), "{name}");
         }
-        for name in ["get", "put", "delete", "list", "status", "bench", "help", "quit"] {
+        let some =
+            ["get", "put", "delete", "list", "status", "compact", "snapshot", "help", "quit"];
+        for name in some {
             assert!(names().iter().any(|known| known == name), "{name}");
         }
         Ok(())

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Client(kv_client::Error),
     /// Load was put on the cluster, and not all of it was served.
     Bench(String, ExitCode),
+    /// A backup was not saved: why, and what to do. Nothing is left of it.
+    Save(String),
     /// Standard input could not be read.
     Input(io::Error),
     /// Standard output could not be written.
@@ -54,6 +56,7 @@ impl Failure {
             Self::Usage(_) | Self::Input(_) => ExitCode::Usage,
             Self::Client(error) => error.exit_code(),
             Self::Bench(_, code) => *code,
+            Self::Save(_) => ExitCode::Unavailable,
             // It was done, but whoever asked does not see what came of it.
             Self::Output(_) => ExitCode::Unknown,
         }
@@ -75,7 +78,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("not found"),
-            Self::Usage(sentence) | Self::Bench(sentence, _) => f.write_str(sentence),
+            Self::Usage(sentence) | Self::Bench(sentence, _) | Self::Save(sentence) => {
+                f.write_str(sentence)
+            }
             Self::Client(error) => error.fmt(f),
             Self::Input(error) => write!(f, "standard input cannot be read: {error}"),
             Self::Output(error) => write!(f, "standard output cannot be written: {error}"),

@@ -7,7 +7,7 @@
 //! Reading order: [`args`] and [`addresses`] are the flags, [`command`] is the one table of
 //! commands, from which the flags' help, the prompt's help and its completion are made. [`words`]
 //! splits a line as a shell does. [`session`] carries commands out, [`output`] and [`status`] show
-//! what came of them. [`mod@bench`] is a load generator.
+//! what came of them. [`save`] writes backups, [`mod@bench`] is a load generator.
 //!
 //! What it does not do: it links no server, and repeats no write whose outcome is unknown.
 
@@ -19,6 +19,7 @@ mod command;
 mod failure;
 mod output;
 mod prompt;
+mod save;
 mod session;
 mod status;
 mod words;

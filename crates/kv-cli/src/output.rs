@@ -29,6 +29,20 @@ pub(crate) fn changed(out: &mut impl Write, revision: Revision, deleted: u64) ->
     json(out, &Changed { revision: revision.get(), deleted })
 }
 
+/// What a compaction did.
+pub(crate) fn compacted(
+    out: &mut impl Write,
+    revision: Revision,
+    compacted: Revision,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Compacted {
+        revision: u64,
+        compacted: u64,
+    }
+    json(out, &Compacted { revision: revision.get(), compacted: compacted.get() })
+}
+
 /// `{"revision":..,"count":..,"kvs":[..]}`, written piece by piece.
 pub(crate) struct JsonList<'a, W> {
     out: &'a mut W,

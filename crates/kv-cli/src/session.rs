@@ -4,14 +4,15 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use kv_client::kv_proto::limits::MAX_FRAME_BYTES;
-use kv_client::kv_proto::{ExitCode, Range};
-use kv_client::{Client, Options};
+use kv_client::kv_proto::{Compact, Consistency, ExitCode, Range, Revision};
+use kv_client::{BackupOptions, Client, Options};
 
 use crate::args::{Args, Format};
 use crate::bench;
-use crate::command::Action;
+use crate::command::{Action, CompactArgs, SnapshotAction};
 use crate::failure::Failure;
 use crate::output;
+use crate::save;
 use crate::status;
 
 /// Whether standard input is there for a value.
@@ -51,6 +52,12 @@ impl Session {
                 let cluster = self.client.cluster_status()?;
                 written(status::print(&mut out, self.format, &cluster))
             }
+            Action::Compact(args) => self.compact(args, &mut out),
+            Action::Snapshot { action: SnapshotAction::Save { file, force, stale } } => {
+                let consistency = if stale { Consistency::Stale } else { Consistency::default() };
+                let wish = save::Wish { file, force, options: BackupOptions { consistency } };
+                save::run(&self.client, &wish, self.format, &mut out)
+            }
             Action::Bench(args) => bench::run(&args, &mut self.client, self.format, &mut out),
             Action::Quit => Ok(()),
         }?;
@@ -88,6 +95,20 @@ impl Session {
         written(match self.format {
             Format::Text => output::line(out, deleted.to_string().as_bytes()),
             Format::Json => output::changed(out, answer.header.revision, deleted),
+        })
+    }
+
+    fn compact(&mut self, args: CompactArgs, out: &mut impl Write) -> Result<(), Failure> {
+        let compact = match (args.revision, args.keep) {
+            (Some(revision), _) => Compact::Revision(Revision::new(revision)),
+            (None, Some(keep)) => Compact::Keep(keep),
+            (None, None) => return Err(Failure::Usage("give --revision or --keep".into())),
+        };
+        let answer = self.client.compact(compact)?;
+        let compacted = answer.reply.compacted;
+        written(match self.format {
+            Format::Text => writeln!(out, "the oldest revision that can be read is {compacted}"),
+            Format::Json => output::compacted(out, answer.header.revision, compacted),
         })
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use kv_client::kv_proto::{NodeStatus, Role};
+use kv_client::kv_proto::{Difference, NodeStatus, Role};
 use kv_client::{ClusterStatus, NodeRow};
 use serde::Serialize;
 
@@ -78,8 +78,27 @@ fn summary(cluster: &ClusterStatus) -> String {
         if let Err(reason) = &row.status {
             lines.push(format!("node {} is down: {reason}", row.member.id));
         }
+        if let Some(difference) = &row.difference {
+            lines.push(warning(row.member.id, difference));
+        }
     }
     lines.join("\n")
+}
+
+/// What a person must know of a node whose state differs.
+fn warning(id: u64, difference: &Difference) -> String {
+    let others: Vec<String> = difference.others.iter().map(u64::to_string).collect();
+    let index = difference.index;
+    let verdict = if difference.is_outvoted {
+        "a majority agrees on another, so this node does not serve: stop it, and replace its state"
+    } else {
+        "nobody can tell which is right: save a snapshot of each, and compare them"
+    };
+    let plural = if others.len() == 1 { "node" } else { "nodes" };
+    format!(
+        "WARNING: the state of node {id} differs from that of {plural} {} at index {index}; {verdict}",
+        others.join(", ")
+    )
 }
 
 /// Who leads: of several that think so, the one in the latest term is right.
@@ -111,6 +130,12 @@ struct JsonNode {
     version: Option<String>,
     /// In hexadecimal: many readers of JSON keep only 53 bits of a number.
     state_digest: Option<String>,
+    /// The nodes from whose state its own differs, if it knows any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs_from: Option<Vec<u64>>,
+    /// Whether a majority agrees on another state, so that this node does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_outvoted: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -136,6 +161,8 @@ impl From<&NodeRow> for JsonNode {
             last_index: status.map(|status| status.last_index),
             version: status.map(|status| status.version.clone()),
             state_digest: status.map(|status| format!("{:016x}", status.state_digest)),
+            differs_from: row.difference.as_ref().map(|difference| difference.others.clone()),
+            is_outvoted: row.difference.as_ref().map(|difference| difference.is_outvoted),
             reason: row.status.as_ref().err().cloned(),
         }
     }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use fake::{Fake, Greeting, Play, status};
-use kv_proto::{Call, PutReply, RangeReply, Reply, Role};
+use kv_proto::{Call, Difference, PutReply, RangeReply, Reply, Role};
 use serde_json::{Value, json};
 
 /// What a run of the program left behind.
@@ -308,4 +308,32 @@ fn a_bench_that_cannot_connect_says_so() {
     let run = at(&elsewhere, &SMALL_BENCH);
     assert_eq!(run.code, 4, "{run:?}");
     assert!(run.err.contains("connection 0, to 127.0.0.1:1, failed"), "{}", run.err);
+}
+
+#[test]
+fn a_compaction_tells_the_oldest_revision_that_is_left() {
+    let server = Fake::store();
+    let told = "the oldest revision that can be read is 40\n";
+    expect(&at(&server, &["compact", "--revision", "40"]), 0, told, "");
+    expect(&at(&server, &["compact", "--keep", "2"]), 0, told, "");
+    let run = at(&server, &["-o", "json", "compact", "--keep", "2"]);
+    expect(&run, 0, "{\"revision\":42,\"compacted\":40}\n", "");
+    for wrong in [vec!["compact"], vec!["compact", "--keep", "2", "--revision", "40"]] {
+        assert_eq!(at(&server, &wrong).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_node_whose_state_differs_is_shown_with_a_warning() {
+    let server = Fake::single(|_| Play::Drop).with_difference(Difference {
+        index: 4096,
+        others: vec![1, 2],
+        is_outvoted: true,
+    });
+    let run = at(&server, &["status"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("WARNING") && run.out.contains("nodes 1, 2"), "{}", run.out);
+    assert!(run.out.contains("at index 4096"), "{}", run.out);
+    let node = &parsed(&at(&server, &["-o", "json", "status"]))["nodes"][0];
+    assert_eq!((&node["differs_from"], &node["is_outvoted"]), (&json!([1, 2]), &json!(true)));
 }

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use kv_proto::{
-    Call, Command, Delete, DeleteReply, Header, KeyValue, Limits, Outcome, Put, PutReply, Range,
-    RangeReply, Reply, Response, StatusReply,
+    Call, Command, Compact, CompactReply, Delete, DeleteReply, Header, KeyValue, Limits, Outcome,
+    Put, PutReply, Range, RangeReply, Reply, Response, StatusReply,
 };
 use log::debug;
 
@@ -152,6 +152,18 @@ impl Client {
         })
     }
 
+    /// Forgets old revisions. Asking again may be an error, if it was done the first time.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub fn compact(&mut self, compact: Compact) -> Result<Answer<CompactReply>, Error> {
+        self.write(Command::Compact(compact), |reply| match reply {
+            Reply::Compact(compact) => Some(compact),
+            _ => None,
+        })
+    }
+
     /// Reads. The answer may be cut short by the server's limits: see [`pages`](Self::pages).
     ///
     /// # Errors
@@ -232,7 +244,7 @@ impl Client {
         let mut patience = match call {
             // Once sent, a write cannot be repeated: there is nothing better to do than to wait.
             Call::Write(_) => *deadline,
-            Call::Range(_) | Call::Status => deadline.part(ATTEMPT_PARTS),
+            _ => deadline.part(ATTEMPT_PARTS),
         };
         // The server is told how long the caller waits, not how long this attempt may take: it
         // is to give up only when nobody waits any more.

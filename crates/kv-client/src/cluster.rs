@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use kv_proto::{Call, Member, NodeStatus, Reply, Response, StatusReply};
+use kv_proto::{Call, Difference, DigestsReply, Member, NodeStatus, Reply, Response, StatusReply};
 use log::warn;
 
 use crate::client::{Answer, Client};
@@ -14,6 +14,9 @@ use crate::error::Error;
 
 /// A node that has not said how it is within this time counts as down.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// The version of the protocol that has the question for digests.
+const DIGESTS_SINCE_VERSION: u16 = 2;
 
 /// How a cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct NodeRow {
     pub member: Member,
     /// What it said about itself, or why nothing came.
     pub status: Result<NodeStatus, String>,
+    /// That its state differs from that of other nodes, if it has found that out.
+    pub difference: Option<Difference>,
 }
 
 impl Client {
@@ -41,14 +46,20 @@ impl Client {
     /// [`Error::Unavailable`], or [`Error::Server`] if it refuses to say.
     pub fn status(&self, address: &str) -> Result<Answer<StatusReply>, Error> {
         let deadline = Deadline::after(self.options().timeout);
-        ask(address, &deadline).map_err(|error| match error {
-            ConnectionError::Refused(error) => Error::Server(error),
-            other => Error::Unavailable {
-                waited: deadline.allowed(),
-                address: address.into(),
-                reason: other.to_string(),
-            },
-        })
+        let answer = ask(address, &deadline).map(|(answer, _)| answer);
+        answer.map_err(|error| failed(error, address, &deadline))
+    }
+
+    /// The digests that the state of the node at `address` had.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    pub fn digests(&self, address: &str) -> Result<Answer<DigestsReply>, Error> {
+        let deadline = Deadline::after(self.options().timeout);
+        let digests = |connection: &mut Connection| digests(connection, &deadline);
+        let answer = Connection::open(address, &deadline).and_then(|mut node| digests(&mut node));
+        answer.map_err(|error| failed(error, address, &deadline))
     }
 
     /// How every configured node is. All known addresses are asked at the same time, then those
@@ -81,13 +92,13 @@ impl Client {
 struct Survey {
     cluster_id: Option<u64>,
     members: BTreeMap<u64, Member>,
-    alive: BTreeMap<u64, NodeStatus>,
+    alive: BTreeMap<u64, (NodeStatus, Option<Difference>)>,
     silent: BTreeMap<String, String>,
 }
 
 impl Survey {
-    fn record(&mut self, address: &str, answer: Result<Answer<StatusReply>, ConnectionError>) {
-        let Answer { header, reply } = match answer {
+    fn record(&mut self, address: &str, answer: Result<Told, ConnectionError>) {
+        let (Answer { header, reply }, difference) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 self.silent.insert(address.into(), error.to_string());
@@ -109,7 +120,7 @@ impl Survey {
             known.client_address = known.client_address.take().or(member.client_address);
         }
         self.members.entry(reply.node.member.id).or_insert_with(|| reply.node.member.clone());
-        self.alive.insert(reply.node.member.id, reply.node);
+        self.alive.insert(reply.node.member.id, (reply.node, difference));
     }
 
     fn finish(mut self, deadline: &Deadline) -> Result<ClusterStatus, Error> {
@@ -118,14 +129,18 @@ impl Survey {
             return Err(Error::Unavailable { waited: deadline.allowed(), address, reason });
         };
         let nodes = self.members.into_values().map(|member| {
-            let status = self.alive.remove(&member.id).ok_or_else(|| {
+            let told = self.alive.remove(&member.id).ok_or_else(|| {
                 let address = member.client_address.as_ref();
                 match address.and_then(|address| self.silent.get(address)) {
                     Some(reason) => reason.clone(),
                     None => "no running node knows its client address".into(),
                 }
             });
-            NodeRow { member, status }
+            let (status, difference) = match told {
+                Ok((status, difference)) => (Ok(status), difference),
+                Err(reason) => (Err(reason), None),
+            };
+            NodeRow { member, status, difference }
         });
         Ok(ClusterStatus { cluster_id, nodes: nodes.collect() })
     }
@@ -134,10 +149,7 @@ impl Survey {
 /// Asks all of them at the same time. There are at most as many as [`Endpoints`] remembers.
 ///
 /// [`Endpoints`]: crate::endpoints::Endpoints
-fn ask_all(
-    addresses: &[String],
-    deadline: &Deadline,
-) -> Vec<Result<Answer<StatusReply>, ConnectionError>> {
+fn ask_all(addresses: &[String], deadline: &Deadline) -> Vec<Result<Told, ConnectionError>> {
     let patience = Deadline::after(deadline.remaining().unwrap_or_default().min(PATIENCE));
     thread::scope(|scope| {
         let askers: Vec<_> =
@@ -149,11 +161,46 @@ fn ask_all(
     })
 }
 
-fn ask(address: &str, deadline: &Deadline) -> Result<Answer<StatusReply>, ConnectionError> {
+/// What a node said about itself, and whether its state differs from that of others.
+type Told = (Answer<StatusReply>, Option<Difference>);
+
+fn ask(address: &str, deadline: &Deadline) -> Result<Told, ConnectionError> {
     let mut connection = Connection::open(address, deadline)?;
     connection.send(Call::Status, deadline)?;
     connection.flush(deadline)?;
-    answer(connection.receive(deadline)?)
+    let status = answer(connection.receive(deadline)?)?;
+    // A node that speaks an older version compares nothing.
+    let digests = match connection.welcome().version {
+        ..DIGESTS_SINCE_VERSION => None,
+        _ => Some(digests(&mut connection, deadline)?),
+    };
+    Ok((status, digests.and_then(|answer| answer.reply.difference)))
+}
+
+fn digests(
+    connection: &mut Connection,
+    deadline: &Deadline,
+) -> Result<Answer<DigestsReply>, ConnectionError> {
+    connection.send(Call::Digests, deadline)?;
+    connection.flush(deadline)?;
+    match connection.receive(deadline)? {
+        Response::Done { header, reply: Reply::Digests(reply), .. } => Ok(Answer { header, reply }),
+        Response::Failed { error, .. } | Response::Closing { error } => {
+            Err(ConnectionError::Refused(error))
+        }
+        Response::Done { .. } => Err(ConnectionError::Foreign("an answer of another kind".into())),
+    }
+}
+
+fn failed(error: ConnectionError, address: &str, deadline: &Deadline) -> Error {
+    match error {
+        ConnectionError::Refused(error) => Error::Server(error),
+        other => Error::Unavailable {
+            waited: deadline.allowed(),
+            address: address.into(),
+            reason: other.to_string(),
+        },
+    }
 }
 
 fn answer(response: Response) -> Result<Answer<StatusReply>, ConnectionError> {

@@ -26,12 +26,14 @@
 //!
 //! Reading order: [`deadline`] and `backoff` measure time, `resolve` turns names into
 //! addresses, [`connection`] is the socket, [`endpoints`] remembers where the nodes are,
-//! [`client`] is the loop of rule 1 to 3, [`pages`] and [`cluster`] are built on it.
+//! [`client`] is the loop of rule 1 to 3, [`pages`] and [`cluster`] are built on it. [`backup`]
+//! fetches the whole store from one node.
 //!
 //! What this crate does not do: it keeps no sessions yet, so "unknown" is left to the caller; it
 //! is not asynchronous; and a [`Client`] serves one thread, so give each thread its own.
 
 mod backoff;
+pub mod backup;
 pub mod client;
 pub mod cluster;
 pub mod connection;
@@ -41,6 +43,7 @@ pub mod error;
 pub mod pages;
 mod resolve;
 
+pub use backup::{Backup, BackupOptions};
 pub use client::{Answer, Client, Options};
 pub use cluster::{ClusterStatus, NodeRow};
 pub use connection::{Connection, ConnectionError};

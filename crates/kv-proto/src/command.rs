@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use wire::codec;
 
 use crate::error::{Error, Part};
-use crate::ids::LeaseId;
+use crate::ids::{LeaseId, Revision};
 use crate::limits::Limits;
 use crate::span::Span;
 
@@ -24,6 +24,8 @@ pub enum Command<'a> {
     Put(Put<'a>),
     /// Remove keys.
     Delete(Delete<'a>),
+    /// Forget old revisions.
+    Compact(Compact),
 }
 
 /// Stores a value at a key.
@@ -77,11 +79,24 @@ impl<'a> Delete<'a> {
     }
 }
 
+/// Forgets old revisions: those before the one that it names cannot be read any more. It changes
+/// no key and makes no revision of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compact {
+    /// The oldest revision that can be read from now on. [`Error::Compacted`] if that is so
+    /// already, or a later one; [`Error::FutureRevision`] if it does not exist yet.
+    Revision(Revision),
+    /// The last so many revisions before the current one can be read from now on, and no more.
+    /// Never an error: if there are no more, nothing changes.
+    Keep(u64),
+}
+
 /// What stands before the raw bytes. The order of the variants and fields is the format.
 #[derive(Serialize, Deserialize)]
 enum Meta {
     Put { key_bytes: u32, keep_value: bool, lease: LeaseChange, prev: bool },
     Delete { key_bytes: u32, prev: bool },
+    Compact(Compact),
 }
 
 impl<'a> Command<'a> {
@@ -105,6 +120,7 @@ impl<'a> Command<'a> {
                 let meta = Meta::Delete { key_bytes: key_bytes(delete.key)?, prev: delete.prev };
                 (meta, delete.key, delete.range_end)
             }
+            Self::Compact(compact) => (Meta::Compact(*compact), [].as_slice(), [].as_slice()),
         };
         let start = out.len();
         if let Err(error) = codec::encode(out, &(FORMAT, meta)) {
@@ -141,6 +157,8 @@ impl<'a> Command<'a> {
                 let (key, range_end) = split_key(raw, key_bytes)?;
                 Ok(Self::Delete(Delete { key, range_end, prev }))
             }
+            Meta::Compact(compact) if raw.is_empty() => Ok(Self::Compact(compact)),
+            Meta::Compact(_) => Err(Error::malformed("bytes behind a compaction")),
         }
     }
 
@@ -160,6 +178,7 @@ impl<'a> Command<'a> {
                 limits.check_key(delete.key)?;
                 limits.check_range_end(delete.range_end)
             }
+            Self::Compact(_) => Ok(()),
         }
     }
 }

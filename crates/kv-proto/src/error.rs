@@ -20,6 +20,7 @@
 //! | 15 | `Overwritten` | not applied |
 //! | 16 | `LeadershipLost` | perhaps applied |
 //! | 17 | `Timeout` | as it says |
+//! | 18 | `Diverged` | not applied |
 
 use std::fmt;
 
@@ -115,6 +116,14 @@ pub enum Error {
         /// Whether the request may still take effect.
         outcome: Outcome,
     },
+    /// The node's state differs from that of the majority, so that it must not be asked. Since
+    /// version 2 of the protocol.
+    Diverged {
+        /// The node.
+        node: u64,
+        /// The index of the log at which the states were compared.
+        index: u64,
+    },
 }
 
 /// What a failed write has done.
@@ -163,6 +172,7 @@ impl Error {
             Self::Overwritten => 15,
             Self::LeadershipLost => 16,
             Self::Timeout { .. } => 17,
+            Self::Diverged { .. } => 18,
         }
     }
 
@@ -187,7 +197,19 @@ impl Error {
                 | Self::Overwritten
                 | Self::LeadershipLost
                 | Self::Timeout { .. }
+                | Self::Diverged { .. }
         )
+    }
+
+    /// The same to a client that speaks this version of the protocol: what it does not know is
+    /// told with the nearest word that it does.
+    #[must_use]
+    pub fn for_version(self, version: u16) -> Self {
+        match self {
+            // "Use another node" is what it is to do.
+            Self::Diverged { .. } if version < 2 => Self::ShuttingDown,
+            known => known,
+        }
     }
 
     /// [`Error::Malformed`], with the reason.
@@ -255,6 +277,11 @@ impl fmt::Display for Error {
                 Outcome::NotApplied => write!(f, "no answer within {waited_millis} ms{NO_EFFECT}"),
                 Outcome::Unknown => write!(f, "no answer within {waited_millis} ms, so {UNKNOWN}"),
             },
+            Self::Diverged { node, index } => write!(
+                f,
+                "node {node} does not serve: at index {index} its state differs from that of the \
+                 majority; use another node, and replace the state of this one"
+            ),
         }
     }
 }

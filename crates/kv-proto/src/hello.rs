@@ -10,8 +10,18 @@ use wire::frame::write_frame;
 use crate::error::Error;
 use crate::limits::Limits;
 
-/// The version of the protocol that this code speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+/// The newest version of the protocol that this code speaks.
+///
+/// Version 1 has writes, ranges and the status. Version 2 adds [`Call::Backup`] and
+/// [`Call::Digests`](crate::Call::Digests) with their answers, the command
+/// [`Compact`](crate::Command::Compact), and [`Error::Diverged`]. Nothing of version 1 changed: who
+/// speaks it gets none of the new answers.
+///
+/// [`Call::Backup`]: crate::Call::Backup
+pub const PROTOCOL_VERSION: u16 = 2;
+
+/// The oldest version of the protocol that this code speaks.
+pub const OLDEST_PROTOCOL_VERSION: u16 = 1;
 
 /// The largest body of a handshake frame, in bytes: what both sides set their frame reader to
 /// until the handshake is done.
@@ -33,7 +43,8 @@ pub struct ClientHello {
 impl Default for ClientHello {
     /// A client that knows what this code knows.
     fn default() -> Self {
-        Self { magic: MAGIC, min_version: PROTOCOL_VERSION, max_version: PROTOCOL_VERSION }
+        let (min_version, max_version) = (OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION);
+        Self { magic: MAGIC, min_version, max_version }
     }
 }
 
@@ -67,11 +78,12 @@ impl ClientHello {
     ///
     /// [`Error::UnsupportedVersion`] if there is none.
     pub fn negotiate(&self) -> Result<u16, Error> {
-        if (self.min_version..=self.max_version).contains(&PROTOCOL_VERSION) {
-            return Ok(PROTOCOL_VERSION);
+        let newest = self.max_version.min(PROTOCOL_VERSION);
+        if newest >= self.min_version.max(OLDEST_PROTOCOL_VERSION) {
+            return Ok(newest);
         }
         Err(Error::UnsupportedVersion {
-            server_min: PROTOCOL_VERSION,
+            server_min: OLDEST_PROTOCOL_VERSION,
             server_max: PROTOCOL_VERSION,
         })
     }

@@ -27,18 +27,20 @@ pub mod request;
 pub mod response;
 pub mod span;
 
-pub use command::{Command, Delete, LeaseChange, Put};
+pub use command::{Command, Compact, Delete, LeaseChange, Put};
 pub use error::{Error, Outcome, Part};
 pub use exit::ExitCode;
-pub use hello::{ClientHello, MAX_HELLO_BYTES, PROTOCOL_VERSION, ServerHello, Welcome};
+pub use hello::{
+    ClientHello, MAX_HELLO_BYTES, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, ServerHello, Welcome,
+};
 pub use ids::{LeaseId, Revision};
 pub use limits::Limits;
 pub use range::{Consistency, Direction, Range, RangeOptions, SortBy};
 pub use reply::{
-    Bytes, DeleteReply, Header, KeyValue, Member, NodeStatus, PutReply, RangeReply, Reply, Role,
-    StatusReply,
+    BackupPiece, Bytes, CompactReply, DeleteReply, Difference, DigestsReply, Header, KeyValue,
+    Member, NodeStatus, PutReply, RangeReply, Reply, Role, StateDigest, StatusReply,
 };
-pub use request::{Call, Request};
+pub use request::{BackupRequest, Call, Request};
 pub use response::Response;
 pub use span::{Span, prefix_end};
 /// What takes this protocol's frames off a stream.

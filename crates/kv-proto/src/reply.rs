@@ -20,6 +20,12 @@ pub enum Reply {
     Range(RangeReply),
     /// To the question how the node is.
     Status(StatusReply),
+    /// To a compaction.
+    Compact(CompactReply),
+    /// To the request for a piece of a backup.
+    Backup(BackupPiece),
+    /// To the question for digests.
+    Digests(DigestsReply),
 }
 
 /// Who answered, and when in the life of the store: it comes with every successful answer.
@@ -82,6 +88,59 @@ pub struct RangeReply {
     /// revision (or the revision first asked for), to go on. Only for ranges in ascending order
     /// of their keys, and only if there is `more`.
     pub next_key: Option<Bytes>,
+}
+
+/// The answer to a compaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactReply {
+    /// The oldest revision that can be read from now on.
+    pub compacted: Revision,
+}
+
+/// A piece of a backup. The pieces one behind the other are the file; `docs/format.md` says how
+/// they look, and how they are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupPiece {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Whether it is the last.
+    pub is_last: bool,
+    /// How much of the store has been told with this piece, out of `total`.
+    pub done: u64,
+    /// How much there is; never below `done`. Only good for showing people how far it is.
+    pub total: u64,
+}
+
+/// The digests that a node's state had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestsReply {
+    /// At the last index that it has applied.
+    pub applied: StateDigest,
+    /// At indexes before that, in their order: multiples of a number that all nodes share.
+    pub checkpoints: Vec<StateDigest>,
+    /// That the state differs from that of other nodes, if this node has found that out.
+    pub difference: Option<Difference>,
+}
+
+/// The digest of a state. Two nodes have the same at the same index, unless something is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateDigest {
+    /// The index of the last entry applied.
+    pub index: u64,
+    /// The digest after it.
+    pub digest: u64,
+}
+
+/// That a node's state differs from that of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The index at which they were compared.
+    pub index: u64,
+    /// The nodes that had another digest there, in the order of their ids.
+    pub others: Vec<u64>,
+    /// Whether a majority of the cluster agrees on another digest. Then the node does not serve
+    /// any more; otherwise nobody can tell who is right.
+    pub is_outvoted: bool,
 }
 
 /// How a node sees itself and its cluster.

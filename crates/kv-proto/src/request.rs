@@ -5,7 +5,7 @@ use wire::codec::{self, CodecError};
 use wire::frame::write_frame;
 
 use crate::error::Error;
-use crate::range::{Range, RangeOptions};
+use crate::range::{Consistency, Range, RangeOptions};
 
 /// One request: one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,24 @@ pub enum Call<'a> {
     Range(Range),
     /// How is the node?
     Status,
+    /// A piece of a backup of the whole store.
+    Backup(BackupRequest),
+    /// Which digests had the node's state? (Nodes ask each other.)
+    Digests,
+}
+
+/// Asks for a piece of a backup.
+///
+/// Piece 0 begins one, of the state as the node has it then; each connection has one at most. The
+/// others follow in order, and a few may be asked for ahead. The backup ends with its last piece,
+/// when nothing was asked for half a minute, and when piece 0 is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupRequest {
+    /// The number of the piece.
+    pub piece: u64,
+    /// How fresh the state must be, of piece 0. With [`Consistency::Stale`] a node answers that
+    /// hears nothing from the others.
+    pub consistency: Consistency,
 }
 
 /// What stands before the raw bytes. The order of the variants and fields is the format.
@@ -47,6 +65,10 @@ enum Kind {
     Range { key_bytes: u32, options: RangeOptions },
     /// Raw: nothing.
     Status,
+    /// Raw: nothing.
+    Backup(BackupRequest),
+    /// Raw: nothing.
+    Digests,
 }
 
 impl<'a> Request<'a> {
@@ -68,6 +90,8 @@ impl<'a> Request<'a> {
                 write_frame(out, &meta(kind), &[&range.key, &range.range_end])
             }
             Call::Status => write_frame(out, &meta(Kind::Status), &[]),
+            Call::Backup(backup) => write_frame(out, &meta(Kind::Backup(*backup)), &[]),
+            Call::Digests => write_frame(out, &meta(Kind::Digests), &[]),
         }
     }
 
@@ -89,7 +113,11 @@ impl<'a> Request<'a> {
                 Call::Range(Range { key: key.to_vec(), range_end: range_end.to_vec(), options })
             }
             (Kind::Status, []) => Call::Status,
-            (Kind::Status, _) => return Err(Error::malformed("bytes behind a status request")),
+            (Kind::Backup(backup), []) => Call::Backup(backup),
+            (Kind::Digests, []) => Call::Digests,
+            (Kind::Status | Kind::Backup(_) | Kind::Digests, _) => {
+                return Err(Error::malformed("bytes behind a request that has none"));
+            }
         };
         Ok(Self { id: meta.id, timeout_millis: meta.timeout_millis, call })
     }

@@ -8,7 +8,10 @@ use wire::frame::write_frame;
 
 use crate::error::Error;
 use crate::ids::{LeaseId, Revision};
-use crate::reply::{DeleteReply, Header, KeyValue, PutReply, RangeReply, Reply, StatusReply};
+use crate::reply::{
+    BackupPiece, CompactReply, DeleteReply, DigestsReply, Header, KeyValue, PutReply, RangeReply,
+    Reply, StatusReply,
+};
 
 /// One frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +49,16 @@ enum Meta<'a> {
 }
 
 /// The raw bytes behind it are the key and the value of each pair, one after the other; then, for
-/// a range, the next key.
+/// a range, the next key. Those behind a piece of a backup are its own.
 #[derive(Serialize, Deserialize)]
 enum Body<'a> {
     Put { prev: Option<Pair> },
     Delete { deleted: u64, prev: Vec<Pair> },
     Range { pairs: Vec<Pair>, count: u64, more: bool, next_key_bytes: Option<u32> },
     Status(Cow<'a, StatusReply>),
+    Compact(CompactReply),
+    Backup { bytes: u32, is_last: bool, done: u64, total: u64 },
+    Digests(Cow<'a, DigestsReply>),
 }
 
 /// Everything about a pair but its bytes.
@@ -124,6 +130,13 @@ fn body<'a>(reply: &'a Reply, raw: &mut Vec<&'a [u8]>) -> Body<'a> {
             }
         }
         Reply::Status(status) => Body::Status(Cow::Borrowed(status)),
+        Reply::Compact(compact) => Body::Compact(*compact),
+        Reply::Backup(piece) => {
+            raw.push(&piece.bytes);
+            let BackupPiece { ref bytes, is_last, done, total } = *piece;
+            Body::Backup { bytes: length(bytes), is_last, done, total }
+        }
+        Reply::Digests(digests) => Body::Digests(Cow::Borrowed(digests)),
     }
 }
 
@@ -166,6 +179,12 @@ impl<'a> Raw<'a> {
                 },
             }),
             Body::Status(status) => Reply::Status(status.into_owned()),
+            Body::Compact(compact) => Reply::Compact(compact),
+            Body::Backup { bytes, is_last, done, total } => {
+                let bytes = self.take(bytes)?.into();
+                Reply::Backup(BackupPiece { bytes, is_last, done, total })
+            }
+            Body::Digests(digests) => Reply::Digests(digests.into_owned()),
         })
     }
 

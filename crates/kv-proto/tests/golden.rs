@@ -2,9 +2,10 @@
 //! must mean the same for ever. A test that fails here found a change of the format.
 
 use kv_proto::{
-    Call, ClientHello, Command, Consistency, Delete, DeleteReply, Error, Header, KeyValue,
-    LeaseChange, LeaseId, Limits, Member, NodeStatus, Put, PutReply, Range, RangeReply, Reply,
-    Request, Response, Revision, Role, ServerHello, StatusReply, Welcome,
+    BackupPiece, BackupRequest, Call, ClientHello, Command, Compact, CompactReply, Consistency,
+    Delete, DeleteReply, Difference, DigestsReply, Error, Header, KeyValue, LeaseChange, LeaseId,
+    Limits, Member, NodeStatus, Put, PutReply, Range, RangeReply, Reply, Request, Response,
+    Revision, Role, ServerHello, StateDigest, StatusReply, Welcome,
 };
 use wire::frame::HEADER_BYTES;
 
@@ -61,13 +62,16 @@ fn commands() {
     expect(&command(Command::Put(keep)), "01000000000100000001010000004d00000000000000016b");
     let delete = Delete { key: b"a", range_end: b"c", prev: true };
     expect(&command(Command::Delete(delete)), "010100000001000000016163");
+    let compact = Compact::Revision(Revision::new(9));
+    expect(&command(Command::Compact(compact)), "0102000000000000000900000000000000");
+    expect(&command(Command::Compact(Compact::Keep(9))), "0102000000010000000900000000000000");
 }
 
 #[test]
 fn handshakes() {
     let mut frame = Vec::new();
     ClientHello::default().write(&mut frame).expect("a hello is short");
-    expect(&frame[HEADER_BYTES..], "6b762d70726f746f01000100");
+    expect(&frame[HEADER_BYTES..], "6b762d70726f746f01000200");
     let welcome = ServerHello::Welcome(Welcome {
         version: 1,
         cluster_id: 0xc1,
@@ -104,6 +108,12 @@ fn requests() {
          00000000000000000000000100020000006163",
     );
     expect(&request(Call::Status), "02010000000000008813000002000000");
+    let backup = BackupRequest { piece: 3, consistency: Consistency::Stale };
+    expect(
+        &request(Call::Backup(backup)),
+        "02010000000000008813000003000000030000000000000002000000",
+    );
+    expect(&request(Call::Digests), "02010000000000008813000004000000");
 }
 
 #[test]
@@ -172,6 +182,31 @@ fn replies_to_reads() {
 }
 
 #[test]
+fn replies_of_version_2() {
+    let header = "000000000201000000000000c100000000000000020000000000000009000000\
+                  000000000300000000000000";
+    let expect_body = |reply, golden: &str| expect(&done(reply), &format!("{header}{golden}"));
+    let compacted = Revision::new(8);
+    expect_body(Reply::Compact(CompactReply { compacted }), "040000000800000000000000");
+    let bytes = b"piece".as_slice().into();
+    expect_body(
+        Reply::Backup(BackupPiece { bytes, is_last: true, done: 3, total: 4 }),
+        "0500000005000000010300000000000000040000000000000070 69656365",
+    );
+    let digest = |index| StateDigest { index, digest: 0xd1 };
+    let difference = Some(Difference { index: 64, others: vec![1, 2], is_outvoted: true });
+    expect_body(
+        Reply::Digests(DigestsReply {
+            applied: digest(70),
+            checkpoints: vec![digest(64)],
+            difference,
+        }),
+        "060000004600000000000000d10000000000000001000000000000004000000000000000 \
+         d100000000000000014000000000000000020000000000000001000000000000000200000000000000 01",
+    );
+}
+
+#[test]
 fn errors() {
     let failed = Response::Failed {
         id: 258,
@@ -181,6 +216,11 @@ fn errors() {
         &response(&failed),
         "0100000002010000000000000100000002000000000000000103000000000000 \
          00683a32",
+    );
+    let diverged = Response::Failed { id: 258, error: Error::Diverged { node: 3, index: 64 } };
+    expect(
+        &response(&diverged),
+        "01000000020100000000000012000000030000000000000040 00000000000000",
     );
     let closing = Response::Closing { error: Error::malformed("x") };
     expect(&response(&closing), "020000000b000000010000000000000078");

@@ -2,10 +2,11 @@
 //! error.
 
 use kv_proto::{
-    Bytes, Call, ClientHello, Command, Consistency, Delete, DeleteReply, Direction, Error, Header,
-    KeyValue, LeaseChange, LeaseId, Limits, Member, NodeStatus, Outcome, Part, Put, PutReply,
-    Range, RangeOptions, RangeReply, Reply, Request, Response, Revision, Role, ServerHello, SortBy,
-    StatusReply, Welcome,
+    BackupPiece, BackupRequest, Bytes, Call, ClientHello, Command, Compact, CompactReply,
+    Consistency, Delete, DeleteReply, Difference, DigestsReply, Direction, Error, Header, KeyValue,
+    LeaseChange, LeaseId, Limits, Member, NodeStatus, Outcome, Part, Put, PutReply, Range,
+    RangeOptions, RangeReply, Reply, Request, Response, Revision, Role, ServerHello, SortBy,
+    StateDigest, StatusReply, Welcome,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -104,6 +105,15 @@ fn status() -> impl Strategy<Value = StatusReply> {
     )
 }
 
+fn digests() -> impl Strategy<Value = DigestsReply> {
+    let digest = || any::<(u64, u64)>().prop_map(|(index, digest)| StateDigest { index, digest });
+    let difference = (any::<(u64, bool)>(), vec(any::<u64>(), 0..4))
+        .prop_map(|((index, is_outvoted), others)| Difference { index, others, is_outvoted });
+    (digest(), vec(digest(), 0..5), proptest::option::of(difference)).prop_map(
+        |(applied, checkpoints, difference)| DigestsReply { applied, checkpoints, difference },
+    )
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
     let range = (vec(key_value(), 0..4), any::<(u64, bool)>(), proptest::option::of(shared()));
     prop_oneof![
@@ -117,6 +127,11 @@ fn reply() -> impl Strategy<Value = Reply> {
             next_key,
         })),
         status().prop_map(Reply::Status),
+        revision().prop_map(|compacted| Reply::Compact(CompactReply { compacted })),
+        (shared(), any::<(bool, u64, u64)>()).prop_map(|(bytes, (is_last, done, total))| {
+            Reply::Backup(BackupPiece { bytes, is_last, done, total })
+        }),
+        digests().prop_map(Reply::Digests),
     ]
 }
 
@@ -141,6 +156,7 @@ fn error() -> impl Strategy<Value = Error> {
             .prop_map(|(asked, compacted)| Error::Compacted { asked, compacted }),
         (any::<u64>(), outcome)
             .prop_map(|(waited_millis, outcome)| Error::Timeout { waited_millis, outcome }),
+        any::<(u64, u64)>().prop_map(|(node, index)| Error::Diverged { node, index }),
     ]
 }
 
@@ -198,6 +214,17 @@ proptest! {
     }
 
     #[test]
+    fn every_compaction_is_read_back(number: u64, keeps: bool) {
+        let compact =
+            if keeps { Compact::Keep(number) } else { Compact::Revision(Revision::new(number)) };
+        let mut encoded = Vec::new();
+        Command::Compact(compact).encode(&mut encoded)?;
+        prop_assert_eq!(Command::decode(&encoded), Ok(Command::Compact(compact)));
+        encoded.push(0);
+        prop_assert!(Command::decode(&encoded).is_err());
+    }
+
+    #[test]
     fn every_request_is_read_back(
         id: u64,
         timeout_millis: u32,
@@ -206,7 +233,9 @@ proptest! {
         options in range_options(),
     ) {
         let range = Range { key: key.clone(), range_end, options };
-        for call in [Call::Write(&key), Call::Range(range), Call::Status] {
+        let backup = BackupRequest { piece: id, consistency: options.consistency };
+        let plain = [Call::Status, Call::Backup(backup), Call::Digests];
+        for call in [Call::Write(&key), Call::Range(range)].into_iter().chain(plain) {
             let request = Request { id, timeout_millis, call };
             let mut frame = Vec::new();
             request.write(&mut frame)?;

@@ -29,6 +29,7 @@ fn one_of_each() -> Vec<Error> {
         Error::Overwritten,
         Error::LeadershipLost,
         Error::Timeout { waited_millis: 5000, outcome: Outcome::Unknown },
+        Error::Diverged { node: 3, index: 4096 },
     ]
 }
 
@@ -100,8 +101,13 @@ fn a_stranger_and_a_newer_client_are_told_why() {
     body[0] ^= 1;
     assert!(matches!(ClientHello::decode(body), Err(Error::Malformed { .. })));
     let mut newer = ClientHello::default();
-    (newer.min_version, newer.max_version) = (2, 9);
+    (newer.min_version, newer.max_version) = (3, 9);
     assert!(matches!(newer.negotiate(), Err(Error::UnsupportedVersion { .. })));
+    (newer.min_version, newer.max_version) = (2, 9);
+    assert_eq!(newer.negotiate(), Ok(2), "the newest that both know");
+    let mut older = ClientHello::default();
+    older.max_version = 1;
+    assert_eq!(older.negotiate(), Ok(1), "a client from before goes on working");
     let mut upside_down = ClientHello::default();
     (upside_down.min_version, upside_down.max_version) = (9, 0);
     assert!(upside_down.negotiate().is_err());
@@ -114,6 +120,18 @@ fn the_code_of_an_error_is_its_tag_on_the_wire() {
         let mut bytes = Vec::new();
         wire::codec::encode(&mut bytes, &error).expect("an error is short");
         assert_eq!(bytes[..4], error.code().to_le_bytes(), "{error:?}");
+    }
+}
+
+/// A client of version 1 cannot read an error that came later, and would believe that the server
+/// speaks another protocol.
+#[test]
+fn an_older_client_is_told_only_what_it_knows() {
+    for error in one_of_each() {
+        let told = error.clone().for_version(1);
+        assert!(told.code() <= 17, "{error:?} becomes {told:?}");
+        assert_eq!((told.is_temporary(), told.outcome()), (error.is_temporary(), error.outcome()));
+        assert_eq!(error.clone().for_version(2), error);
     }
 }
 
@@ -140,7 +158,7 @@ fn a_redirect_names_the_leader_and_its_address() {
 fn outcomes_and_exit_codes_agree_with_the_table() {
     let unknown = [0, 16, 17];
     let not_found = [8, 9];
-    let unavailable = [1, 2, 3, 13, 14, 15];
+    let unavailable = [1, 2, 3, 13, 14, 15, 18];
     for error in one_of_each() {
         let code = error.code();
         let expected = if unknown.contains(&code) {

@@ -11,6 +11,8 @@ use kv_proto::{Header, Reply as ProtoReply};
 use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
 
+use crate::backups::{Backups, Work};
+use crate::checkpoints::Checkpoints;
 use crate::clients::{Replies, Reply};
 use crate::event_loop::Clock;
 use crate::replica::{ApplyWork, ClientTag};
@@ -47,6 +49,7 @@ impl Applier {
         stored: impl Fn(Index) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, work) = unbounded();
+        let backups = Backups::start(replies.clone(), clock)?;
         let worker = Worker {
             store,
             identity,
@@ -56,6 +59,8 @@ impl Applier {
             stored: Box::new(stored),
             told_stored: Index::ZERO,
             batch: Vec::new(),
+            backups,
+            checkpoints: Checkpoints::default(),
         };
         let thread =
             std::thread::Builder::new().name("apply".into()).spawn(move || worker.run(&work))?;
@@ -89,6 +94,8 @@ struct Worker {
     /// What `stored` heard last.
     told_stored: Index,
     batch: Vec<Reply>,
+    backups: Backups,
+    checkpoints: Checkpoints,
 }
 
 impl Worker {
@@ -104,6 +111,7 @@ impl Worker {
             self.send_replies();
             self.tell_stored();
         }
+        self.backups.stop();
     }
 
     fn tell_stored(&mut self) {
@@ -138,6 +146,15 @@ impl Worker {
                 let result = Ok((header, ProtoReply::Status(*status)));
                 self.batch.push(Reply { client, result });
             }
+            ApplyWork::Backup { client, piece, term, patience } => {
+                let snapshots = if piece == 0 { self.store.snapshots() } else { None };
+                let header = self.header(term);
+                self.backups.submit(Work { client, piece, header, patience, snapshots });
+            }
+            ApplyWork::Digests { client, term } => {
+                let reply = ProtoReply::Digests(self.checkpoints.reply(self.store.digest()));
+                self.batch.push(Reply { client, result: Ok((self.header(term), reply)) });
+            }
             ApplyWork::ReadLog(read) => (self.read_log)(read),
         }
     }
@@ -151,6 +168,7 @@ impl Worker {
         for entry in entries.iter() {
             let waiter = waiters.next_if(|(index, _)| *index == entry.at.index);
             self.apply(entry, waiter.map(|(_, client)| *client));
+            self.checkpoints.note(self.store.digest());
         }
     }
 

@@ -19,6 +19,8 @@
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
 
 pub mod apply;
+pub mod backups;
+pub mod checkpoints;
 pub mod clients;
 pub mod descriptors;
 pub mod directory;

@@ -40,6 +40,8 @@ pub(crate) enum Want {
     Write,
     /// For its read to be safe.
     Read(Range),
+    /// The same, of a backup.
+    Backup,
 }
 
 impl Pending {
@@ -109,7 +111,7 @@ impl Waiting {
     fn give_up(&self, now: Time) -> Error {
         let waited = now.since(self.patience.asked_at);
         match self.want {
-            Want::Read(_) => timed_out(waited, Outcome::NotApplied),
+            Want::Read(_) | Want::Backup => timed_out(waited, Outcome::NotApplied),
             Want::Write if self.is_orphan => Error::LeadershipLost,
             Want::Write => timed_out(waited, Outcome::Unknown),
         }

@@ -23,7 +23,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_proto::{Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply};
+use kv_proto::{
+    BackupRequest, Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply,
+};
 use raft_core::{
     Action, Entries, Event as TraceEvent, Index, Input, LogRead, Message, NodeId,
     Outcome as TicketOutcome, PersistId, Raft, ReadLog, ReadMode, ReadPurpose, Rejection,
@@ -85,6 +87,10 @@ pub enum Call {
     Read(Range),
     /// How this node is.
     Status,
+    /// To back up what this node holds.
+    Backup(BackupRequest),
+    /// Which digests this node's state had.
+    Digests,
 }
 
 /// Something for the server to do.
@@ -137,6 +143,24 @@ pub enum ApplyWork {
         client: ClientTag,
         /// What the replica knows.
         status: Box<StatusReply>,
+    },
+    /// Have a piece of a backup made; the first shows the state as it is now.
+    Backup {
+        /// Who asks.
+        client: ClientTag,
+        /// The number of the piece.
+        piece: u64,
+        /// The term for the answer's header.
+        term: u64,
+        /// How long it may still wait for its turn.
+        patience: Patience,
+    },
+    /// Answer with the digests that the state had.
+    Digests {
+        /// Who asks.
+        client: ClientTag,
+        /// The term for the answer's header.
+        term: u64,
     },
     /// Ask the log for more entries to apply: in this queue, so that a long log is not read
     /// faster than it is applied.
@@ -342,7 +366,29 @@ impl Replica {
                 let status = Box::new(self.status());
                 effects.push(Effect::Apply(ApplyWork::Status { client, status }));
             }
+            Call::Backup(BackupRequest { piece, consistency }) => {
+                if piece == 0 && consistency != Consistency::Stale {
+                    let ticket = self.pending.add(client, now, timeout, Want::Backup);
+                    return self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
+                }
+                self.back_up(client, piece, Patience::new(now, timeout), effects);
+            }
+            Call::Digests => {
+                let term = self.raft.term().get();
+                effects.push(Effect::Apply(ApplyWork::Digests { client, term }));
+            }
         }
+    }
+
+    fn back_up(
+        &self,
+        client: ClientTag,
+        piece: u64,
+        patience: Patience,
+        effects: &mut Vec<Effect>,
+    ) {
+        let term = self.raft.term().get();
+        effects.push(Effect::Apply(ApplyWork::Backup { client, piece, term, patience }));
     }
 
     fn read(&self, client: ClientTag, range: Range, patience: Patience, effects: &mut Vec<Effect>) {
@@ -413,6 +459,9 @@ impl Replica {
             (TicketOutcome::Committed(at), _) => self.committed.push_back((at.index, client)),
             (TicketOutcome::ReadAt(_), Want::Read(range)) => {
                 self.read(client, range, patience, effects);
+            }
+            (TicketOutcome::ReadAt(_), Want::Backup) => {
+                self.back_up(client, 0, patience, effects);
             }
             // A write becomes neither: only reads and hand-overs do, and none is asked for.
             (TicketOutcome::ReadAt(_) | TicketOutcome::Transferred, _) => {}

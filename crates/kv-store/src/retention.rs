@@ -44,6 +44,10 @@ const STEPS: u64 = 16;
 /// to be retained.
 const STEPS_PER_CHANGE: u64 = 2;
 
+/// The notes that a compaction may take by itself: a few milliseconds' worth. Those that are left
+/// go with the entries that follow.
+const STEPS_PER_COMPACTION: u64 = 4096;
+
 /// The queue of what was superseded, and the revision up to which it is compacted.
 #[derive(Debug)]
 pub(crate) struct Past {
@@ -96,6 +100,17 @@ impl Past {
         STEPS + STEPS_PER_CHANGE * changes
     }
 
+    /// How many notes a compaction may take.
+    pub(crate) fn steps_of_compaction() -> u64 {
+        STEPS_PER_COMPACTION
+    }
+
+    /// Lets `oldest` be the oldest revision that can be read, if that is not a later one already.
+    /// It never lies beyond the current one.
+    pub(crate) fn compact(&mut self, oldest: Revision) {
+        self.compacted = self.compacted.max(oldest);
+    }
+
     /// Moves the compacted revision along with the current one.
     pub(crate) fn advance(&mut self, current: Revision) {
         let oldest = Revision::new(current.get().saturating_sub(self.retention.revisions));
@@ -116,6 +131,11 @@ impl Past {
         let note = self.notes.pop_front()?;
         self.bytes -= note.memory_bytes();
         Some(note)
+    }
+
+    /// How many superseded versions cannot be read any more, and are still to be forgotten.
+    pub(crate) fn overdue(&self) -> usize {
+        self.notes.partition_point(|note| note.at < self.compacted)
     }
 
     /// How many superseded versions are retained.

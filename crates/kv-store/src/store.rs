@@ -14,7 +14,7 @@ use crate::history::Version;
 use crate::index::Index;
 use crate::key::Key;
 use crate::retention::{Note, Past, Retention};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::values::Values;
 
 /// The state machine. See the [crate's documentation](crate) for its parts and invariants.
@@ -66,7 +66,7 @@ pub struct Applied {
     /// The store's revision after it: what belongs into the header of the reply. A command that
     /// changed nothing finds it as it was.
     pub revision: Revision,
-    /// [`Reply::Put`] or [`Reply::Delete`]; or why nothing was changed.
+    /// [`Reply::Put`], [`Reply::Delete`] or [`Reply::Compact`]; or why nothing was changed.
     pub result: Result<Reply, Error>,
 }
 
@@ -79,6 +79,9 @@ pub struct Stats {
     pub superseded_versions: u64,
     /// About how much room those take, in bytes: in memory, or in memory and in the state file.
     pub superseded_bytes: u64,
+    /// Those of them that cannot be read any more, because their revision is compacted: they go
+    /// with the next entries, a few with each.
+    pub overdue_versions: u64,
 }
 
 impl Store {
@@ -209,7 +212,7 @@ impl Store {
         };
         self.digest.number(outcome_code(&result));
         self.digest.number(self.revision.get());
-        self.forget(changes(&result));
+        self.forget(steps(&result));
         self.end_entry()?;
         Ok(Applied { revision: self.revision, result })
     }
@@ -243,6 +246,20 @@ impl Store {
         self.members = Arc::from(members);
         self.values.set_members(Arc::clone(&self.members));
         self.end_entry()
+    }
+
+    /// Forgets who the members of the cluster were, as if they had never been
+    /// [set](Self::set_members): the store belongs to a new cluster from now on. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn forget_members(&mut self) -> Result<(), StoreError> {
+        self.members = Arc::default();
+        self.values.set_members(Arc::clone(&self.members));
+        self.end_entry()?;
+        self.flush().map(|_| ())
     }
 
     /// The members of the cluster as they were last [set](Self::set_members); empty if never.
@@ -280,6 +297,15 @@ impl Store {
         match &self.values {
             Values::Memory(_) => Ok(None),
             Values::Disk(disk) => Snapshot::new(disk.shared_file()).map(Some),
+        }
+    }
+
+    /// A door to snapshots of this store, for another thread: there it may wait for the disk.
+    /// `None` for a store in memory.
+    pub fn snapshots(&self) -> Option<Snapshots> {
+        match &self.values {
+            Values::Memory(_) => None,
+            Values::Disk(disk) => Some(Snapshots::new(disk, self.position)),
         }
     }
 
@@ -328,6 +354,7 @@ impl Store {
             live_keys: self.live_keys,
             superseded_versions: self.past.len() as u64,
             superseded_bytes: self.past.size_bytes(),
+            overdue_versions: self.past.overdue() as u64,
         }
     }
 
@@ -358,9 +385,9 @@ impl Store {
     }
 
     /// Forgets a bounded part of what nobody may ask for any more.
-    fn forget(&mut self, changes: u64) {
+    fn forget(&mut self, steps: u64) {
         self.past.advance(self.revision);
-        for _ in 0..Past::steps(changes) {
+        for _ in 0..steps {
             let Some(note) = self.past.pop(self.revision) else { return };
             let values = &mut self.values;
             let history = self.index.history_mut(note.id);
@@ -375,16 +402,18 @@ impl Store {
 /// What an outcome is in the digest: 0 if it was done, or one more than the error's code.
 fn outcome_code(result: &Result<Reply, Error>) -> u64 {
     match result {
-        Ok(_) => 0,
+        // How much of the past a replica keeps is its own affair.
+        Ok(_) | Err(Error::Compacted { .. }) => 0,
         Err(error) => u64::from(error.code()) + 1,
     }
 }
 
-/// How many keys a command changed.
-fn changes(result: &Result<Reply, Error>) -> u64 {
+/// How many notes of the past may go with a command that had this outcome.
+fn steps(result: &Result<Reply, Error>) -> u64 {
     match result {
-        Ok(Reply::Delete(delete)) => delete.deleted,
-        Ok(_) => 1,
-        Err(_) => 0,
+        Ok(Reply::Compact(_)) => Past::steps_of_compaction(),
+        Ok(Reply::Delete(delete)) => Past::steps(delete.deleted),
+        Ok(_) => Past::steps(1),
+        Err(_) => Past::steps(0),
     }
 }

@@ -2,8 +2,8 @@
 
 use kv_proto::span::Span;
 use kv_proto::{
-    Bytes, Command, Delete, DeleteReply, Error, KeyValue, LeaseChange, LeaseId, Part, Put,
-    PutReply, Reply, Revision,
+    Bytes, Command, Compact, CompactReply, Delete, DeleteReply, Error, KeyValue, LeaseChange,
+    LeaseId, Part, Put, PutReply, Reply, Revision,
 };
 
 use crate::disk::{PutRecord, Record};
@@ -26,6 +26,7 @@ impl Store {
         match command {
             Command::Put(put) => self.put(&put).map(Reply::Put),
             Command::Delete(delete) => self.delete(&delete).map(Reply::Delete),
+            Command::Compact(compact) => self.compact(compact).map(Reply::Compact),
         }
     }
 
@@ -96,6 +97,24 @@ impl Store {
             self.past.push(Note { at, id, deleted_key: Some(key), size_bytes });
         }
         Ok(DeleteReply { deleted, prev })
+    }
+
+    /// Moves the compacted revision; what is superseded before it goes in steps.
+    fn compact(&mut self, compact: Compact) -> Result<CompactReply, Failure> {
+        let (current, compacted) = (self.revision, self.compacted_revision());
+        match compact {
+            Compact::Revision(asked) if asked > current => {
+                return Err(Error::FutureRevision { asked, current }.into());
+            }
+            Compact::Revision(asked) if asked <= compacted => {
+                return Err(Error::Compacted { asked, compacted }.into());
+            }
+            Compact::Revision(asked) => self.past.compact(asked),
+            Compact::Keep(revisions) => {
+                self.past.compact(Revision::new(current.get().saturating_sub(revisions)));
+            }
+        }
+        Ok(CompactReply { compacted: self.compacted_revision() })
     }
 
     /// Gives a key a new version. Every change passes through here, and so into the digest.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use kv_proto::{Error, Range, Revision};
+use kv_proto::{Command, Compact, CompactReply, Error, Range, Reply, Revision};
 use kv_store::Retention;
 
 use support::{Fed, at};
@@ -111,4 +111,65 @@ fn commands_that_fail_and_entries_without_a_command_do_not_shorten_the_past() {
         }
     }
     assert_eq!(fed.value_at("a", 2), Ok(Some("1".into())));
+}
+
+fn compact(fed: &mut Fed, compact: Compact) -> Result<u64, Error> {
+    match fed.apply(Command::Compact(compact)).result? {
+        Reply::Compact(CompactReply { compacted }) => Ok(compacted.get()),
+        other => panic!("a compaction was answered with {other:?}"),
+    }
+}
+
+#[test]
+fn a_compaction_forgets_what_lies_before_the_revision_that_it_names() {
+    let mut fed = Fed::new();
+    for number in 0..100 {
+        fed.put("a", &number.to_string());
+    }
+    assert_eq!(compact(&mut fed, Compact::Revision(Revision::new(51))), Ok(51));
+    assert_eq!(fed.revision(), 101, "no revision of its own");
+    assert_eq!(fed.value_at("a", 51), Ok(Some("49".into())), "legal at the compacted revision");
+    assert!(matches!(fed.value_at("a", 50), Err(Error::Compacted { .. })));
+    assert_eq!(fed.store.stats().superseded_versions, 51);
+    let at = |revision| Compact::Revision(Revision::new(revision));
+    assert!(matches!(compact(&mut fed, at(51)), Err(Error::Compacted { .. })), "done already");
+    assert!(matches!(compact(&mut fed, at(102)), Err(Error::FutureRevision { .. })));
+    assert_eq!(compact(&mut fed, Compact::Keep(10)), Ok(91));
+    assert_eq!(compact(&mut fed, Compact::Keep(u64::MAX)), Ok(91), "there is nothing to do");
+    assert_eq!(compact(&mut fed, Compact::Keep(0)), Ok(101));
+    assert_eq!(fed.value_at("a", 101), Ok(Some("99".into())));
+}
+
+#[test]
+fn a_compaction_takes_bounded_steps_and_the_rest_goes_with_what_follows() {
+    let mut fed = Fed::with_retention(u64::MAX, u64::MAX);
+    for number in 0..6_000 {
+        fed.put("a", &number.to_string());
+    }
+    assert_eq!(compact(&mut fed, Compact::Keep(0)), Ok(6_001));
+    let overdue = fed.store.stats().overdue_versions;
+    assert_eq!(overdue, 5_998 - 4_096, "the first put superseded nothing, the last is current");
+    for _ in 0..overdue.div_ceil(16) {
+        fed.skip();
+    }
+    assert_eq!(fed.store.stats().overdue_versions, overdue, "an empty entry forgets nothing");
+    assert_eq!(compact(&mut fed, Compact::Keep(u64::MAX)), Ok(6_001));
+    assert_eq!(fed.store.stats().overdue_versions, 0);
+}
+
+/// Nodes may keep different amounts of the past. A compaction that one of them has done already
+/// was an error there and none elsewhere, which must not make their digests differ.
+#[test]
+fn replicas_that_keep_different_pasts_have_equal_digests() {
+    let mut few = Fed::with_retention(5, u64::MAX);
+    let mut many = Fed::with_retention(1_000, u64::MAX);
+    for fed in [&mut few, &mut many] {
+        for number in 0..20 {
+            fed.put("a", &number.to_string());
+        }
+    }
+    let asked = Compact::Revision(Revision::new(10));
+    assert!(matches!(compact(&mut few, asked), Err(Error::Compacted { .. })));
+    assert_eq!(compact(&mut many, asked), Ok(10));
+    assert_eq!(few.store.digest(), many.store.digest());
 }

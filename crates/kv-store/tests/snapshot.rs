@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use kv_store::snapshot::{Restore, SnapshotError, verify};
+use kv_store::snapshot::{Restore, SnapshotError, Verifier, verify};
 use kv_store::{Options, Retention, Store};
 use tempfile::TempDir;
 
@@ -227,4 +227,55 @@ fn a_file_of_pieces_is_verified_without_a_store() {
 #[test]
 fn a_store_in_memory_has_no_snapshot() {
     assert!(Store::new(Options::default().limits).snapshot().expect("no disk").is_none());
+}
+
+/// A snapshot used to show the store at its durable position, up to half a second before what had
+/// been acknowledged: a backup could lack the write that was just confirmed.
+#[test]
+fn a_door_to_snapshots_shows_all_that_was_applied_when_it_was_given_away() {
+    let (_dir, path) = place();
+    let mut original = Store::open(&path, &forgetful()).expect("it opens");
+    for last in [10, 500, 501, 2_000] {
+        apply_until(&mut original, last).expect("the disk works");
+        let door = original.snapshots().expect("it has a file");
+        let taken = std::thread::spawn(move || door.take().expect("the disk works"));
+        let mut snapshot = taken.join().expect("it does not panic");
+        assert!(snapshot.position().index >= last);
+        let mut verifier = Verifier::default();
+        let mut before = 0;
+        while let Some(piece) = snapshot.next_piece().expect("the disk works") {
+            assert!(!snapshot.is_over() || snapshot.next_piece().expect("it works").is_none());
+            let (done, total) = snapshot.progress();
+            assert!(before <= done && done <= total, "{done} of {total}, after {before}");
+            before = done;
+            verifier.take(&piece).expect("it is whole");
+        }
+        assert!(snapshot.is_over());
+        let summary = verifier.finish().expect("it is whole");
+        assert_eq!(summary.state_digest, original.digest().1);
+        let (done, total) = snapshot.progress();
+        assert_eq!(done, total);
+    }
+}
+
+#[test]
+fn the_members_of_the_old_cluster_do_not_come_along_if_they_are_to_be_forgotten() {
+    let (_dir, path) = place();
+    let mut original = store(&path, &forgetful(), 100);
+    let at = kv_store::Position { index: 101, ..original.position() };
+    original.set_members(at, b"three of them").expect("the disk works");
+    original.flush().expect("the disk works");
+    let (_other_dir, other_path) = place();
+    let mut anew = Restore::begin(&other_path).expect("it begins");
+    anew.forget_members();
+    for piece in &pieces(&original) {
+        anew.take(piece).expect("it is whole");
+    }
+    anew.finish().expect("it is whole").put_in_place().expect("the disk works");
+    let restored = Store::open(&other_path, &forgetful()).expect("it opens");
+    assert_eq!((restored.members(), restored.digest()), ([].as_slice(), original.digest()));
+    original.forget_members().expect("the disk works");
+    drop(original);
+    let again = Store::open(&path, &forgetful()).expect("it opens");
+    assert_eq!((again.members(), again.position()), ([].as_slice(), at));
 }

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use kv_proto::{
-    Call, ClientHello, Command, DeleteReply, Error, Header, KeyValue, Limits, MAX_HELLO_BYTES,
-    Member, NodeStatus, PutReply, Range, RangeReply, Reply, Request, Response, Revision, Role,
-    ServerHello, Span, StatusReply, Welcome,
+    Call, ClientHello, Command, Compact, CompactReply, DeleteReply, Difference, DigestsReply,
+    Error, Header, KeyValue, Limits, MAX_HELLO_BYTES, Member, NodeStatus, PROTOCOL_VERSION,
+    PutReply, Range, RangeReply, Reply, Request, Response, Revision, Role, ServerHello, Span,
+    StatusReply, Welcome,
 };
 use wire::frame::FrameReader;
 
@@ -42,6 +43,7 @@ struct Shared {
     script: Box<Script>,
     greeting: Greeting,
     limits: Limits,
+    difference: OnceLock<Difference>,
     connections: Mutex<Vec<TcpStream>>,
     is_stopped: AtomicBool,
 }
@@ -72,6 +74,7 @@ impl Fake {
             script: Box::new(script),
             greeting,
             limits: Limits::default(),
+            difference: OnceLock::new(),
             connections: Mutex::default(),
             is_stopped: AtomicBool::new(false),
         });
@@ -108,6 +111,13 @@ impl Fake {
         });
         address.set(server.address.clone()).expect("it is set once");
         server
+    }
+
+    /// The same server; it has found out that its state differs.
+    #[must_use]
+    pub fn with_difference(self, difference: Difference) -> Self {
+        self.shared.difference.set(difference).expect("it is set once");
+        self
     }
 
     /// Closes every connection, as a restart would, and goes on accepting.
@@ -168,7 +178,7 @@ impl Shared {
             }
             Greeting::Refuse(error) => ServerHello::Refused(error.clone()),
             Greeting::Welcome { cluster_id } => ServerHello::Welcome(Welcome {
-                version: 1,
+                version: PROTOCOL_VERSION,
                 cluster_id: *cluster_id,
                 node_id: self.node_id,
                 limits: self.limits,
@@ -181,7 +191,15 @@ impl Shared {
     fn answer(&self, body: &[u8], out: &mut Vec<u8>) -> bool {
         let request = Request::decode(body).expect("the client sends requests");
         let id = request.id;
-        let response = match (self.script)(&request.call) {
+        let played = match &request.call {
+            // Unless a test says otherwise, every server is of one mind with all others.
+            Call::Digests => {
+                let difference = self.difference.get().cloned();
+                Play::Reply(Reply::Digests(DigestsReply { difference, ..DigestsReply::default() }))
+            }
+            call => (self.script)(call),
+        };
+        let response = match played {
             Play::Reply(reply) => Response::Done { id, header: self.header(), reply },
             Play::Fail(error) => Response::Failed { id, error },
             Play::Hang => return true,
@@ -254,6 +272,7 @@ impl Store {
             },
             Call::Range(range) => Play::Reply(Reply::Range(self.range(range))),
             Call::Status => Play::Reply(status(1, Role::Leader, &[(1, None)])),
+            Call::Backup(_) | Call::Digests => Play::Drop,
         }
     }
 
@@ -280,6 +299,13 @@ impl Store {
                 self.keys.retain(|key, _| !span.contains(key));
                 let deleted = (before - self.keys.len()) as u64;
                 Reply::Delete(DeleteReply { deleted, prev: Vec::new() })
+            }
+            Command::Compact(compact) => {
+                let compacted = match compact {
+                    Compact::Revision(revision) => revision,
+                    Compact::Keep(keep) => Revision::new(REVISION.saturating_sub(keep)),
+                };
+                Reply::Compact(CompactReply { compacted })
             }
         }
     }

@@ -50,9 +50,14 @@ pub(super) fn waiting_bytes(reply: &Reply) -> usize {
     let pairs = match &reply.result {
         Ok((_, ProtoReply::Range(range))) => range.kvs.len(),
         Ok((_, ProtoReply::Delete(delete))) => delete.prev.len(),
-        Ok((_, ProtoReply::Put(_) | ProtoReply::Status(_))) | Err(_) => 1,
+        _ => 1,
     };
-    REPLY_BYTES + PAIR_BYTES * pairs
+    let own_bytes = match &reply.result {
+        // Nobody else holds it.
+        Ok((_, ProtoReply::Backup(piece))) => piece.bytes.len(),
+        _ => 0,
+    };
+    REPLY_BYTES + PAIR_BYTES * pairs + own_bytes
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{
-    Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, Part, Response, ServerHello,
-    Welcome,
+    Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, OLDEST_PROTOCOL_VERSION, Part,
+    Response, ServerHello, Welcome,
 };
 use log::{debug, trace};
 use mio::net::TcpStream;
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     waiting_bytes: usize,
     in_flight: u32,
     max_in_flight: u32,
+    /// Of the protocol, as it was agreed on.
+    version: u16,
     stage: Stage,
     /// It was not read to the end, because it has too much waiting.
     is_paused: bool,
@@ -80,6 +82,7 @@ impl Connection {
             waiting_bytes: 0,
             in_flight: 0,
             max_in_flight: 0,
+            version: OLDEST_PROTOCOL_VERSION,
             stage: Stage::New,
             is_paused: false,
         }
@@ -173,6 +176,7 @@ impl Connection {
 
     fn open(&mut self, version: u16, welcome: &Welcome) {
         self.stage = Stage::Open;
+        self.version = version;
         self.reader.set_max_body_bytes(welcome.limits.max_request_bytes as usize);
         self.max_in_flight = welcome.limits.max_in_flight;
         self.say_hello(&ServerHello::Welcome(Welcome { version, ..welcome.clone() }));
@@ -214,7 +218,7 @@ impl Connection {
         let id = reply.client.request;
         self.write(&match reply.result {
             Ok((header, reply)) => Response::Done { id, header, reply },
-            Err(error) => Response::Failed { id, error },
+            Err(error) => Response::Failed { id, error: error.for_version(self.version) },
         });
     }
 
@@ -320,6 +324,8 @@ fn parse(connection: usize, body: &[u8], limits: &Limits) -> Result<Request, Ref
             replica::Call::Read(range)
         }
         Call::Status => replica::Call::Status,
+        Call::Backup(backup) => replica::Call::Backup(backup),
+        Call::Digests => replica::Call::Digests,
     };
     Ok(Request {
         client: ClientTag { connection: connection as u64, request: id },

@@ -1,5 +1,6 @@
 //! The server as a process: what only the operating system can break.
 
+mod backups;
 mod contradiction;
 mod crashes;
 mod damage;

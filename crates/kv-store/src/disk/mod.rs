@@ -50,7 +50,8 @@ pub(crate) use bytes::{Cursor, put_number};
 pub(crate) use file::{RECORDS, StateFile, View, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
 pub(crate) use load::{Loaded, load};
-use queue::{Batch, Piece, Queue};
+pub(crate) use queue::Queue;
+use queue::{Batch, Piece};
 pub(crate) use reader::Reader;
 use recent::Recent;
 pub(crate) use record::{PutRecord, Record, weight};
@@ -147,6 +148,11 @@ impl Disk {
     /// The file, for whoever looks at it longer.
     pub(crate) fn shared_file(&self) -> Arc<StateFile> {
         Arc::clone(&self.file)
+    }
+
+    /// What is on its way into the file, for whoever waits for it.
+    pub(crate) fn shared_queue(&self) -> Arc<Queue> {
+        Arc::clone(&self.queue)
     }
 
     /// Up to where the file holds the log for sure.

@@ -122,6 +122,16 @@ impl Queue {
         inner.outcome()
     }
 
+    /// Waits until the file holds the log up to `index`, whatever is added meanwhile.
+    pub(crate) fn wait_for(&self, index: u64) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        while inner.failure.is_none() && inner.durable.position.index < index {
+            // A store that was dropped in an orderly way has written everything.
+            inner = self.wait_for_disk(inner);
+        }
+        inner.outcome().map(|_| ())
+    }
+
     fn wait_for_disk<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         inner.is_urgent = true;
         self.to_writer.notify_one();

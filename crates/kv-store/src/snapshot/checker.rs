@@ -106,22 +106,57 @@ impl Checker {
     }
 }
 
+/// Checks a snapshot piece by piece, without making a store of it.
+#[derive(Debug)]
+pub struct Verifier(Checker);
+
+impl Default for Verifier {
+    fn default() -> Self {
+        Self(Checker::new())
+    }
+}
+
+impl Verifier {
+    /// Takes the piece that is due; the first has number 0.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged, or another one. That changes nothing: the right one can still come.
+    pub fn take(&mut self, piece: &[u8]) -> Result<(), SnapshotError> {
+        self.0.take(piece).map(|_| ())
+    }
+
+    /// The number of the piece that is due.
+    pub fn due(&self) -> u64 {
+        self.0.due()
+    }
+
+    /// What all of it is.
+    ///
+    /// # Errors
+    ///
+    /// If a piece is missing.
+    pub fn finish(self) -> Result<Summary, SnapshotError> {
+        let (state, totals) = self.0.finish()?;
+        Ok(Summary {
+            position: state.mark.position,
+            revision: state.mark.revision.get(),
+            state_digest: state.mark.digest,
+            records: totals.records,
+            members: state.members.to_vec(),
+        })
+    }
+}
+
 /// Checks all of a snapshot, as it stands in a file, without making a store of it.
 ///
 /// # Errors
 ///
 /// If it cannot be read, is damaged, or not whole.
 pub fn verify(from: &mut impl Read) -> Result<Summary, SnapshotError> {
-    let mut checker = Checker::new();
+    let mut verifier = Verifier::default();
     while let Some(piece) = read_piece(from).map_err(SnapshotError::Source)? {
-        checker.take(&piece)?;
+        verifier.take(&piece)?;
     }
-    let (state, totals) = checker.finish()?;
-    Ok(Summary {
-        position: state.mark.position,
-        revision: state.mark.revision.get(),
-        state_digest: state.mark.digest,
-        records: totals.records,
-        members: state.members.to_vec(),
-    })
+    verifier.finish()
 }

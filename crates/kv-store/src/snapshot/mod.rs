@@ -27,10 +27,10 @@ mod source;
 use std::fmt;
 use std::io;
 
-pub use checker::{Summary, verify};
+pub use checker::{Summary, Verifier, verify};
 pub use piece::{MAX_PIECE_BYTES, read_piece};
 pub use restore::{Restore, Restored};
-pub use source::Snapshot;
+pub use source::{Snapshot, Snapshots};
 
 use crate::error::StoreError;
 

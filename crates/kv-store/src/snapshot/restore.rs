@@ -1,6 +1,7 @@
 //! Making a state file of a snapshot.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::SnapshotError;
 use super::checker::Checker;
@@ -22,6 +23,7 @@ pub struct Restore {
     tail: BlockBuilder,
     /// Checked records that are not written yet, as they stood in chunks.
     records: Vec<u8>,
+    forgets_members: bool,
 }
 
 /// A state file that is whole, checked and safe on disk, but not in its place yet.
@@ -52,7 +54,14 @@ impl Restore {
             checker: Checker::new(),
             tail: BlockBuilder::default(),
             records: Vec::new(),
+            forgets_members: false,
         })
+    }
+
+    /// The store that this makes belongs to a new cluster: it is not told who the members of the
+    /// old one were.
+    pub fn forget_members(&mut self) {
+        self.forgets_members = true;
     }
 
     /// The number of the piece that is due. A transport that broke goes on here.
@@ -82,7 +91,10 @@ impl Restore {
     /// If a piece is missing, or the file is not what it should be.
     pub fn finish(mut self) -> Result<Restored, SnapshotError> {
         let checker = std::mem::replace(&mut self.checker, Checker::new());
-        let (state, totals) = checker.finish()?;
+        let (mut state, totals) = checker.finish()?;
+        if self.forgets_members {
+            state.members = Arc::default();
+        }
         self.write_records(Some(&state))?;
         let Self { path, draft, file, .. } = self;
         file.close()?;

@@ -7,9 +7,41 @@ use redb::ReadOnlyTable;
 use super::piece::{CHUNK_BYTES, Piece, Totals, put_record};
 use crate::digest::Digest;
 use crate::disk::{
-    Block, GROUP_RECORDS, Marks, Position, RECORDS, State, StateFile, View, bad_block,
+    Block, Disk, GROUP_RECORDS, Marks, Position, Queue, RECORDS, State, StateFile, View, bad_block,
 };
 use crate::error::StoreError;
+
+/// A way to snapshots of a store, on any thread, that does not hold up the store.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    file: Arc<StateFile>,
+    queue: Arc<Queue>,
+    /// What the snapshots have to show at least.
+    position: Position,
+}
+
+impl Snapshots {
+    pub(crate) fn new(disk: &Disk, position: Position) -> Self {
+        Self { file: disk.shared_file(), queue: disk.shared_queue(), position }
+    }
+
+    /// The position of the log that [`take`](Self::take) shows at least: where the store was when
+    /// it gave this away.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Waits until the state file holds everything up to [`position`](Self::position), and takes a
+    /// snapshot.
+    ///
+    /// # Errors
+    ///
+    /// If the state file failed, now or before.
+    pub fn take(&self) -> Result<Snapshot, StoreError> {
+        self.queue.wait_for(self.position.index)?;
+        Snapshot::new(Arc::clone(&self.file))
+    }
+}
 
 /// A store at one moment, piece by piece, while the store itself goes on: on any thread.
 ///
@@ -61,6 +93,21 @@ impl Snapshot {
     /// The members of the cluster at that position.
     pub fn members(&self) -> &[u8] {
         &self.state.members
+    }
+
+    /// How much the pieces that were made tell, and how much there is to tell in all: the first
+    /// grows to the second. Only good for showing people how far it is.
+    pub fn progress(&self) -> (u64, u64) {
+        let total = self.state.mark.next_seq;
+        let made = usize::try_from(self.next.saturating_sub(1)).unwrap_or(usize::MAX);
+        let done = self.starts.get(made).or(self.starts.last());
+        (done.map_or(0, |start| if start.is_end { total } else { start.seq.min(total) }), total)
+    }
+
+    /// Whether the last piece was made.
+    pub fn is_over(&self) -> bool {
+        let ends_at = self.starts.iter().position(|start| start.is_end);
+        ends_at.is_some_and(|place| self.next > place as u64 + 1)
     }
 
     /// The number of the piece that comes next.

@@ -1,0 +1,265 @@
+//! `snapshot save`: a backup of the whole store, in one file.
+//!
+//! Rules:
+//! 1. What has the name that was asked for is whole, was checked piece by piece, and is on disk.
+//!    Until then it is written beside, as `FILE.partial`, which goes when anything fails.
+//! 2. A file that is there is replaced only with `--force`, and then in one step.
+//! 3. Only a terminal gets to see how far it is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use kv_client::{BackupOptions, Client};
+use kv_store::snapshot::{SnapshotError, Summary, Verifier};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+use crate::output;
+
+/// What to save.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) file: PathBuf,
+    /// Whether a file that is there is replaced.
+    pub(crate) force: bool,
+    pub(crate) options: BackupOptions,
+}
+
+/// What was saved.
+struct Saved {
+    summary: Summary,
+    size_bytes: u64,
+    address: String,
+}
+
+/// Saves it, and says what it is.
+pub(crate) fn run(
+    client: &Client,
+    wish: &Wish,
+    format: Format,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let file = &wish.file;
+    if !wish.force && file.symlink_metadata().is_ok() {
+        return Err(Failure::Usage(format!(
+            "{} is there already and is left as it is: choose another name, or give --force to \
+             replace it",
+            file.display()
+        )));
+    }
+    let partial = Partial::create(file)?;
+    let is_shown = format == Format::Text && io::stderr().is_terminal();
+    let saved = fetch(client, wish, &partial, Progress::new(is_shown))?;
+    partial.put_in_place(file)?;
+    let written = match format {
+        Format::Text => print(out, file, &saved),
+        Format::Json => output::json(out, &JsonSaved::new(file, &saved)),
+    };
+    written.map_err(Failure::Output)
+}
+
+fn fetch(
+    client: &Client,
+    wish: &Wish,
+    partial: &Partial,
+    mut progress: Progress,
+) -> Result<Saved, Failure> {
+    let backup = client.backup(wish.options)?;
+    let address = backup.address().to_owned();
+    let mut verifier = Verifier::default();
+    let mut size_bytes = 0;
+    for piece in backup {
+        let piece = piece?;
+        verifier.take(&piece.bytes).map_err(|error| spoilt(&address, &error))?;
+        (&partial.file).write_all(&piece.bytes).map_err(|error| partial.failed("write", &error))?;
+        size_bytes += piece.bytes.len() as u64;
+        progress.show(size_bytes, piece.done, piece.total);
+    }
+    let summary = verifier.finish().map_err(|error| spoilt(&address, &error))?;
+    Ok(Saved { summary, size_bytes, address })
+}
+
+fn spoilt(address: &str, error: &SnapshotError) -> Failure {
+    Failure::Save(format!(
+        "what {address} sent is no whole snapshot, and nothing was saved: {error}"
+    ))
+}
+
+/// A file that goes when it is dropped, unless it was put in its place.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    is_done: bool,
+}
+
+impl Partial {
+    fn create(target: &Path) -> Result<Self, Failure> {
+        let mut path = target.as_os_str().to_owned();
+        path.push(".partial");
+        let path = PathBuf::from(path);
+        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
+        let file = created.map_err(|error| {
+            let path = path.display();
+            Failure::Usage(format!("{path} cannot be created: {error}; choose another place"))
+        })?;
+        Ok(Self { path, file, is_done: false })
+    }
+
+    fn put_in_place(mut self, target: &Path) -> Result<(), Failure> {
+        self.file.sync_all().map_err(|error| self.failed("sync", &error))?;
+        fs::rename(&self.path, target).map_err(|error| self.failed("rename", &error))?;
+        self.is_done = true;
+        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = File::open(parent.unwrap_or(Path::new(".")));
+        let synced = directory.and_then(|directory| directory.sync_all());
+        synced.map_err(|error| self.failed("sync the directory of", &error))
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+        let path = self.path.display();
+        Failure::Save(format!("cannot {what} {path}: {error}; see to it that the disk has room"))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.is_done {
+            // If that fails too, it is still called what it is: partial.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// How often a person is told.
+const SHOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// One line on standard error that is written over and over, and gone at the end.
+struct Progress {
+    is_shown: bool,
+    began: Instant,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    fn new(is_shown: bool) -> Self {
+        Self { is_shown, began: Instant::now(), shown: None }
+    }
+
+    fn show(&mut self, size_bytes: u64, done: u64, total: u64) {
+        let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= SHOW_INTERVAL);
+        if !self.is_shown || !is_due {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let line = line(size_bytes, done, total, self.began.elapsed());
+        // Only for show.
+        let _ = write!(io::stderr(), "\r{line}\x1b[K");
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+const BAR_WIDTH: u8 = 30;
+
+/// `[=====>      ]  42%  12.3 MiB  40.1 MiB/s`
+fn line(size_bytes: u64, done: u64, total: u64, took: Duration) -> String {
+    let part = |of: u64| u128::from(done.min(total)) * u128::from(of) / u128::from(total.max(1));
+    let filled = usize::try_from(part(u64::from(BAR_WIDTH))).unwrap_or_default();
+    let bar = format!("{}>", "=".repeat(filled));
+    let per_second = u128::from(size_bytes) * 1000 / took.as_millis().max(1);
+    let rate = size(u64::try_from(per_second).unwrap_or(u64::MAX));
+    format!(
+        "[{bar:<width$}] {:>3}%  {}  {rate}/s",
+        part(100),
+        size(size_bytes),
+        width = usize::from(BAR_WIDTH) + 1
+    )
+}
+
+/// A size for people: with one decimal place, in the unit that suits.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+fn print(out: &mut impl Write, file: &Path, saved: &Saved) -> io::Result<()> {
+    let Saved { summary, size_bytes, address } = saved;
+    writeln!(
+        out,
+        "saved {} ({}, {size_bytes} bytes) from {address}\n\
+         revision {}, index {} of term {}, {} records, digest {:016x}",
+        file.display(),
+        size(*size_bytes),
+        summary.revision,
+        summary.position.index,
+        summary.position.term,
+        summary.records,
+        summary.state_digest,
+    )
+}
+
+#[derive(Serialize)]
+struct JsonSaved<'a> {
+    file: String,
+    bytes: u64,
+    server: &'a str,
+    revision: u64,
+    index: u64,
+    term: u64,
+    records: u64,
+    /// In hexadecimal: many readers of JSON keep only 53 bits of a number.
+    digest: String,
+}
+
+impl<'a> JsonSaved<'a> {
+    fn new(file: &Path, saved: &'a Saved) -> Self {
+        let Saved { summary, size_bytes, address } = saved;
+        Self {
+            file: file.display().to_string(),
+            bytes: *size_bytes,
+            server: address,
+            revision: summary.revision,
+            index: summary.position.index,
+            term: summary.position.term,
+            records: summary.records,
+            digest: format!("{:016x}", summary.state_digest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_told_in_the_unit_that_suits() {
+        let told = [0, 1023, 1024, 1536, 12 << 20, (3 << 30) + (1 << 29)].map(size);
+        assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "12.0 MiB", "3.5 GiB"]);
+        assert_eq!(size(u64::MAX), "17179869183.9 GiB");
+    }
+
+    #[test]
+    fn the_bar_fills_from_left_to_right_and_always_has_one_length() {
+        let second = Duration::from_secs(1);
+        let lines = [(0, 0), (0, 9), (5, 10), (10, 10), (11, 10), (u64::MAX, u64::MAX)]
+            .map(|(done, total)| line(1 << 20, done, total, second));
+        assert!(lines.iter().all(|line| line.find(']') == Some(32)), "{lines:?}");
+        assert!(lines[1].contains("  0%") && lines[2].contains(" 50%"), "{lines:?}");
+        assert!(lines[3].starts_with("[==============================>] 100%  1.0 MiB  1.0 MiB/s"));
+    }
+}
