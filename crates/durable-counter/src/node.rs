@@ -207,7 +207,8 @@ fn start_network(
         let input = match event {
             NetEvent::Message(message) => Input::Message(message),
             NetEvent::Unreachable(peer) => Input::Unreachable(peer),
-            NetEvent::Connected { .. } => return,
+            // Its log is never cut, so it sends no snapshots.
+            NetEvent::Connected { .. } | NetEvent::SnapshotSent { .. } => return,
             NetEvent::PeerRefused { peer, refusal } => {
                 return eprintln!("{peer} refuses to talk to {id}: {refusal}");
             }

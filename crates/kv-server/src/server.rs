@@ -278,7 +278,9 @@ fn start_network(
             NetEvent::Connected { peer, client_address: Some(address) } => {
                 inside.send(Event::ClientAddress(peer, address))
             }
-            NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
+            NetEvent::Connected { .. }
+            | NetEvent::PeerRefused { .. }
+            | NetEvent::SnapshotSent { .. } => Ok(()),
         };
     };
     Ok(Network::start_on(listener, config, on_event)?)

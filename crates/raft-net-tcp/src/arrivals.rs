@@ -4,8 +4,8 @@
 //! Invariants:
 //! 1. At most [`MAX_GREETING`] connections have not said yet who they are. One more shuts the
 //!    oldest of them: a peer greets within a round trip, a stranger takes its time.
-//! 2. Of each peer there is at most one. A new one shuts the old one, which is most likely the
-//!    remains of a process that has been started again.
+//! 2. Of each peer there is at most one for each purpose. A new one shuts the old one, which is
+//!    most likely the remains of a process that has been started again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::TcpStream;
@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use raft_core::NodeId;
 
+use crate::handshake::Purpose;
 use crate::link::{lock, shut};
 
 /// How many connections may be in their greeting at the same time.
@@ -26,7 +27,7 @@ pub(crate) struct Arrivals(Mutex<State>);
 struct State {
     admitted: u64,
     greeting: VecDeque<Arrival>,
-    accepted: BTreeMap<NodeId, Arrival>,
+    accepted: BTreeMap<(NodeId, Purpose), Arrival>,
     stopped: bool,
 }
 
@@ -66,13 +67,13 @@ impl Arrivals {
     }
 
     /// The connection turned out to be this peer's. False if it has been shut meanwhile.
-    pub(crate) fn accept(&self, ticket: Ticket, peer: NodeId) -> bool {
+    pub(crate) fn accept(&self, ticket: Ticket, peer: NodeId, purpose: Purpose) -> bool {
         let mut state = lock(&self.0);
         let place = state.greeting.iter().position(|it| it.ticket == ticket);
         let Some(arrival) = place.and_then(|place| state.greeting.remove(place)) else {
             return false;
         };
-        if let Some(older) = state.accepted.insert(peer, arrival) {
+        if let Some(older) = state.accepted.insert((peer, purpose), arrival) {
             shut(&older.stream);
         }
         true
@@ -130,22 +131,31 @@ mod tests {
         assert!(admitted[..MAX_GREETING].iter().all(|it| !it.displaced));
         assert!(admitted[MAX_GREETING].displaced);
         assert!(is_shut(&crowd[0].0));
-        assert!(!arrivals.accept(admitted[0].ticket, NodeId::new(2)), "too late");
-        assert!(arrivals.accept(admitted[1].ticket, NodeId::new(2)));
+        assert!(
+            !arrivals.accept(admitted[0].ticket, NodeId::new(2), Purpose::Messages),
+            "too late"
+        );
+        assert!(arrivals.accept(admitted[1].ticket, NodeId::new(2), Purpose::Messages));
     }
 
     #[test]
     fn of_two_connections_of_a_peer_the_newest_stays() {
         let arrivals = Arrivals::default();
-        let pair = connections(2);
+        let pair = connections(3);
         let peer = NodeId::new(2);
         let old = arrivals.admit(&pair[0].1).expect("running").ticket;
         let new = arrivals.admit(&pair[1].1).expect("running").ticket;
-        assert!(arrivals.accept(old, peer) && arrivals.accept(new, peer));
+        let other = arrivals.admit(&pair[2].1).expect("running").ticket;
+        assert!(arrivals.accept(other, peer, Purpose::Snapshot));
+        let purpose = Purpose::Messages;
+        assert!(arrivals.accept(old, peer, purpose) && arrivals.accept(new, peer, purpose));
         assert!(is_shut(&pair[0].0));
         arrivals.leave(old);
-        assert!(lock(&arrivals.0).accepted.contains_key(&peer), "the new one's place");
+        let holds = |purpose| lock(&arrivals.0).accepted.contains_key(&(peer, purpose));
+        assert!(holds(Purpose::Messages), "the new one's place");
+        assert!(holds(Purpose::Snapshot), "of another purpose");
         arrivals.leave(new);
+        arrivals.leave(other);
         assert!(lock(&arrivals.0).accepted.is_empty());
     }
 

@@ -39,6 +39,10 @@ pub(crate) enum Cause {
     Unsendable,
     /// Messages were dropped because the queue was full.
     QueueFull,
+    /// The peer did not take in a snapshot.
+    SnapshotSent,
+    /// The peer sent a snapshot that is of no use.
+    SnapshotReceived,
     /// The system let no connection or thread be made.
     System,
 }

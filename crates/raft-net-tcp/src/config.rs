@@ -1,6 +1,7 @@
 //! What a network is told when it starts, and why it may refuse to.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub timing: Timing,
     /// Bounds on memory.
     pub limits: Limits,
+    /// How snapshots travel.
+    pub snapshots: Snapshots,
     /// Every message is held back for this long before it is written: for demonstrations, zero
     /// otherwise. Pings are not held back.
     pub network_delay: Duration,
@@ -51,6 +54,7 @@ impl Config {
             client_address: String::new(),
             timing: Timing::for_heartbeat(Duration::from_millis(50)),
             limits: Limits::default(),
+            snapshots: Snapshots::default(),
             network_delay: Duration::ZERO,
         }
     }
@@ -73,7 +77,8 @@ impl Config {
         }
         check_length("network_delay", self.network_delay)?;
         self.timing.validate()?;
-        self.limits.validate()
+        self.limits.validate()?;
+        self.snapshots.validate()
     }
 }
 
@@ -193,6 +198,47 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// How snapshots travel, each on a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// The most bytes a second of each snapshot that is sent; `None` for no limit. The default, 32
+    /// MiB, leaves a network of one gigabit a second most of its room.
+    pub max_bytes_per_second: Option<NonZeroU64>,
+    /// The largest piece that is sent or taken, in bytes: 16 MiB. The same on every node.
+    pub max_piece_bytes: usize,
+    /// A snapshot that stands still for so long is given up; until then, one whose connection
+    /// broke goes on where it was. 10 seconds. The sender also needs to be let write a slice of its
+    /// pace in it: 64 KiB, or less at less than 1.25 MiB a second.
+    pub patience: Duration,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Self {
+            max_bytes_per_second: NonZeroU64::new(32 << 20),
+            max_piece_bytes: 16 << 20,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Snapshots {
+    fn validate(&self) -> Result<(), StartError> {
+        check_length("snapshots.patience", self.patience)?;
+        if self.patience.is_zero() {
+            return Err(StartError::Zero { name: "snapshots.patience" });
+        }
+        match self.max_piece_bytes {
+            0 => Err(StartError::Zero { name: "snapshots.max_piece_bytes" }),
+            1..=Self::LARGEST_PIECE_BYTES => Ok(()),
+            value_bytes => Err(StartError::PieceLimit { value_bytes }),
+        }
+    }
+
+    /// What nobody sends at once.
+    const LARGEST_PIECE_BYTES: usize = 1 << 30;
 }
 
 #[cfg(test)]

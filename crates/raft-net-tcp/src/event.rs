@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use raft_core::{Message, NodeId};
+use raft_core::{Message, NodeId, Position};
 
 /// Something that happened on the network. Events of one connection come from one thread, in
 /// order; those of different connections from different threads.
@@ -20,6 +20,15 @@ pub enum NetEvent {
     /// Messages to this peer were lost: the connection broke or could not be opened, or its queue
     /// was full. What was in flight should not be waited for.
     Unreachable(NodeId),
+    /// What became of a snapshot: the one answer to
+    /// [`SnapshotSender::send`](crate::SnapshotSender::send).
+    SnapshotSent {
+        /// Whom it was for.
+        to: NodeId,
+        /// Where it ends, if all of it arrived and has served its purpose there. `None` if it did
+        /// not, or if nobody knows.
+        arrived: Option<Position>,
+    },
     /// The peer does not want to talk to this node. Something is configured wrongly on one of
     /// them; this node keeps trying. Told once for each reason.
     PeerRefused {

@@ -148,6 +148,8 @@ pub enum FormatError {
     },
     /// The members of a configuration are not in rising order.
     MembersNotInOrder,
+    /// What is offered as a snapshot is another message.
+    NotASnapshot,
 }
 
 impl From<CodecError> for FormatError {
@@ -184,6 +186,7 @@ impl fmt::Display for FormatError {
             Self::MembersNotInOrder => {
                 write!(f, "a configuration whose members are not in rising order")
             }
+            Self::NotASnapshot => write!(f, "an offer of something that is no snapshot"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The greeting: who is calling, whom, of which cluster, in which version of the protocol.
+//! The greeting: who calls whom, what for, of which cluster, in which version of the protocol.
 //!
 //! The caller sends a [`Hello`], the other node answers with a [`Reply`]; each is one frame of at
 //! most [`MAX_BODY_BYTES`]. Both begin with a [`Preamble`], and a refusal follows it in the same
@@ -28,8 +28,26 @@ pub(crate) const MAX_CLIENT_ADDRESS_BYTES: usize = 255;
 /// The longest sentence of a refusal.
 const MAX_SENTENCE_BYTES: usize = 512;
 
-/// "This is the Raft protocol of this project."
-const MAGIC: [u8; 8] = *b"raft-tcp";
+/// What a connection is for: told by the magic with which both greetings begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// For Raft messages, as long as both sides live.
+    Messages,
+    /// For one snapshot. A release that knows of no snapshots does not know this magic either, and
+    /// closes the connection: its messages go on.
+    Snapshot,
+}
+
+impl Purpose {
+    const ALL: [Self; 2] = [Self::Messages, Self::Snapshot];
+
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Messages => *b"raft-tcp",
+            Self::Snapshot => *b"raft-snp",
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Preamble {
@@ -91,18 +109,19 @@ pub(crate) fn told(client_address: String) -> Option<String> {
 
 impl Identity {
     /// The frame with which this node calls `to`.
-    pub(crate) fn hello(&self, to: NodeId) -> Vec<u8> {
-        encode(&Hello {
+    pub(crate) fn hello(&self, purpose: Purpose, to: NodeId) -> Vec<u8> {
+        let said = Hello {
             cluster_id: self.cluster_id,
             from: self.node_id.get(),
             to: to.get(),
             client_address: self.client_address.clone(),
-        })
+        };
+        encode(purpose, &said)
     }
 
     /// The frame with which this node lets a caller in.
-    pub(crate) fn acceptance(&self) -> Vec<u8> {
-        encode(&Reply::Accepted { client_address: self.client_address.clone() })
+    pub(crate) fn acceptance(&self, purpose: Purpose) -> Vec<u8> {
+        encode(purpose, &Reply::Accepted { client_address: self.client_address.clone() })
     }
 
     /// The caller's name, if this node wants to talk to it.
@@ -152,12 +171,13 @@ impl Identity {
 }
 
 /// The frame that turns a caller away.
-pub(crate) fn refusal_frame(refusal: &Refusal) -> Vec<u8> {
-    encode(&Reply::Refused { code: refusal.code.into(), sentence: refusal.sentence.clone() })
+pub(crate) fn refusal_frame(purpose: Purpose, refusal: &Refusal) -> Vec<u8> {
+    let (code, sentence) = (refusal.code.into(), refusal.sentence.clone());
+    encode(purpose, &Reply::Refused { code, sentence })
 }
 
-fn encode(said: &impl Serialize) -> Vec<u8> {
-    let preamble = Preamble { magic: MAGIC, version: VERSION };
+fn encode(purpose: Purpose, said: &impl Serialize) -> Vec<u8> {
+    let preamble = Preamble { magic: purpose.magic(), version: VERSION };
     let mut frame = Vec::new();
     // Both are a few hundred bytes at most: what is too long is refused when the network starts.
     // An empty frame would end the greeting like any other failure.
@@ -167,36 +187,44 @@ fn encode(said: &impl Serialize) -> Vec<u8> {
     frame
 }
 
-/// What a caller said. `Ok(Err(..))` is a caller of this protocol who is to be told why not.
-pub(crate) fn read_hello(body: &[u8]) -> Result<Result<Hello, Refusal>, GreetingError> {
-    let (preamble, rest) = read_preamble(body)?;
-    if preamble.version != VERSION {
-        return Ok(Err(Refusal {
+/// What a caller wants, and what it said. An inner error is a caller of this protocol who is to be
+/// told why not.
+pub(crate) fn read_hello(body: &[u8]) -> Result<(Purpose, Result<Hello, Refusal>), GreetingError> {
+    let (purpose, version, rest) = read_preamble(body)?;
+    if version != VERSION {
+        let refusal = Refusal {
             code: RefusalCode::Version,
             sentence: format!(
-                "the caller speaks version {} of the Raft protocol, this node version {VERSION}: \
-                 run the same release on both",
-                preamble.version
+                "the caller speaks version {version} of the Raft protocol, this node version \
+                 {VERSION}: run the same release on both"
             ),
-        }));
+        };
+        return Ok((purpose, Err(refusal)));
     }
-    Ok(codec::decode_all(rest).map_err(|error| Refusal {
+    let hello = codec::decode_all(rest).map_err(|error| Refusal {
         code: RefusalCode::Malformed,
         sentence: format!("the greeting makes no sense: {error}; run the same release on both"),
-    }))
+    });
+    Ok((purpose, hello))
 }
 
 /// What a called node answered: its address for clients, or why it does not want to talk.
-pub(crate) fn read_reply(body: &[u8]) -> Result<Result<Option<String>, Refusal>, GreetingError> {
-    let (preamble, rest) = read_preamble(body)?;
+pub(crate) fn read_reply(
+    purpose: Purpose,
+    body: &[u8],
+) -> Result<Result<Option<String>, Refusal>, GreetingError> {
+    let (answered, version, rest) = read_preamble(body)?;
     let malformed = |what: &dyn fmt::Display| GreetingError::NotOurs(what.to_string());
+    if answered != purpose {
+        return Err(malformed(&"an answer to another question"));
+    }
     match codec::decode_all(rest).map_err(|error| malformed(&error))? {
         Reply::Refused { code, sentence } if sentence.len() <= MAX_SENTENCE_BYTES => {
             let code = RefusalCode::from(code);
             Ok(Err(Refusal { code, sentence }))
         }
         Reply::Refused { .. } => Err(malformed(&"a refusal that is too long")),
-        Reply::Accepted { .. } if preamble.version != VERSION => {
+        Reply::Accepted { .. } if version != VERSION => {
             Err(malformed(&"an acceptance in another version of the protocol"))
         }
         Reply::Accepted { client_address } if is_client_address(&client_address) => {
@@ -206,11 +234,13 @@ pub(crate) fn read_reply(body: &[u8]) -> Result<Result<Option<String>, Refusal>,
     }
 }
 
-fn read_preamble(body: &[u8]) -> Result<(Preamble, &[u8]), GreetingError> {
-    match codec::decode::<Preamble>(body) {
-        Ok((preamble, rest)) if preamble.magic == MAGIC => Ok((preamble, rest)),
-        _ => Err(GreetingError::NotOurs("another protocol".into())),
+fn read_preamble(body: &[u8]) -> Result<(Purpose, u32, &[u8]), GreetingError> {
+    if let Ok((Preamble { magic, version }, rest)) = codec::decode(body)
+        && let Some(purpose) = Purpose::ALL.into_iter().find(|it| it.magic() == magic)
+    {
+        return Ok((purpose, version, rest));
     }
+    Err(GreetingError::NotOurs("another protocol".into()))
 }
 
 /// The body of the next frame, waited for until `patience` is over, however slowly it trickles in.

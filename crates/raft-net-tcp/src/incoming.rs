@@ -1,5 +1,5 @@
 //! The accepting side: one thread accepts, one for each connection hears the greeting, then reads
-//! messages and answers pings.
+//! messages and answers pings, or takes in a snapshot.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -15,8 +15,9 @@ use crate::arrivals::{MAX_GREETING, Ticket};
 use crate::complaints::Cause;
 use crate::event::{NetEvent, Refusal};
 use crate::format::{self, FormatError, Packet};
-use crate::handshake::{self, GreetingError, Hello};
+use crate::handshake::{self, GreetingError, Hello, Purpose};
 use crate::link::{Link, Shared};
+use crate::snapshot;
 
 /// How long nothing is accepted after the system refused to: it is short of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -99,10 +100,13 @@ fn complain_of_crowd(shared: &Shared) {
 /// One connection from its first byte to its last.
 fn serve(shared: &Shared, ticket: Ticket, stream: &TcpStream, remote: SocketAddr) {
     let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
-    let link = match hear_greeting(shared, stream, &mut frames) {
-        Ok(Ok(hello)) => admit(shared, ticket, stream, remote, hello),
-        Ok(Err(refusal)) => {
-            turn_away(shared, None, stream, remote, &refusal);
+    let caller = match hear_greeting(shared, stream, &mut frames) {
+        Ok((purpose, Ok(hello))) => {
+            let link = admit(shared, ticket, purpose, stream, remote, hello);
+            link.map(|link| (purpose, link))
+        }
+        Ok((purpose, Err(refusal))) => {
+            turn_away(shared, None, purpose, stream, remote, &refusal);
             None
         }
         Err(error) => {
@@ -113,9 +117,14 @@ fn serve(shared: &Shared, ticket: Ticket, stream: &TcpStream, remote: SocketAddr
             None
         }
     };
-    if let Some(link) = link {
-        let end = read_messages(shared, link, stream, &mut frames);
-        report(shared, link.peer, remote, &end);
+    match caller {
+        Some((Purpose::Messages, link)) => {
+            link.outbox.kick();
+            let end = read_messages(shared, link, stream, &mut frames);
+            report(shared, link.peer, remote, &end);
+        }
+        Some((Purpose::Snapshot, link)) => snapshot::receive(shared, link, stream, &mut frames),
+        None => {}
     }
 }
 
@@ -123,7 +132,7 @@ fn hear_greeting(
     shared: &Shared,
     stream: &TcpStream,
     frames: &mut FrameReader,
-) -> Result<Result<Hello, Refusal>, GreetingError> {
+) -> Result<(Purpose, Result<Hello, Refusal>), GreetingError> {
     let patience = shared.timing.handshake_timeout;
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(patience))?;
@@ -135,6 +144,7 @@ fn hear_greeting(
 fn admit<'a>(
     shared: &'a Shared,
     ticket: Ticket,
+    purpose: Purpose,
     mut stream: &TcpStream,
     remote: SocketAddr,
     hello: Hello,
@@ -144,28 +154,28 @@ fn admit<'a>(
     let peer = match shared.me.judge(&hello, is_peer) {
         Ok(peer) => peer,
         Err(refusal) => {
-            turn_away(shared, claimed, stream, remote, &refusal);
+            turn_away(shared, claimed, purpose, stream, remote, &refusal);
             return None;
         }
     };
     let link = shared.links.get(&peer)?;
     // First the older connection goes, then the peer may begin to write on this one.
-    if !shared.arrivals.accept(ticket, peer) {
+    if !shared.arrivals.accept(ticket, peer, purpose) {
         return None;
     }
     link.learn_client_address(handshake::told(hello.client_address));
-    if let Err(error) = stream.write_all(&shared.me.acceptance()) {
+    if let Err(error) = stream.write_all(&shared.me.acceptance(purpose)) {
         log::debug!("could not answer the greeting of {peer} from {remote}: {error}");
         return None;
     }
-    log::debug!("{peer} connected from {remote}");
-    link.outbox.kick();
+    log::debug!("{peer} connected from {remote}, for {purpose:?}");
     Some(link)
 }
 
 fn turn_away(
     shared: &Shared,
     claimed: Option<NodeId>,
+    purpose: Purpose,
     mut stream: &TcpStream,
     remote: SocketAddr,
     refusal: &Refusal,
@@ -174,7 +184,7 @@ fn turn_away(
     if shared.complains(claimed, Cause::Refused(refusal.code)) {
         log::warn!("refused a connection from {remote}: {refusal}");
     }
-    if let Err(error) = stream.write_all(&handshake::refusal_frame(refusal)) {
+    if let Err(error) = stream.write_all(&handshake::refusal_frame(purpose, refusal)) {
         log::debug!("could not tell {remote} why it was refused: {error}");
     }
 }

@@ -7,7 +7,8 @@
 //!                                                   writes, pings          greeting and pings
 //! ```
 //!
-//! Two connections join a pair of nodes, one each way: whoever has something to say dials. So a
+//! Two connections join a pair of nodes, one each way: whoever has something to say dials. A
+//! snapshot travels on one of its own, so that nothing waits behind it. So a
 //! connection has one writer and one reader, nobody has to agree on who dials, and a message goes
 //! from the caller's thread to the socket with one hand-over.
 //!
@@ -38,13 +39,14 @@
 //!
 //! `config`, `event` and `stats` are what a caller sees; `format` and `handshake` are the bytes;
 //! `outbox` is the queue; `outgoing` and `incoming` are the two threads of a connection; `arrivals`
-//! says who may stay; `network` starts and stops it all.
+//! says who may stay; `snapshot` is what travels beside the messages; `network` starts and stops it
+//! all.
 //!
 //! # What it does not do
 //!
 //! No encryption and no authentication: the greeting protects against mistakes, not against an
-//! attacker who can write to the port. No snapshots: those need a stream of their own. The set of
-//! peers is fixed when the network starts.
+//! attacker who can write to the port. The set of peers is fixed when the network starts. What is
+//! in a piece of a snapshot is the owner's business.
 
 mod arrivals;
 mod backoff;
@@ -59,11 +61,13 @@ mod mirror;
 mod network;
 mod outbox;
 mod outgoing;
+mod snapshot;
 mod start_error;
 mod stats;
 
-pub use config::{Config, Limits, Timing};
+pub use config::{Config, Limits, Snapshots, Timing};
 pub use event::{NetEvent, Refusal, RefusalCode};
 pub use network::Network;
+pub use snapshot::{SnapshotReceiver, SnapshotSender, SnapshotSink, SnapshotSource};
 pub use start_error::StartError;
-pub use stats::{NetStats, PeerStats};
+pub use stats::{NetStats, PeerStats, SnapshotProgress};

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use raft_core::NodeId;
 
 use crate::arrivals::Arrivals;
 use crate::complaints::{Cause, Complaints};
-use crate::config::{Config, Limits, Timing};
+use crate::config::{Config, Limits, Snapshots, Timing};
 use crate::event::NetEvent;
 use crate::handshake::Identity;
 use crate::outbox::Outbox;
+use crate::snapshot::{Berth, Departures, SnapshotReceiver};
 use crate::stats::{Counter, Counters};
 
 /// Everything that is not of one connection.
@@ -20,6 +21,9 @@ pub(crate) struct Shared {
     pub(crate) me: Identity,
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
+    pub(crate) snapshots: Snapshots,
+    /// Where snapshots of others go, once the owner has said so.
+    pub(crate) receiver: OnceLock<Box<SnapshotReceiver>>,
     pub(crate) links: BTreeMap<NodeId, Link>,
     pub(crate) arrivals: Arrivals,
     pub(crate) connections_refused: Counter,
@@ -43,6 +47,8 @@ impl Shared {
             },
             timing: config.timing,
             limits: config.limits,
+            snapshots: config.snapshots,
+            receiver: OnceLock::new(),
             links: config.peers.into_iter().map(new_link).collect(),
             arrivals: Arrivals::default(),
             connections_refused: Counter::default(),
@@ -81,6 +87,8 @@ impl Shared {
         for link in self.links.values() {
             link.outbox.stop();
             link.plug.pull();
+            link.departures.stop();
+            link.berth.stop();
         }
         self.arrivals.stop();
     }
@@ -98,6 +106,10 @@ pub(crate) struct Link {
     pub(crate) client_address: Mutex<Option<String>>,
     /// The socket of the connection to it.
     pub(crate) plug: Plug,
+    /// The snapshot that is being sent to it.
+    pub(crate) departures: Departures,
+    /// The snapshot that it sends.
+    pub(crate) berth: Berth,
 }
 
 impl Link {
@@ -109,6 +121,8 @@ impl Link {
             counters: Counters::default(),
             client_address: Mutex::default(),
             plug: Plug::default(),
+            departures: Departures::default(),
+            berth: Berth::default(),
         }
     }
 
@@ -141,7 +155,8 @@ impl Plug {
         lock(&self.0).stream = None;
     }
 
-    fn pull(&self) {
+    /// Shuts the socket, and those to come.
+    pub(crate) fn pull(&self) {
         let mut state = lock(&self.0);
         state.pulled = true;
         if let Some(stream) = &state.stream {

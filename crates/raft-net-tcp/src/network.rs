@@ -14,8 +14,9 @@ use crate::event::NetEvent;
 use crate::format::{FRAME_OVERHEAD_BYTES, message_bytes};
 use crate::link::{Link, Shared, lock};
 use crate::outbox::Pushed;
+use crate::snapshot::{SnapshotSender, SnapshotSink};
 use crate::start_error::StartError;
-use crate::stats::NetStats;
+use crate::stats::{NetStats, PeerStats};
 use crate::{incoming, outgoing};
 
 /// The connections of one node with its peers.
@@ -124,6 +125,22 @@ impl Network {
         }
     }
 
+    /// A handle with which any thread can send snapshots.
+    pub fn snapshots(&self) -> SnapshotSender {
+        SnapshotSender::new(Arc::clone(&self.shared))
+    }
+
+    /// From now on, snapshots that peers offer go where `receiver` says: it is called with the
+    /// message that belongs to one, and makes a sink for it or says why not. Before, all are
+    /// refused. Only the first call counts.
+    pub fn receive_snapshots(
+        &self,
+        receiver: impl Fn(Message) -> Result<Box<dyn SnapshotSink>, String> + Send + Sync + 'static,
+    ) {
+        // A second receiver is dropped.
+        let _ = self.shared.receiver.set(Box::new(receiver));
+    }
+
     /// Where clients reach this peer, as it told when it connected last; `None` if it never did,
     /// or has no such address.
     pub fn client_address(&self, peer: NodeId) -> Option<String> {
@@ -140,7 +157,9 @@ impl Network {
     pub fn stats(&self) -> NetStats {
         let of_link = |link: &Link| {
             let (messages, bytes) = link.outbox.waiting();
-            (link.peer, link.counters.snapshot(messages, bytes))
+            let snapshot = link.departures.progress();
+            let stats = link.counters.snapshot(messages, bytes);
+            (link.peer, PeerStats { snapshot, ..stats })
         };
         NetStats {
             peers: self.shared.links.values().map(of_link).collect(),
@@ -153,7 +172,9 @@ impl Network {
     /// dropped. No event comes after it has returned.
     ///
     /// It takes as long as the slowest of: a running call of `on_event`, an attempt to connect
-    /// ([`Timing::connect_timeout`](crate::Timing::connect_timeout)), looking up a host name.
+    /// ([`Timing::connect_timeout`](crate::Timing::connect_timeout)), looking up a host name, a
+    /// running call of a [`SnapshotSource`](crate::SnapshotSource) or
+    /// [`SnapshotSink`](crate::SnapshotSink).
     pub fn shutdown(self) {
         drop(self);
     }
@@ -183,6 +204,9 @@ impl Drop for Network {
         for thread in self.threads.drain(..) {
             // A panic has been reported by the thread itself.
             let _ = thread.join();
+        }
+        for link in self.shared.links.values() {
+            link.departures.join();
         }
     }
 }

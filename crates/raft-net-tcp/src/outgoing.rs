@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use raft_core::Message;
+use raft_core::{Message, NodeId};
 use wire::frame::{FrameError, FrameReader};
 
 use crate::backoff::Backoff;
 use crate::complaints::Cause;
 use crate::event::{NetEvent, Refusal};
 use crate::format::{self, FormatError, Packet};
-use crate::handshake::{self, GreetingError};
-use crate::link::{Link, Shared};
+use crate::handshake::{self, GreetingError, Purpose};
+use crate::link::{Link, Plug, Shared};
 use crate::outbox::Woken;
 
 /// How many of the addresses that a host name stands for are tried.
@@ -67,9 +67,9 @@ enum End {
 }
 
 fn attempt(shared: &Shared, link: &Link) -> End {
-    let greeted = dial(shared, link).and_then(|stream| {
+    let greeted = dial(shared, link, &link.plug).and_then(|stream| {
         let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
-        let reply = greet(shared, link, &stream, &mut frames)?;
+        let reply = greet(shared, link.peer, Purpose::Messages, &stream, &mut frames)?;
         Ok((stream, frames, reply))
     });
     match greeted {
@@ -85,8 +85,12 @@ fn attempt(shared: &Shared, link: &Link) -> End {
     }
 }
 
-/// Connects to the first address of the peer that answers.
-fn dial(shared: &Shared, link: &Link) -> Result<Arc<TcpStream>, GreetingError> {
+/// Connects to the first address of the peer that answers. `plug` can end the connection.
+pub(crate) fn dial(
+    shared: &Shared,
+    link: &Link,
+    plug: &Plug,
+) -> Result<Arc<TcpStream>, GreetingError> {
     let nowhere = io::Error::new(io::ErrorKind::NotFound, "its host name has no address");
     let mut failure = GreetingError::Io(nowhere);
     for address in link.address.to_socket_addrs()?.take(MAX_ADDRESSES) {
@@ -94,7 +98,7 @@ fn dial(shared: &Shared, link: &Link) -> Result<Arc<TcpStream>, GreetingError> {
             Ok(stream) => {
                 let stream = Arc::new(stream);
                 stream.set_nodelay(true)?;
-                if !link.plug.hold(&stream) {
+                if !plug.hold(&stream) {
                     return Err(GreetingError::Closed);
                 }
                 return Ok(stream);
@@ -105,18 +109,19 @@ fn dial(shared: &Shared, link: &Link) -> Result<Arc<TcpStream>, GreetingError> {
     Err(failure)
 }
 
-/// Says who this node is; returns what the peer answers.
-fn greet(
+/// Says who this node is, and what the connection is for; returns what the peer answers.
+pub(crate) fn greet(
     shared: &Shared,
-    link: &Link,
+    peer: NodeId,
+    purpose: Purpose,
     stream: &TcpStream,
     frames: &mut FrameReader,
 ) -> Result<Result<Option<String>, Refusal>, GreetingError> {
     let patience = shared.timing.handshake_timeout;
     stream.set_write_timeout(Some(patience))?;
-    (&*stream).write_all(&shared.me.hello(link.peer))?;
+    (&*stream).write_all(&shared.me.hello(purpose, peer))?;
     let body = handshake::read_frame(stream, frames, patience)?;
-    let reply = handshake::read_reply(&body)?;
+    let reply = handshake::read_reply(purpose, &body)?;
     stream.set_write_timeout(Some(shared.timing.silence_timeout))?;
     Ok(reply)
 }

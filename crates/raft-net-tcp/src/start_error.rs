@@ -74,6 +74,11 @@ pub enum StartError {
         /// The limit given.
         value_bytes: usize,
     },
+    /// The limit on pieces of snapshots is above 1 GiB.
+    PieceLimit {
+        /// The limit given.
+        value_bytes: usize,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -109,6 +114,9 @@ impl fmt::Display for StartError {
             }
             Self::FrameLimit { value_bytes } => {
                 write!(f, "max_frame_bytes is {value_bytes}: give it between 1 KiB and 1 GiB")
+            }
+            Self::PieceLimit { value_bytes } => {
+                write!(f, "snapshots.max_piece_bytes is {value_bytes}: give it at most 1 GiB")
             }
         }
     }

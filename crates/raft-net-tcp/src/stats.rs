@@ -46,6 +46,17 @@ pub struct PeerStats {
     pub dropped_unsendable: u64,
     /// Messages that arrived and named another sender or receiver than the connection's.
     pub dropped_spoofed: u64,
+    /// How far the snapshot has come that is being sent to it; `None` if none is.
+    pub snapshot: Option<SnapshotProgress>,
+}
+
+/// How far a snapshot has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotProgress {
+    /// Pieces handed to the operating system, those among them that had to be sent again.
+    pub pieces: u64,
+    /// Bytes handed to it.
+    pub bytes: u64,
 }
 
 /// The counters of one peer while they count.
@@ -80,6 +91,7 @@ impl Counters {
             dropped_unreachable: self.dropped_unreachable.get(),
             dropped_unsendable: self.dropped_unsendable.get(),
             dropped_spoofed: self.dropped_spoofed.get(),
+            snapshot: None,
         }
     }
 }
