@@ -72,6 +72,7 @@ bugs! {
     RecoveringVotes: "a node whose log is damaged votes",
     RecoveredAtOnce: "a damaged log counts as whole as soon as the node has started",
     LossForgotten: "a leader goes on counting what a damaged log has lost",
+    RecoveringCommits: "a node whose log is damaged commits what a heartbeat says",
 }
 
 /// What is planted in a node: nothing, unless a test wants it.

@@ -10,6 +10,9 @@
 //! 3. It asks the leader how far the leader's log goes, under a name never used before, so that the
 //!    answer was given after this node started.
 //! 4. When its own log durably holds that position, it votes again.
+//! 5. Until then it takes nothing for committed on the word of a heartbeat, but only what an append
+//!    has proven. What is left may be an *older* log, with entries that had been replaced; and a
+//!    heartbeat goes by what the node held before the damage.
 //!
 //! Why 4 is enough: take an entry that this node acknowledged before the damage, and that is
 //! committed or still may be. It is in the log of every leader of a later term: the majority that

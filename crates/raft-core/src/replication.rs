@@ -434,7 +434,9 @@ impl Raft {
         out: &mut Vec<Action>,
     ) {
         if self.follow(from, out) {
-            if self.installing.is_none() {
+            // The leader goes by what this node held before its log was damaged.
+            let is_sure = !self.hard_state.recovering || self.planted.has(Bug::RecoveringCommits);
+            if self.installing.is_none() && is_sure {
                 self.advance_commit(commit.min(self.log.last().index), out);
             }
             self.send(from, Body::HeartbeatReply { round }, out);

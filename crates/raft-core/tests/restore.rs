@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, Boot, BootError, ClusterConfig, Config, ConfigError, HardState, Index, Input, Outcome,
-    PersistId, Position, Raft, RoleKind, Term, Ticket, Time,
+    Action, Body, Boot, BootError, ClusterConfig, Config, ConfigError, Entries, Entry, HardState,
+    Index, Input, Message, Outcome, Payload, PersistId, Position, Raft, RoleKind, Term, Ticket,
+    Time,
 };
 
 use crate::cluster::n;
@@ -190,6 +191,26 @@ fn a_node_that_recovers_starts_even_if_its_old_log_says_that_it_is_alone() {
         assert!(raft.deadline() > due, "it waits, and does not spin");
     }
     assert_eq!(raft.status().role, RoleKind::Follower, "it does not lead itself");
+}
+
+/// What a repair leaves is the log as it once was: it may end in entries that others replaced later.
+/// The leader, which knew of the log before the damage, told the node by a heartbeat to commit that
+/// far, and the node applied entries that were never committed. The simulator found it.
+#[test]
+fn a_node_that_recovers_commits_only_what_an_append_has_proven() {
+    let mut raft = restore(|boot| boot.hard_state.recovering = true).expect("it holds together");
+    let mut step = |body| {
+        let message = Message { from: n(2), to: n(1), term: Term::new(4), body };
+        let mut actions = Vec::new();
+        raft.step(Time::ZERO, Input::Message(message), &mut actions);
+        raft.status().commit
+    };
+    let commit = step(Body::Heartbeat { commit: Index::new(10), round: 1 });
+    assert_eq!(commit, Index::new(5), "entries 6 to 10 may be other ones elsewhere");
+    let entry = Entry { at: at(4, 7), payload: Payload::Noop };
+    let entries = Entries::from(vec![entry]);
+    let commit = step(Body::Append { prev: at(3, 6), entries, commit: Index::new(10) });
+    assert_eq!(commit, Index::new(7), "these are the leader's");
 }
 
 /// The power failed between the installation of a snapshot and the write that empties the log. The
