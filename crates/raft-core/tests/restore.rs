@@ -193,7 +193,7 @@ fn a_node_that_recovers_starts_even_if_its_old_log_says_that_it_is_alone() {
     assert_eq!(raft.status().role, RoleKind::Follower, "it does not lead itself");
 }
 
-/// What a repair leaves is the log as it once was: it may end in entries that others replaced later.
+/// What a repair leaves is the log as it once was: it may end in entries that were replaced later.
 /// The leader, which knew of the log before the damage, told the node by a heartbeat to commit that
 /// far, and the node applied entries that were never committed. The simulator found it.
 #[test]

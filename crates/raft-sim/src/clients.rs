@@ -62,6 +62,11 @@ impl Clients {
         self.asked[operation].fate
     }
 
+    /// Which node was asked.
+    pub(crate) fn asked_of(&self, operation: usize) -> NodeId {
+        self.asked[operation].node
+    }
+
     /// What was asked for under this ticket.
     pub(crate) fn what(&self, ticket: Ticket) -> Option<What> {
         self.asked.get(usize::try_from(ticket.get()).ok()?).map(|asked| asked.what)

@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raft_storage::{Access, Disk, DiskFile};
 
 use crate::dice::Dice;
 
-const SECTOR_BYTES: usize = 512;
+pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// Sectors of a file, by its number.
+pub(crate) type Extent = (usize, Range<usize>);
 
 type Names = BTreeMap<String, usize>;
 
@@ -29,6 +33,8 @@ struct State {
     is_locked: bool,
     /// Tells the logs that are made on this disk from each other.
     next_number: u64,
+    /// What was written since somebody asked, but for zeros.
+    written: Vec<Extent>,
     /// How many changes happen before the process ends; none, if it goes on.
     changes_left: Option<u64>,
     /// Mistakes to be noticed: files, or directories, that are not synced whatever is said.
@@ -165,6 +171,39 @@ impl SimDisk {
     pub(crate) fn file_count(&self) -> usize {
         self.state().names.len()
     }
+
+    /// The sectors that were written, with anything but zeros, since this was last called.
+    pub(crate) fn take_written(&self) -> Vec<Extent> {
+        std::mem::take(&mut self.state().written)
+    }
+
+    /// The names and numbers of the files whose names end so.
+    pub(crate) fn files(&self, end: &str) -> Vec<(String, usize)> {
+        let state = self.state();
+        let files = state.names.iter().filter(|(name, _)| name.ends_with(end));
+        files.map(|(name, file)| (name.clone(), *file)).collect()
+    }
+
+    /// Changes what a file holds, and what it would hold after a loss of power: not by a process.
+    pub(crate) fn tamper<T>(&self, file: usize, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let file = &mut self.state().files[file];
+        let changed = change(&mut file.bytes);
+        file.sync();
+        changed
+    }
+
+    /// Looks at what a file holds.
+    pub(crate) fn look<T>(&self, file: usize, at: impl FnOnce(&[u8]) -> T) -> T {
+        at(&self.state().files[file].bytes)
+    }
+
+    /// The file of this name is gone, and no loss of power brings it back.
+    pub(crate) fn lose(&self, name: &str) {
+        let state = &mut *self.state();
+        for names in state.past_names.iter_mut().chain([&mut state.names]) {
+            names.remove(name);
+        }
+    }
 }
 
 impl fmt::Debug for SimDisk {
@@ -280,6 +319,10 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         let is_told = state.change()?;
         state.files[self.file].write(bytes, start);
+        if bytes.iter().any(|byte| *byte != 0) {
+            let sectors = start / SECTOR_BYTES..(start + bytes.len()).div_ceil(SECTOR_BYTES);
+            state.written.push((self.file, sectors));
+        }
         told(is_told)
     }
 

@@ -38,18 +38,17 @@
 //! [`scenario`] and [`faults`] say what a seed draws. `world` has the loop and hands each event to
 //! those whose it is: `drive` (one step of one node), `mischief` (what befalls it; `nemesis`
 //! decides), `operator` (who changes it on purpose), `recovery`. A `node` has a `clock`, a
-//! `storage` (with its `medium`, `model` and `disk`) and a `machine`; between nodes there is the
-//! `network`; `clients` ask. [`campaign`] runs many seeds, [`shrink`](mod@shrink) makes a failing
-//! one simpler, [`coverage`] counts what was reached.
+//! `storage` (with its `model`, and a `disk_log` on a `disk`, to which `harm` is done) and a
+//! `machine`; between nodes there is the `network`; `clients` ask. [`campaign`] runs many seeds,
+//! [`shrink`](mod@shrink) makes a failing one simpler, [`coverage`] counts what was reached.
 //!
 //! To add a kind of fault: a variant in [`faults`], what it does in `nemesis`, how it is done in
 //! `mischief`, and a [`Mark`](coverage::Mark), which a test will ask for. To add an action of the
 //! core: `drive`. To add something that can be asked of a cluster: `clients`. A mistake planted in
 //! the core is a feature of that crate; here, it is a campaign that has to fail.
 //!
-//! What this crate does not do: it knows no thread, no socket and no file; it damages no disk
-//! beyond what a crash may do, but for models of logs that are cut short; and it says nothing about
-//! speed.
+//! What this crate does not do: it knows no thread, no socket and no file; it does no harm to a
+//! disk that no single machine can tell from a crash (`harm`); and it says nothing about speed.
 
 mod asked;
 pub mod campaign;
@@ -58,11 +57,12 @@ mod clock;
 pub mod coverage;
 mod dice;
 mod disk;
+mod disk_log;
 mod drive;
 pub mod faults;
+mod harm;
 pub mod linearizability;
 mod machine;
-mod medium;
 mod mischief;
 mod model;
 mod nemesis;

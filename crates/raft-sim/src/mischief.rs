@@ -15,7 +15,6 @@ use crate::node::{self, Seen};
 use crate::oracle::is_quorum;
 use crate::planted::{self, Blunder};
 use crate::queue::Event;
-use crate::scenario::MediumKind;
 use crate::storage::{End, Storage};
 use crate::violation::{Checked, Violation};
 use crate::world::World;
@@ -83,13 +82,11 @@ impl World {
         }
     }
 
-    /// Whether the others could go on, and only models are damaged: real logs cannot be repaired
-    /// yet.
+    /// Whether the others could go on.
     fn may_damage(&self, at: usize) -> bool {
         let votes = |id| node::seat(id) != at && !self.nodes[node::seat(id)].is_recovering();
         let clusters = self.oracle.possible_clusters();
-        let is_enough = clusters.iter().all(|cluster| is_quorum(cluster, votes));
-        is_enough && self.scenario.medium == MediumKind::Memory
+        clusters.iter().all(|cluster| is_quorum(cluster, votes))
     }
 
     fn disconnect(&mut self, from: usize, to: usize, is_told: bool) -> Checked {
@@ -161,7 +158,8 @@ impl World {
             let before = self.oracle.committed(node.saved.applied.index.prev());
             node.saved.applied = before.unwrap_or_default();
         }
-        if std::mem::take(&mut node.is_damaged) && node.storage.damage(&node.saved, node.id) {
+        if std::mem::take(&mut node.is_damaged) && node.storage.damage(&mut self.coverage) {
+            self.trace.note(self.now, || format!("{} is damaged", node.id));
             self.coverage.reach(Mark::LogDamaged);
         }
         let (saved, coverage) = (node.saved.clone(), &mut self.coverage);

@@ -98,7 +98,8 @@ impl Node {
 
     /// Whether its log has lost entries, and does not have them back yet, or will be found so.
     pub(crate) fn is_recovering(&self) -> bool {
-        self.is_damaged || self.storage.newest.hard_state.recovering
+        let is_damaged = self.is_damaged || self.storage.is_harmed();
+        is_damaged || self.storage.newest.hard_state.recovering
     }
 
     /// Whether its process runs.

@@ -264,9 +264,11 @@ impl World {
         matches!(fate, Some(Fate::Answered(_)))
     }
 
+    /// Whether its outcome is yet to come. Who was removed meanwhile may never hear of it.
     fn is_open(&self, operation: Option<usize>) -> bool {
-        let fate = operation.map(|operation| self.clients.fate(operation));
-        matches!(fate, Some(Fate::Open | Fate::Committed(_)))
+        let Some(operation) = operation else { return false };
+        let is_told = self.is_healed_member(seat(self.clients.asked_of(operation)));
+        is_told && matches!(self.clients.fate(operation), Fate::Open | Fate::Committed(_))
     }
 
     /// What is in the way of a recovery.

@@ -1,22 +1,23 @@
 //! [`Storage`]: a node's log thread. It works off one queue, syncs all writes that wait together,
 //! and takes its time.
 //!
-//! Beside the log stand two models: `newest`, what the node has handed over, and `durable`, what
-//! has been promised to survive. A real log is measured by the second one at every restart.
+//! Beside the log, which may be a real one, stand two models: `newest`, what the node has handed
+//! over, and `durable`, what has been promised to survive. A real log is measured by the second one
+//! at every restart.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use raft_core::{Boot, HardState, Index, LogRead, NodeId, PersistId, Position, ReadLog, Write};
+use raft_core::{Boot, Entry, HardState, Index, LogRead, PersistId, Position, ReadLog, Write};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
+use crate::disk_log::DiskLog;
 use crate::faults::Fault;
 use crate::machine::Machine;
-use crate::medium::Medium;
 use crate::model::Model;
 use crate::planted::{Blunder, Mistake};
-use crate::scenario::{DiskTraits, Scenario};
+use crate::scenario::{DiskTraits, MediumKind, Scenario};
 use crate::violation::{Checked, Violation, check};
 
 /// The log thread of one node, and what it keeps.
@@ -32,7 +33,8 @@ pub(crate) struct Storage {
     job: Job,
     /// The number of the latest write of this start.
     last_write: PersistId,
-    medium: Medium,
+    /// The real log; nothing but the models if there is none.
+    log: Option<Box<DiskLog>>,
     dice: Dice,
     traits: DiskTraits,
     slowness: Duration,
@@ -82,6 +84,7 @@ impl Storage {
             fail_per_mille: if_on(Fault::BadDisks, scenario.disk.fail_per_mille),
             ..scenario.disk
         };
+        let log = || Box::new(DiskLog::new(scenario, node));
         Self {
             durable: Model::default(),
             newest: Model::default(),
@@ -89,7 +92,7 @@ impl Storage {
             queue: VecDeque::new(),
             job: Job::Nothing,
             last_write: PersistId::ZERO,
-            medium: Medium::new(scenario, node),
+            log: (scenario.medium == MediumKind::Disk).then(log),
             dice: Dice::new(scenario.seed, &format!("disk {node}")),
             traits,
             slowness: 10 * scenario.timing.election_max,
@@ -176,8 +179,8 @@ impl Storage {
             Job::Nothing => Ok(Done::Nothing),
             Job::Reading(request) => self.answer(&request),
             Job::Compacting(upto) => {
-                let start = self.medium.compact(upto)?;
-                self.durable.compact(start);
+                let cut = self.log.as_mut().map(|log| log.compact(upto)).transpose()?;
+                self.durable.compact(cut.unwrap_or(upto));
                 Ok(Done::Nothing)
             }
             Job::Writing { batch, fails: true } if self.has(Blunder::IgnoredSyncError) => {
@@ -189,7 +192,9 @@ impl Storage {
                 Ok(Done::Failed)
             }
             Job::Writing { batch, fails: false } => {
-                self.medium.append(&batch, coverage)?;
+                if let Some(log) = &mut self.log {
+                    log.append(&batch, coverage)?;
+                }
                 let is_early = self.has(Blunder::EarlyPersisted);
                 let last =
                     batch.last().map(|write| if is_early { self.last_write } else { write.id });
@@ -207,8 +212,10 @@ impl Storage {
             return Ok(Done::Nothing);
         }
         // The queue is worked off in order: everything that was handed over before is durable.
-        let expected = self.durable.read(request);
-        let entries = self.medium.read(request, &expected)?;
+        let entries = self.durable.read(request);
+        if let Some(log) = &mut self.log {
+            log.read(request, &entries)?;
+        }
         let ReadLog { purpose, first, .. } = *request;
         Ok(Done::Read(LogRead { purpose, first, entries }))
     }
@@ -227,28 +234,41 @@ impl Storage {
             self.durable.apply_half(write);
             return Ok(());
         }
-        self.medium.stop(batch, end, &mut self.durable, &mut self.dice)
+        if let Some(log) = &mut self.log {
+            log.stop(batch, end, &mut self.dice);
+            return Ok(());
+        }
+        let survive = self.dice.place(batch.len() + 1);
+        batch[..survive].iter().try_for_each(|write| self.durable.apply(write))
     }
 
-    /// Damages the log somewhere, if the node can start without the rest: whether it did.
-    pub(crate) fn damage(&mut self, state: &Machine, id: NodeId) -> bool {
-        if !self.medium.is_model() {
-            return false;
+    /// Damages the log somewhere; whether it did. A model loses what comes after some entry, files
+    /// suffer whatever files do.
+    pub(crate) fn damage(&mut self, coverage: &mut Coverage) -> bool {
+        if let Some(log) = &mut self.log {
+            return log.harm(&self.durable, &mut self.dice, coverage);
         }
         let entries = self.durable.entries().len();
         // Mostly near the end: what is further back is known to everybody.
         let lost = if self.dice.coin() { entries.min(8) } else { entries };
         let kept = entries - self.dice.place(lost + 1);
-        let mut damaged = self.durable.clone();
-        damaged.damage(damaged.start().index.plus(kept as u64));
-        let latest = damaged.config_at(damaged.last().index).map(|(_, cluster)| cluster);
-        let is_alone = latest.unwrap_or(&state.cluster).members().eq([id]);
-        if !is_alone {
-            let lost = self.durable.entries_after(damaged.last().index);
-            self.lost.extend(lost.iter().map(|entry| entry.at));
-            self.durable = damaged;
-        }
-        !is_alone
+        let before = self.durable.entries().to_vec();
+        self.durable.damage(self.durable.start().index.plus(kept as u64));
+        self.miss(&before);
+        true
+    }
+
+    /// Takes note of what is missing of that which was durable before.
+    fn miss(&mut self, before: &[Entry]) {
+        let is_missing = |at: &Position| !self.durable.holds(*at);
+        let start = self.durable.start().index;
+        let after = before.iter().map(|entry| entry.at).filter(|at| at.index > start);
+        self.lost.extend(after.filter(is_missing));
+    }
+
+    /// Whether its files were damaged, and nobody has found out yet.
+    pub(crate) fn is_harmed(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_harmed())
     }
 
     /// The process starts again: what the node is told, unless it is cut short, too.
@@ -258,10 +278,12 @@ impl Storage {
         may_fail: bool,
         coverage: &mut Coverage,
     ) -> Result<Option<Boot>, Violation> {
-        let is_whole =
-            self.medium.restart(&mut self.durable, may_fail, &mut self.dice, coverage)?;
-        if !is_whole {
-            return Ok(None);
+        if let Some(log) = &mut self.log {
+            let before = log.is_harmed().then(|| self.durable.entries().to_vec());
+            if !log.open(&mut self.durable, may_fail, &mut self.dice, coverage)? {
+                return Ok(None);
+            }
+            self.miss(&before.unwrap_or_default());
         }
         if let Some(Mistake::Driver(blunder)) = self.planted {
             self.forget(blunder, state.applied.index);

@@ -42,7 +42,7 @@ impl Oracle {
                 let log = &receiver.storage.durable;
                 let held = log.last().index.max(receiver.saved.applied.index);
                 // One that lost its log has promised to take back what it said of it.
-                let is_excused = receiver.is_damaged || log.hard_state.recovering;
+                let is_excused = receiver.is_recovering() || log.hard_state.recovering;
                 let is_held = is_excused || held >= *commit;
                 check(is_held, "a heartbeat commits what its receiver holds", shown)
             }
