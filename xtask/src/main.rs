@@ -40,9 +40,14 @@ enum Task {
         #[command(flatten)]
         options: torture::Options,
     },
-    /// Measure, side by side with others
-    #[command(subcommand)]
-    Bench(Bench),
+    /// Measure, side by side with others: three real nodes, unless a part is named
+    #[command(args_conflicts_with_subcommands = true)]
+    Bench {
+        #[command(subcommand)]
+        part: Option<Bench>,
+        #[command(flatten)]
+        options: bench::cluster::Options,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -70,8 +75,9 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Cluster(options) => cluster::run(&options),
         Task::Sim { arguments } => sim::run(&arguments),
         Task::Model { arguments } => model::run(&arguments),
-        Task::Bench(Bench::Core(options)) => bench::core::run(&options),
-        Task::Bench(Bench::Storage(options)) => bench::storage::run(&options),
+        Task::Bench { part: None, options } => bench::cluster::run(&options),
+        Task::Bench { part: Some(Bench::Core(options)), .. } => bench::core::run(&options),
+        Task::Bench { part: Some(Bench::Storage(options)), .. } => bench::storage::run(&options),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
             torture::run(&workspace::build_programs(Profile::Release)?.server, options)

@@ -96,7 +96,8 @@ fn warning(id: u64, difference: &Difference) -> String {
     };
     let plural = if others.len() == 1 { "node" } else { "nodes" };
     format!(
-        "WARNING: the state of node {id} differs from that of {plural} {} at index {index}; {verdict}",
+        "WARNING: the state of node {id} differs from that of {plural} {} at index {index}; \
+         {verdict}",
         others.join(", ")
     )
 }

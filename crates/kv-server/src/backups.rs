@@ -1,7 +1,7 @@
 //! Backups while the node serves: pieces of snapshots, made on a thread of their own.
 //!
-//! Clients pull: each piece is asked for, so one who does not fetch gets none. The apply thread only
-//! says of which moment a backup is, and passes the request on.
+//! Clients pull: each piece is asked for, so one who does not fetch gets none. The apply thread
+//! only says of which moment a backup is, and passes the request on.
 //!
 //! Invariants:
 //! 1. Neither the loop nor the apply thread waits for anything here: their queue never blocks.
