@@ -309,6 +309,16 @@ impl Store {
         }
     }
 
+    /// Has `listener` told `true` when the disk has no room for the state file, and `false` when
+    /// writing goes on. Nothing is lost meanwhile, and reads go on; but applying waits once
+    /// [`Options::max_unwritten_bytes`] are unwritten, so it is time to take on less. It is called
+    /// on another thread. A store in memory has nothing to tell.
+    pub fn on_full_disk(&self, listener: impl Fn(bool) + Send + 'static) {
+        if let Values::Disk(disk) = &self.values {
+            disk.file().patience().listen(listener);
+        }
+    }
+
     /// Whether the state file has not failed yet: a read that fails can only tell its client.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{
@@ -12,6 +13,7 @@ use redb::{
 };
 
 use super::groups::{Marks, bad_marks};
+use super::patient::{Patience, Patient};
 use super::state::{BadState, FORMAT, State};
 use crate::error::StoreError;
 
@@ -34,6 +36,7 @@ const PAGE_CACHE_BYTES: usize = 8 << 20;
 pub(crate) struct StateFile {
     path: PathBuf,
     database: Database,
+    patience: Arc<Patience>,
 }
 
 impl StateFile {
@@ -77,12 +80,19 @@ impl StateFile {
 
     /// Opens what `backend` holds, and checks all of it. `path` is only its name.
     pub(crate) fn open_on(backend: impl StorageBackend, path: &Path) -> Result<Self, StoreError> {
+        let backend = Patient::new(backend);
+        let patience = Arc::clone(backend.patience());
         let database = Builder::new()
             .set_cache_size(PAGE_CACHE_BYTES)
             .set_check_integrity_on_open(true)
             .create_with_backend(backend)
             .map_err(|error| StoreError::database(path, error))?;
-        Ok(Self { path: path.to_owned(), database })
+        Ok(Self { path: path.to_owned(), database, patience })
+    }
+
+    /// Whether writing waits for room.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// Its name.
@@ -171,7 +181,7 @@ impl StateFile {
 
     /// Closes it in order.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        let Self { path, database } = self;
+        let Self { path, database, .. } = self;
         database.close().map_err(|error| StoreError::database(&path, error))
     }
 }

@@ -12,8 +12,8 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`; `load` reads
-//! all of it at a start, and `bytes` is for `record` and `state`.
+//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `patient`;
+//! `load` reads all of it at a start, and `bytes` is for `record` and `state`.
 //!
 //! # Invariants
 //!
@@ -25,13 +25,15 @@
 //!
 //! # What it does not do
 //!
-//! It does not retry. An error of the disk is the end of this store: the log is still there.
+//! It does not retry. An error of the disk is the end of this store: the log is still there. Only
+//! for room it waits (`patient`), and with it, when too much is unwritten, whoever applies.
 
 mod block;
 mod bytes;
 mod file;
 mod groups;
 mod load;
+mod patient;
 mod queue;
 mod reader;
 mod recent;
@@ -92,6 +94,7 @@ impl Disk {
     ) -> Result<Self, StoreError> {
         let file = Arc::new(file);
         let mark = loaded.state.mark;
+        file.patience().set(true);
         let queue = Arc::new(Queue::new(mark));
         let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
         let for_writer = Arc::clone(&queue);
@@ -180,6 +183,8 @@ impl Drop for Disk {
     /// Writes what is left, and waits for that.
     fn drop(&mut self) {
         self.queue.close();
+        // What there is no room for is in the log.
+        self.file.patience().set(false);
         if let Some(writer) = self.writer.take() {
             // A panic in it was reported where it happened, and the file is as it was before.
             let _ = writer.join();
