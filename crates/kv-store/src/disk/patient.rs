@@ -1,14 +1,14 @@
 //! A disk that waits while there is no room.
 //!
-//! The database gives up for good after the first error of its storage. But no room is no fault: the
-//! log has everything that is not in the state file yet, what could not be written can be written
-//! again, and those who read are not to be in the way. So this layer keeps a full disk from the
-//! database, and whoever wants to know of it is told ([`Patience`]).
+//! The database gives up for good after the first error of its storage. But no room is no fault:
+//! the log has everything that is not in the state file yet, what could not be written can be
+//! written again, and those who read are not to be in the way. So this layer keeps a full disk from
+//! the database, and whoever wants to know of it is told ([`Patience`]).
 //!
 //! 1. What there is no room for is held in memory, and read from there. That is at most what one
 //!    transaction writes, because:
-//! 2. A sync first writes what is held, and waits for room to do so. The database holds no lock then
-//!    that a reader needs, as it may while it writes.
+//! 2. A sync first writes what is held, and waits for room to do so. The database holds no lock
+//!    then that a reader needs, as it may while it writes.
 //! 3. One sync does not: the one right after the file was made longer. It is there for the length
 //!    alone, which must be durable before anything that is written later speaks of it; and the
 //!    database does hold a lock. What is held is a part of no commit then: a commit writes the
