@@ -28,7 +28,7 @@ impl Raft {
             Role::Leader(leader) if self.now >= leader.heartbeat_at => self.on_heartbeat_due(out),
             Role::Leader(_) => {}
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => {
-                if self.now >= self.election_at {
+                if self.now >= self.election_at() {
                     self.on_election_timeout(out);
                 } else {
                     self.ask_for_read_again(out);

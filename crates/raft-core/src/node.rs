@@ -24,9 +24,9 @@ use crate::planted::{Bug, Planted};
 use crate::proposals::Proposals;
 use crate::reads::FollowerReads;
 use crate::recovery::Recovery;
-use crate::rng::Rng;
 use crate::role::{Follower, Role};
 use crate::snapshot::Snapshot;
+use crate::timer::ElectionTimer;
 use crate::transfer::Transfer;
 use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 
@@ -36,7 +36,6 @@ use crate::types::{Index, NodeId, PersistId, Position, Term, Ticket, Time};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Raft {
     pub(crate) config: Config,
-    pub(crate) rng: Rng,
     pub(crate) now: Time,
     pub(crate) hard_state: HardState,
     pub(crate) log: Log,
@@ -44,8 +43,7 @@ pub struct Raft {
     pub(crate) commit: Index,
     /// Everything up to here has come out in an [`Action::Apply`].
     pub(crate) handed_out: Index,
-    /// When a node that does not lead starts an election.
-    pub(crate) election_at: Time,
+    pub(crate) election_timer: ElectionTimer,
     pub(crate) proposals: Proposals,
     /// Reads that may be answered once everything up to their index has been handed out.
     pub(crate) ready_reads: VecDeque<(Index, Ticket)>,
@@ -135,12 +133,11 @@ impl Raft {
         let log = Log::restore(boot);
         let commit = hint.min(log.last().index).max(handed_out);
         let mut raft = Self {
-            rng: Rng::new(config.seed),
             now,
             hard_state,
             commit,
             handed_out,
-            election_at: now,
+            election_timer: ElectionTimer::due_at(now, config.seed),
             role,
             proposals: Proposals::default(),
             ready_reads: VecDeque::new(),
@@ -207,10 +204,10 @@ impl Raft {
         let role = match &self.role {
             Role::Leader(leader) => leader.heartbeat_at,
             Role::Follower(follower) => match follower.reads.asked_at() {
-                Some(asked_at) => self.election_at.min(asked_at + self.read_patience()),
-                None => self.election_at,
+                Some(asked_at) => self.election_at().min(asked_at + self.read_patience()),
+                None => self.election_at(),
             },
-            Role::PreCandidate(_) | Role::Candidate(_) => self.election_at,
+            Role::PreCandidate(_) | Role::Candidate(_) => self.election_at(),
         };
         let retry = match self.apply_read {
             ApplyRead::RetryAt(at) => Some(at),
@@ -241,10 +238,13 @@ impl Raft {
         cluster.is_voter(self.config.id) && voters.all(|id| *id == self.config.id)
     }
 
-    /// Draws the time at which this node campaigns if it hears of no leader until then.
+    /// When a node that does not lead starts an election, if it hears of no leader until then.
+    pub(crate) fn election_at(&self) -> Time {
+        self.election_timer.due(&self.config)
+    }
+
     pub(crate) fn reset_election_timer(&mut self) {
-        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
-        self.election_at = self.now + self.rng.between(min, max) + self.config.campaign_delay;
+        self.election_timer.set(self.now);
     }
 
     /// How long a question about reads waits for its answer.

@@ -6,7 +6,7 @@
 //! value:
 //! 1. Everything happened just now, at [`Time::ZERO`], and every timer was set then. Whoever wants
 //!    it to be longer ago passes a later time to the next step, and normalises again.
-//! 2. The generator of random numbers starts again from its seed, and so does the election timer.
+//! 2. The election timer has been set once, whatever random numbers were drawn before.
 //! 3. The writes under way are numbered from 1, in their order, and nothing waits for one that is
 //!    durable already. What was said twice while it had to wait is said once: a network may lose
 //!    the copy.
@@ -17,7 +17,6 @@
 
 use crate::apply::ApplyRead;
 use crate::node::Raft;
-use crate::rng::Rng;
 use crate::role::Role;
 use crate::types::Time;
 
@@ -45,9 +44,7 @@ impl Raft {
         let (heartbeat, patience) =
             (self.config.heartbeat_interval, self.config.election_timeout_max);
         self.now = origin;
-        self.rng = Rng::new(self.config.seed);
-        self.reset_election_timer();
-        self.rng = Rng::new(self.config.seed);
+        self.election_timer.normalise();
         self.leader_heard_at = self.leader_heard_at.map(|_| origin);
         self.recovery.forget_times();
         self.transfer = self.transfer.map(|transfer| transfer.begun_at_origin(patience));
