@@ -57,27 +57,32 @@ impl Membership {
     }
 }
 
-/// Entries that came into the log together, and what they count in bytes.
+/// Entries that came into the log together. Their first and last index stand beside them, so that
+/// whoever searches need not look into them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Chunk {
+    first: Index,
+    last: Index,
     entries: Entries,
-    bytes: usize,
 }
 
 /// How many of the latest chunks are looked at one by one before the rest is searched.
 const NEAR_THE_END: usize = 8;
 
 impl Chunk {
-    fn new(entries: Entries) -> Self {
-        Self { bytes: entries.size_bytes(), entries }
+    /// `None` if there are no entries.
+    fn new(entries: Entries) -> Option<Self> {
+        let (first, last) = (entries.first()?.at.index, entries.last_position()?.index);
+        Some(Self { first, last, entries })
     }
 
-    fn first_index(&self) -> Index {
-        self.entries[0].at.index
+    fn bytes(&self) -> usize {
+        self.entries.size_bytes()
     }
 
-    fn last_index(&self) -> Index {
-        self.entries[self.entries.len() - 1].at.index
+    /// Its entries from `first` on: mostly all of them.
+    fn starting_at(&self, first: Index) -> Entries {
+        if first <= self.first { self.entries.clone() } else { self.entries.starting_at(first) }
     }
 }
 
@@ -141,8 +146,8 @@ impl Log {
 
     /// What the entries after `index` count in bytes, as far as they are in memory.
     pub(crate) fn cached_bytes_after(&self, index: Index) -> usize {
-        let later = self.cache.iter().rev().take_while(|chunk| chunk.last_index() > index);
-        later.map(|chunk| chunk.entries.starting_at(index.next()).size_bytes()).sum()
+        let later = self.cache.iter().rev().take_while(|chunk| chunk.last > index);
+        later.map(|chunk| chunk.starting_at(index.next()).size_bytes()).sum()
     }
 
     /// The members of the cluster: of the latest configuration in the log, committed or not
@@ -216,9 +221,8 @@ impl Log {
                 self.configs.push(Membership::new(entry.at.index, Arc::clone(config)));
             }
         }
-        if !entries.is_empty() {
-            let chunk = Chunk::new(entries);
-            self.cached_bytes += chunk.bytes;
+        if let Some(chunk) = Chunk::new(entries) {
+            self.cached_bytes += chunk.bytes();
             self.cache.push_back(chunk);
         }
     }
@@ -237,13 +241,11 @@ impl Log {
         if !self.planted.has(Bug::ConfigKept) {
             self.configs.retain(|config| config.from <= keep);
         }
-        while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last_index() > keep) {
-            self.cached_bytes -= chunk.bytes;
-            let kept = chunk.entries.ending_before(from);
-            if !kept.is_empty() {
-                let chunk = Chunk::new(kept);
-                self.cached_bytes += chunk.bytes;
-                self.cache.push_back(chunk);
+        while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last > keep) {
+            self.cached_bytes -= chunk.bytes();
+            if let Some(kept) = Chunk::new(chunk.entries.ending_before(from)) {
+                self.cached_bytes += kept.bytes();
+                self.cache.push_back(kept);
             }
         }
         if !self.planted.has(Bug::DurableKept) {
@@ -263,13 +265,11 @@ impl Log {
         self.term_starts.retain(|first| first.index > upto);
         let settled = self.configs.partition_point(|config| config.from <= upto);
         self.configs.drain(..settled.saturating_sub(1));
-        while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first_index() <= upto) {
-            self.cached_bytes -= chunk.bytes;
-            let kept = chunk.entries.starting_at(upto.next());
-            if !kept.is_empty() {
-                let chunk = Chunk::new(kept);
-                self.cached_bytes += chunk.bytes;
-                self.cache.push_front(chunk);
+        while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first <= upto) {
+            self.cached_bytes -= chunk.bytes();
+            if let Some(kept) = Chunk::new(chunk.starting_at(upto.next())) {
+                self.cached_bytes += kept.bytes();
+                self.cache.push_front(kept);
             }
         }
     }
@@ -348,7 +348,7 @@ impl Log {
 
     /// The first index that is in memory; one past the end if none is.
     pub(crate) fn first_cached(&self) -> Index {
-        self.cache.front().map_or(self.last.index.next(), Chunk::first_index)
+        self.cache.front().map_or(self.last.index.next(), |chunk| chunk.first)
     }
 
     /// Entries from `first` on, up to about `max_bytes` but at least one; `None` if `first` is
@@ -356,10 +356,7 @@ impl Log {
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         let at = self.chunk_of(first)?;
         let chunk = &self.cache[at];
-        if at + 1 == self.cache.len() && chunk.bytes <= max_bytes {
-            return Some(chunk.entries.starting_at(first));
-        }
-        let head = chunk.entries.starting_at(first);
+        let head = chunk.starting_at(first);
         let head_bytes = head.size_bytes();
         let next = self.cache.get(at + 1).map(|chunk| chunk.entries[0].size_bytes());
         if next.is_none_or(|next_bytes| head_bytes.saturating_add(next_bytes) > max_bytes) {
@@ -376,17 +373,15 @@ impl Log {
     /// in memory.
     pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
-        if chunk.last_index() <= last {
-            return Some(chunk.entries.starting_at(first));
-        }
-        Some(chunk.entries.starting_at(first).ending_before(last.next()))
+        let entries = chunk.starting_at(first);
+        Some(if chunk.last <= last { entries } else { entries.ending_before(last.next()) })
     }
 
     /// The number of the chunk with the entry at `index`: nearly always the newest.
     #[inline]
     fn chunk_of(&self, index: Index) -> Option<usize> {
         match self.cache.back() {
-            Some(newest) if newest.first_index() > index => self.older_chunk_of(index),
+            Some(newest) if newest.first > index => self.older_chunk_of(index),
             Some(_) if index <= self.last.index => Some(self.cache.len() - 1),
             Some(_) | None => None,
         }
@@ -398,11 +393,11 @@ impl Log {
     fn older_chunk_of(&self, index: Index) -> Option<usize> {
         let end = self.cache.len();
         let mut latest = (end.saturating_sub(NEAR_THE_END)..end).rev();
-        if let Some(near) = latest.find(|at| self.cache[*at].first_index() <= index) {
+        if let Some(near) = latest.find(|at| self.cache[*at].first <= index) {
             return Some(near);
         }
         let is_cached = index >= self.first_cached();
-        is_cached.then(|| self.cache.partition_point(|chunk| chunk.last_index() < index))
+        is_cached.then(|| self.cache.partition_point(|chunk| chunk.last < index))
     }
 
     /// Whether these entries, read back from disk, are the ones this log has there.
@@ -416,8 +411,8 @@ impl Log {
     pub(crate) fn evict(&mut self, budget_bytes: usize, keep_after: Index) {
         let settled = self.durable.min(keep_after);
         while self.cached_bytes > budget_bytes {
-            match self.cache.pop_front_if(|chunk| chunk.last_index() <= settled) {
-                Some(chunk) => self.cached_bytes -= chunk.bytes,
+            match self.cache.pop_front_if(|chunk| chunk.last <= settled) {
+                Some(chunk) => self.cached_bytes -= chunk.bytes(),
                 None => break,
             }
         }
@@ -432,7 +427,7 @@ impl Log {
         if self.cache.len() > 1 {
             let chunks = core::mem::take(&mut self.cache);
             let entries = chunks.iter().flat_map(|chunk| chunk.entries.iter().cloned()).collect();
-            self.cache.push_back(Chunk::new(entries));
+            self.cache.extend(Chunk::new(entries));
         }
     }
 
@@ -450,14 +445,18 @@ impl Log {
         rule(latest.term == self.last.term, "the last entry is of the last term")?;
         let mut prev = self.first_cached().prev();
         for chunk in &self.cache {
-            rule(chunk.first_index() == prev.next(), "the cache has no gap")?;
+            rule(chunk.first == prev.next(), "the cache has no gap")?;
+            rule(
+                Chunk::new(chunk.entries.clone()).as_ref() == Some(chunk),
+                "a chunk knows where it begins and ends",
+            )?;
             let holds = chunk.entries.iter().all(|entry| self.holds(entry.at));
             rule(holds, "the cache and the terms agree")?;
-            prev = chunk.last_index();
+            prev = chunk.last;
         }
         rule(prev == self.last.index, "the cache ends with the log")?;
         rule(self.first_cached() <= self.durable.next(), "what is not durable is in memory")?;
-        let bytes = self.cache.iter().map(|chunk| chunk.bytes).sum::<usize>();
+        let bytes = self.cache.iter().map(Chunk::bytes).sum::<usize>();
         rule(bytes == self.cached_bytes, "the size of the cache adds up")?;
         let configs_grow = self.configs.is_sorted_by(|a, b| a.from < b.from);
         let is_within = self.configs.iter().all(|config| config.from <= self.last.index);

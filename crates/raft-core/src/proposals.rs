@@ -52,23 +52,16 @@ impl Proposals {
         committed: Position,
         log: &Log,
     ) -> Option<(Ticket, Outcome)> {
-        let open = self.open.front().map(|(at, _)| *at);
-        let displaced = self.displaced.first_entry();
-        let displaced = displaced.filter(|entry| open.is_none_or(|open| *entry.key() < open));
-        let (at, ticket) = match displaced {
-            Some(entry) if *entry.key() <= committed => entry.remove_entry(),
-            Some(_) => return None,
-            None => self.open.pop_front_if(|(at, _)| *at <= committed)?,
-        };
-        let start = log.start();
-        let outcome = if log.holds(at) {
-            Outcome::Committed(at)
-        } else if at.index < start.index && at.term <= start.term {
-            Outcome::Unknown
-        } else {
-            Outcome::Overwritten
-        };
-        Some((ticket, outcome))
+        if let Some(displaced) = self.displaced.first_entry()
+            && *displaced.key() <= committed
+            && self.open.front().is_none_or(|(open, _)| displaced.key() < open)
+        {
+            let (at, ticket) = displaced.remove_entry();
+            return Some((ticket, fate_of_displaced(at, log)));
+        }
+        // What is open is in the log.
+        let (at, ticket) = self.open.pop_front_if(|(at, _)| *at <= committed)?;
+        Some((ticket, Outcome::Committed(at)))
     }
 
     /// Checks that every proposal is where it should be, in a log committed up to `committed`.
@@ -80,6 +73,18 @@ impl Proposals {
         }
         let is_open = self.displaced.keys().all(|at| *at > committed);
         rule(is_open, "a displaced proposal waits until its fate is sealed")
+    }
+}
+
+/// What became of a proposal that was removed, now that `log` is committed beyond its position.
+fn fate_of_displaced(at: Position, log: &Log) -> Outcome {
+    let start = log.start();
+    if log.holds(at) {
+        Outcome::Committed(at)
+    } else if at.index < start.index && at.term <= start.term {
+        Outcome::Unknown
+    } else {
+        Outcome::Overwritten
     }
 }
 
