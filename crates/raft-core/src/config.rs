@@ -66,8 +66,9 @@ pub struct Limits {
     /// The most reads that wait for their outcome; beyond it they are rejected as
     /// [`Busy`](crate::Rejection::Busy). 65,536 unless changed.
     pub max_pending_reads: usize,
-    /// How much of the log's end stays in memory. Entries that are not yet durable or not yet
-    /// handed out for applying stay in any case. 8 MiB unless changed.
+    /// How much of the log's end stays in memory for followers that do not have it yet. Entries
+    /// that are not yet durable or not yet handed out for applying stay in any case; of those that
+    /// nobody lacks, the last 64 KiB at most. 8 MiB unless changed.
     pub max_cached_bytes: usize,
 }
 

@@ -74,6 +74,11 @@ pub struct Raft {
 /// The low bits of a question's name count the questions of one run, the bits above the runs.
 const QUESTION_BITS: u32 = 44;
 
+/// How many bytes of the log stay in memory that this node needs no more. If it is elected next,
+/// its followers may be a little behind; and to keep much more would push out of the processor's
+/// caches what is used all the time.
+const SPARE_BYTES: usize = 64 << 10;
+
 /// The numbers of writes, and which of them matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Writes {
@@ -403,8 +408,23 @@ impl Raft {
         }
         self.persist(out);
         self.announce(out);
-        if self.log.cached_bytes() > self.config.limits.max_cached_bytes {
-            self.log.evict(self.config.limits.max_cached_bytes, self.handed_out);
+        self.trim_cache();
+    }
+
+    /// Forgets the entries that nobody here needs any more, but for a few; and beyond the limit,
+    /// also those that a follower lacks.
+    fn trim_cache(&mut self) {
+        let limit_bytes = self.config.limits.max_cached_bytes;
+        let spare_bytes = SPARE_BYTES.min(limit_bytes);
+        if self.log.cached_bytes() > spare_bytes {
+            let needed_after = match &self.role {
+                Role::Leader(leader) => leader.matched_by_all().min(self.handed_out),
+                Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.handed_out,
+            };
+            self.log.evict(spare_bytes, needed_after);
+        }
+        if self.log.cached_bytes() > limit_bytes {
+            self.log.evict(limit_bytes, self.handed_out);
         }
     }
 

@@ -53,6 +53,11 @@ impl Leader {
     pub(crate) fn peer(&self, id: NodeId) -> Option<&Progress> {
         self.peers.iter().find(|peer| peer.id == id)
     }
+
+    /// The last index that every follower is known to hold.
+    pub(crate) fn matched_by_all(&self) -> Index {
+        self.peers.iter().map(|peer| peer.matched).min().unwrap_or(Index::new(u64::MAX))
+    }
 }
 
 /// How many bytes a leader has taken in and not yet committed.

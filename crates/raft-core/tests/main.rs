@@ -1,6 +1,7 @@
 //! The tests of the crate, all through its public API, as one program.
 
 mod batches;
+mod cache;
 mod cluster;
 mod connectivity;
 mod dice;
