@@ -193,8 +193,9 @@ impl Log {
     }
 
     /// Whether this log has an entry (or its start) at exactly this position.
+    #[inline]
     pub(crate) fn holds(&self, at: Position) -> bool {
-        self.term_at(at.index) == Some(at.term)
+        at == self.last || self.term_at(at.index) == Some(at.term)
     }
 
     /// The last position at or before `limit` both in index and in term: the only places at which
@@ -371,7 +372,18 @@ impl Log {
 
     /// The run of entries from `first` up to `last` that one chunk holds; `None` if `first` is not
     /// in memory.
+    #[inline]
     pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
+        match self.cache.back() {
+            Some(newest) if newest.first == first && newest.last <= last => {
+                Some(newest.entries.clone())
+            }
+            _ => self.cached_part(first, last),
+        }
+    }
+
+    /// [`Log::cached_run`], where that is not all of the newest chunk.
+    fn cached_part(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
         let entries = chunk.starting_at(first);
         Some(if chunk.last <= last { entries } else { entries.ending_before(last.next()) })

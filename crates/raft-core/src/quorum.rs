@@ -60,22 +60,36 @@ fn reached_by_majority<T: Ord + Copy + Default>(
     voters: &[NodeId],
     value: &impl Fn(NodeId) -> T,
 ) -> T {
-    let Some(middle) = voters.len().checked_sub(1).map(|last| last / 2) else {
-        return T::default();
-    };
+    match voters {
+        [] => T::default(),
+        [only] => value(*only),
+        // Most clusters have three voters, and are asked all the time.
+        [a, b, c] => {
+            let (a, b, c) = (value(*a), value(*b), value(*c));
+            a.min(b).max(a.max(b).min(c))
+        }
+        _ => middle_of(voters, value),
+    }
+}
+
+/// The value in the middle of any number of voters, if there are any.
+fn middle_of<T: Ord + Copy + Default>(voters: &[NodeId], value: &impl Fn(NodeId) -> T) -> T {
+    let middle = (voters.len() - 1) / 2;
     if voters.len() > FEW {
         let mut values: Vec<_> = voters.iter().map(|id| value(*id)).collect();
         return *values.select_nth_unstable(middle).1;
     }
+    // An insertion sort, on the stack.
     let mut values = [T::default(); FEW];
-    for (slot, id) in values.iter_mut().zip(voters) {
-        *slot = value(*id);
+    for (count, id) in voters.iter().enumerate() {
+        let (value, mut at) = (value(*id), count);
+        while at > 0 && values[at - 1] > value {
+            values[at] = values[at - 1];
+            at -= 1;
+        }
+        values[at] = value;
     }
-    match &mut values[..voters.len()] {
-        // Most clusters have three voters, and are asked all the time.
-        [a, b, c] => (*a).min(*b).max((*a).max(*b).min(*c)),
-        few => *few.select_nth_unstable(middle).1,
-    }
+    values[middle]
 }
 
 /// How an election stands.

@@ -96,13 +96,15 @@ impl Raft {
     pub(crate) fn replicate_to(&mut self, at: usize, out: &mut Vec<Action>) {
         loop {
             let limits = &self.config.limits;
-            let Role::Leader(leader) = &mut self.role else {
+            let Role::Leader(leader) = &self.role else {
                 return;
             };
-            let peer = &mut leader.peers[at];
+            let peer = &leader.peers[at];
             let first = peer.next;
-            let is_reading = !self.reading_for.is_empty() && self.reading_for.contains(&peer.id);
-            if !peer.may_send(limits) || first > self.log.last().index || is_reading {
+            if first > self.log.last().index || !peer.may_send(limits) {
+                return;
+            }
+            if !self.reading_for.is_empty() && self.reading_for.contains(&peer.id) {
                 return;
             }
             if first <= self.log.start().index {
@@ -279,15 +281,19 @@ impl Raft {
         };
         let counts_unsaved = self.planted.has(Bug::LeaderCountsUnsaved);
         let durable = if counts_unsaved { self.log.last().index } else { self.log.durable() };
+        let own = self.config.id;
         let reached = self.log.voters().reached(|id| match leader.peer(id) {
+            _ if id == own => durable,
             Some(peer) if self.planted.has(Bug::CommitBySent) => peer.next.prev(),
             Some(peer) if self.skips_outgoing(peer.id) => self.log.last().index,
             Some(peer) => peer.matched,
-            None if id == self.config.id => durable,
             None => Index::ZERO,
         });
+        if reached <= self.commit {
+            return;
+        }
         let is_own_term = self.log.term_at(reached) == Some(self.term());
-        if reached > self.commit && (is_own_term || self.planted.has(Bug::OldTermCommit)) {
+        if is_own_term || self.planted.has(Bug::OldTermCommit) {
             self.advance_commit(reached, out);
             self.admit_early_reads(out);
         }
