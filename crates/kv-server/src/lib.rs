@@ -12,8 +12,10 @@
 //! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
 //! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
 //! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all
-//! of it. [`options`], [`settings`], [`members`] and [`timing`] turn flags into what a node needs
-//! to know. [`narrate`] tells people about it.
+//! of it. [`options`], [`commands`], [`settings`], [`members`] and [`timing`] turn flags into what
+//! a node needs to know. [`narrate`] tells people about it. [`backups`] sends the state to clients
+//! that save it; [`checkpoints`] are for comparing it between nodes. [`offline`] is what the binary
+//! can do besides serving.
 //!
 //! What it does not do: it knows no rule of Raft (that is `raft-core`), no meaning of a command
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
@@ -22,11 +24,13 @@ pub mod apply;
 pub mod backups;
 pub mod checkpoints;
 pub mod clients;
+pub mod commands;
 pub mod descriptors;
 pub mod directory;
 pub mod event_loop;
 pub mod members;
 pub mod narrate;
+pub mod offline;
 pub mod options;
 mod pending;
 mod recovery;

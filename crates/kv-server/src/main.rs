@@ -1,25 +1,29 @@
 //! `kv-server`: a node of a replicated key-value store.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use kv_server::commands::{Command, LogCommand, SnapshotCommand};
 use kv_server::members::Address;
-use kv_server::options::{Command, LogCommand, Options};
+use kv_server::offline;
+use kv_server::options::Options;
 use kv_server::server::Server;
 use kv_server::settings::Settings;
-use raft_storage::inspect::InspectError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// The exit code for flags that do not fit together; clap uses the same for those it knows.
 const USAGE: u8 = 2;
 
+/// The exit code for whatever else went wrong.
+const FAILURE: u8 = 1;
+
 fn main() -> ExitCode {
     let options = Options::parse();
     start_logger(options.node.verbose);
     let outcome = match options.command {
-        Some(Command::Log { command: LogCommand::Inspect { dir } }) => inspect(&dir),
+        Some(command) => return offline(command),
         None => match Settings::try_from(options.node) {
             Ok(settings) => serve(&settings),
             Err(error) => {
@@ -33,6 +37,31 @@ fn main() -> ExitCode {
         Err(error) => {
             complain(error.as_ref());
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does something other than serve.
+fn offline(command: Command) -> ExitCode {
+    let out = &mut std::io::stdout().lock();
+    let done = match command {
+        Command::Log { command: LogCommand::Inspect { dir } } => offline::log::inspect(&dir, out),
+        Command::Log { command: LogCommand::Verify { dir } } => offline::log::verify(&dir, out),
+        Command::Snapshot { command: SnapshotCommand::Verify { file } } => {
+            offline::snapshot::verify(&file, out)
+        }
+        Command::Restore(options) => offline::restore::run(options, out),
+        Command::Recover(options) => {
+            offline::recover::run(&options, &mut std::io::stdin().lock(), out)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has enough of it.
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(if error.is_usage() { USAGE } else { FAILURE })
         }
     }
 }
@@ -86,15 +115,4 @@ fn serve(settings: &Settings) -> Outcome {
         log::error!("the thread that waits for signals had panicked");
     }
     Ok(outcome?)
-}
-
-/// Fails if the log is damaged, so that a script can tell.
-fn inspect(dir: &std::path::Path) -> Outcome {
-    match kv_server::server::inspect_log(dir, &mut std::io::stdout().lock()) {
-        Ok(None) => Ok(()),
-        Ok(Some(damage)) => Err(damage.into()),
-        // Whoever reads our output has enough of it.
-        Err(InspectError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

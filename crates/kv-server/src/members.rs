@@ -161,11 +161,16 @@ impl Members {
     /// The name of the cluster that these members found: a hash of their ids and addresses, so
     /// that nodes that were told different things do not take each other for their own.
     pub fn cluster_id(&self) -> u64 {
-        // FNV-1a: short, spread well enough to tell clusters apart, and the same for ever.
-        self.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
+        name_of(&self.to_string())
     }
+}
+
+/// A name for a cluster that began like this.
+pub(crate) fn name_of(origin: &str) -> u64 {
+    // FNV-1a: short, spread well enough to tell clusters apart, and the same for ever.
+    origin.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 impl fmt::Display for Members {

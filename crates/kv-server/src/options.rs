@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, value_parser};
+use clap::{ArgAction, Args, Parser, value_parser};
 
+use crate::commands::Command;
 use crate::members::{Address, Members};
 use crate::timing::{Span, TimingMode};
 
@@ -24,49 +25,12 @@ pub struct Options {
     pub node: NodeOptions,
 }
 
-/// What the binary can do besides serving.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Look at a node's log while the node is stopped
-    Log {
-        /// What to do with it.
-        #[command(subcommand)]
-        command: LogCommand,
-    },
-}
-
-/// What can be done with a log.
-#[derive(Clone, Debug, Subcommand)]
-pub enum LogCommand {
-    /// Print every record of the log in a data directory, and whatever is damaged
-    Inspect {
-        /// The data directory of the node
-        #[arg(value_name = "DIR")]
-        dir: PathBuf,
-    },
-}
-
 /// The flags of a node that serves.
 #[derive(Clone, Debug, Args)]
 pub struct NodeOptions {
-    /// Which member of the cluster this node is
-    #[arg(long, value_name = "ID", default_value_t = 1)]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
-    pub node_id: u64,
-
-    /// Where to listen for the other nodes [default: this node's address in --cluster, or
-    /// 127.0.0.1:8080]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub bind: Option<Address>,
-
-    /// Every member and its Raft address; bare addresses are numbered from 1 [default: only this
-    /// node]
-    #[arg(long, value_name = "1=HOST:PORT,2=...")]
-    pub cluster: Option<Members>,
-
-    /// Where the node keeps its data
-    #[arg(long, value_name = "DIR", default_value = "kv-data")]
-    pub data_dir: PathBuf,
+    /// Which node it is, and of which cluster.
+    #[command(flatten)]
+    pub member: MemberOptions,
 
     /// Where to listen for clients [default: the host of --bind, at the Raft port plus
     /// --client-port-offset]
@@ -85,6 +49,29 @@ pub struct NodeOptions {
     /// Tell what happens inside; RUST_LOG, if set, has the last word
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+/// Which node it is, and of which cluster.
+#[derive(Clone, Debug, Args)]
+pub struct MemberOptions {
+    /// Which member of the cluster this node is
+    #[arg(long, value_name = "ID", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u64).range(1..))]
+    pub node_id: u64,
+
+    /// Where to listen for the other nodes [default: this node's address in --cluster, or
+    /// 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bind: Option<Address>,
+
+    /// Every member and its Raft address; bare addresses are numbered from 1 [default: only this
+    /// node]
+    #[arg(long, value_name = "1=HOST:PORT,2=...")]
+    pub cluster: Option<Members>,
+
+    /// Where the node keeps its data
+    #[arg(long, value_name = "DIR", default_value = "kv-data")]
+    pub data_dir: PathBuf,
 }
 
 /// How the node's clock ticks. Durations are written 50ms or 2s; a bare number is milliseconds.

@@ -7,12 +7,15 @@ use raft_storage::{FileDisk, Log, Recovered, Repaired};
 
 use crate::directory::Directory;
 use crate::event_loop::Clock;
+use crate::members::Members;
+use crate::offline;
 use crate::replica::Replica;
 use crate::settings::Settings;
 use crate::start_error::StartError;
 
 /// What was there before.
 pub(crate) struct Recovery {
+    pub(crate) cluster_id: u64,
     pub(crate) log: Log<FileDisk>,
     pub(crate) store: Store,
     pub(crate) replica: Replica,
@@ -20,7 +23,7 @@ pub(crate) struct Recovery {
 }
 
 /// The file in the data directory that holds the state.
-const STATE_FILE: &str = "state.redb";
+pub(crate) const STATE_FILE: &str = "state.redb";
 
 /// Opens the log and the store, and brings the replica back to where it was: the end of the log is
 /// applied again to what the store holds.
@@ -28,7 +31,12 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let members = &settings.members;
     let disk = FileDisk::create(&settings.data_dir)?;
     let own = NodeId::new(settings.node_id);
-    let options = raft_storage::Options::new(own, members.cluster_id(), members.to_string());
+    if offline::recover::is_unfinished(&settings.data_dir) {
+        let dir = settings.data_dir.display().to_string();
+        return Err(StartError::UnfinishedRecovery { dir });
+    }
+    let cluster_id = cluster_id(members, &disk)?;
+    let options = raft_storage::Options::new(own, cluster_id, members.to_string());
     let (log, recovered) = open_log(settings, &disk, &options)?;
     if let Some(torn) = &recovered.torn {
         info!(
@@ -47,7 +55,15 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);
     let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
-    Ok(Recovery { log, store, replica, clock: Clock::start() })
+    Ok(Recovery { cluster_id, log, store, replica, clock: Clock::start() })
+}
+
+/// The name of the cluster. Its founders make it up; one that began with another's state has a name
+/// of its own, which the logs of its members know.
+fn cluster_id(members: &Members, disk: &FileDisk) -> Result<u64, StartError> {
+    let found = raft_storage::identity(disk)?;
+    let own = found.filter(|identity| identity.description == members.to_string());
+    Ok(own.map_or_else(|| members.cluster_id(), |identity| identity.cluster_id))
 }
 
 /// Opens the log. One that is damaged is repaired if the cluster has other members, who can give

@@ -12,9 +12,8 @@ use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
 use log::{error, warn};
 use raft_core::{Index, Message, NodeId, ReadLog, Write};
 use raft_net_tcp::{NetEvent, Network};
-use raft_storage::inspect::{InspectError, inspect};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
-use raft_storage::{Damage, FileDisk, Log};
+use raft_storage::{FileDisk, Log};
 
 use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
@@ -97,13 +96,13 @@ impl Server {
         // The ports first and the threads last: where a port is taken, nothing is left behind.
         let raft_listener = listen_to_peers(settings.raft_bind)?;
         let listener = listen(settings.client_bind)?;
-        let Recovery { log, store, replica, clock } = recover(settings)?;
+        let Recovery { cluster_id, log, store, replica, clock } = recover(settings)?;
         let data = describe(&settings.data_dir, &replica);
         let (doors, inbox) = event_loop::queues(&settings.timing);
         let limits = Limits::default();
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
-            cluster_id: settings.members.cluster_id(),
+            cluster_id,
             node_id: settings.node_id,
             limits,
             server: env!("CARGO_PKG_VERSION").to_owned(),
@@ -134,7 +133,7 @@ impl Server {
         let stored = move |upto| _ = to_loop.send(Event::Stored(upto));
         let replies = clients.replies();
         let applier = Applier::start(store, identity, clock, replies, read_log, stored)?;
-        let network = start_network(settings, raft_listener, inside.clone(), peers)?;
+        let network = start_network(settings, cluster_id, raft_listener, inside.clone(), peers)?;
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
@@ -258,6 +257,7 @@ pub(crate) fn halt(why: &dyn fmt::Display) -> ! {
 
 fn start_network(
     settings: &Settings,
+    cluster_id: u64,
     listener: TcpListener,
     inside: Sender<Event>,
     peers_in: Sender<Event>,
@@ -265,7 +265,6 @@ fn start_network(
     let own = NodeId::new(settings.node_id);
     let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
     let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
-    let cluster_id = settings.members.cluster_id();
     let mut config = raft_net_tcp::Config::new(own, cluster_id, settings.raft_bind, peers);
     config.client_address = settings.client_address.to_string();
     config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
@@ -297,15 +296,6 @@ fn start_loop(
     std::thread::Builder::new()
         .name("loop".into())
         .spawn(move || event_loop::run(replica, inbox, clock, &*threads, &replies))
-}
-
-/// Prints the log in `dir` for people; returns what is wrong with it.
-///
-/// # Errors
-///
-/// If there is no log, or `out` cannot be written.
-pub fn inspect_log(dir: &Path, out: &mut impl io::Write) -> Result<Option<Damage>, InspectError> {
-    Ok(inspect(&FileDisk::existing(dir)?, out)?.damage)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use crate::members::{Address, Members};
-use crate::options::{NodeOptions, TimingOptions};
+use crate::options::{MemberOptions, NodeOptions, TimingOptions};
 use crate::timing::{Span, Timing, TimingError, TimingMode};
 
 /// A node's settings. What is in here fits together.
@@ -60,17 +60,7 @@ impl TryFrom<NodeOptions> for Settings {
     fn try_from(options: NodeOptions) -> Result<Self, SettingsError> {
         let timing = timing(&options.timing);
         timing.validate()?;
-        let node_id = options.node_id;
-        let bind = match (&options.bind, &options.cluster) {
-            (Some(bind), _) => bind.clone(),
-            (None, Some(members)) => own_address(members, node_id)?.clone(),
-            (None, None) => DEFAULT_BIND.parse()?,
-        };
-        let members = match options.cluster {
-            Some(members) => members,
-            None => Members::single(node_id, bind.clone()),
-        };
-        check_own_address(own_address(&members, node_id)?, &bind, node_id)?;
+        let Founder { node_id, bind, members, data_dir } = Founder::try_from(options.member)?;
         let client_bind = match options.client_bind {
             Some(address) => address,
             None => bind.offset(options.client_port_offset)?,
@@ -83,9 +73,38 @@ impl TryFrom<NodeOptions> for Settings {
             client_bind: resolve("--client-bind", &client_bind)?,
             client_address,
             members,
-            data_dir: options.data_dir,
+            data_dir,
             timing,
         })
+    }
+}
+
+/// Which node it is, and of which cluster: all that has to be known to make its data directory.
+#[derive(Clone, Debug)]
+pub struct Founder {
+    /// Which member this node is.
+    pub node_id: u64,
+    /// Where it listens for the other nodes.
+    pub bind: Address,
+    /// Every member.
+    pub members: Members,
+    /// Where the data is.
+    pub data_dir: PathBuf,
+}
+
+impl TryFrom<MemberOptions> for Founder {
+    type Error = SettingsError;
+
+    fn try_from(options: MemberOptions) -> Result<Self, SettingsError> {
+        let MemberOptions { node_id, bind, cluster, data_dir } = options;
+        let bind = match (bind, &cluster) {
+            (Some(bind), _) => bind,
+            (None, Some(members)) => own_address(members, node_id)?.clone(),
+            (None, None) => DEFAULT_BIND.parse()?,
+        };
+        let members = cluster.unwrap_or_else(|| Members::single(node_id, bind.clone()));
+        check_own_address(own_address(&members, node_id)?, &bind, node_id)?;
+        Ok(Self { node_id, bind, members, data_dir })
     }
 }
 

@@ -27,6 +27,11 @@ pub enum StartError {
         /// The data directory.
         dir: String,
     },
+    /// A recovery of the data directory was begun and not finished.
+    UnfinishedRecovery {
+        /// The data directory.
+        dir: String,
+    },
     /// The log is damaged, and could not be repaired.
     Repair(RepairError),
     /// The state file cannot be used.
@@ -95,6 +100,11 @@ impl fmt::Display for StartError {
                 "{damage}. Writes that this node acknowledged may be lost, and it has no other \
                  members to get them from, so it does not start. Nothing was changed. Look at it \
                  with 'kv-server log inspect {dir}'; then restore the directory from a copy"
+            ),
+            Self::UnfinishedRecovery { dir } => write!(
+                f,
+                "a recovery of {dir} was begun and not finished, so no node starts on it: finish \
+                 it with 'kv-server recover --data-dir {dir}'"
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),

@@ -24,7 +24,8 @@
 //! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer`, `spare` and
 //! `spares` (batches, and files made ahead of use), `room` (what a full disk leaves), `index` and
 //! `log` (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that
-//! has queued up; [`inspect`](mod@inspect) prints a log for people; [`MemoryLog`] is for tests.
+//! has queued up; [`inspect`](mod@inspect) prints a log for people, [`verify()`] only says whether
+//! it is whole; [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
 //!
 //! ```
@@ -77,6 +78,7 @@ mod spare;
 mod spares;
 pub mod thread;
 mod tip;
+mod verify;
 mod walk;
 mod witness;
 mod writer;
@@ -87,9 +89,11 @@ pub use crate::error::{IoError, OpenError, ReadError, WriteError};
 pub use crate::file_disk::FileDisk;
 pub use crate::log::Log;
 pub use crate::memory::MemoryLog;
-pub use crate::meta::MAX_DESCRIPTION_BYTES;
+pub use crate::meta::{FILE as META_FILE, MAX_DESCRIPTION_BYTES};
+pub use crate::open::LOCK_FILE;
 pub use crate::options::Options;
 pub use crate::record::MAX_PAYLOAD_BYTES;
 pub use crate::recovery::{Recovered, Torn};
 pub use crate::repair::{RepairError, Repaired, repair};
 pub use crate::room::Room;
+pub use crate::verify::{LogIdentity, Verified, identity, verify};

@@ -24,8 +24,8 @@ use crate::error::{IoError, OpenError};
 use crate::fields::{put_u32, put_u64, u32_at, u64_at};
 use crate::segment::VERSION;
 
-/// The file's name.
-pub(crate) const FILE: &str = "meta";
+/// The file that says whose log a directory holds: without it, there is none.
+pub const FILE: &str = "meta";
 
 /// The name under which a new one is written.
 pub(crate) const NEW_FILE: &str = "meta.tmp";

@@ -25,7 +25,7 @@ use crate::witness::{self, Testimony, Witness};
 use crate::writer::Writer;
 
 /// The file that is locked while the log is open.
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
 
 /// The first segment of every log.
 const FIRST_SEGMENT: u32 = 1;

@@ -24,17 +24,38 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes.
     pub(crate) fn start(size: usize) -> Self {
+        let mut cluster = Self::unstarted(size);
+        cluster.start_all();
+        cluster
+    }
+
+    /// So many nodes, of which none runs or has a data directory.
+    pub(crate) fn unstarted(size: usize) -> Self {
         let ports = free_ports(2 * size);
-        let mut cluster = Self {
+        Self {
             folder: TempDir::new().unwrap(),
             raft_ports: ports[..size].to_vec(),
             client_ports: ports[size..].to_vec(),
             nodes: (0..size).map(|_| None).collect(),
-        };
-        for id in 1..=size {
-            cluster.restart(id);
         }
-        cluster
+    }
+
+    /// Starts every node on the data that it has.
+    pub(crate) fn start_all(&mut self) {
+        for id in 1..=self.nodes.len() {
+            self.restart(id);
+        }
+    }
+
+    /// The folder of this cluster, for more files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What `--cluster` is told.
+    pub(crate) fn flag(&self) -> String {
+        let address = |port| format!("127.0.0.1:{port}");
+        self.raft_ports.iter().map(address).collect::<Vec<_>>().join(",")
     }
 
     /// Starts node `id` again on the data it has.
@@ -46,10 +67,8 @@ impl Cluster {
 
     fn command(&self, id: usize) -> Command {
         let mut command = server();
-        let cluster: Vec<String> =
-            self.raft_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         command
-            .args(["--node-id", &id.to_string(), "--cluster", &cluster.join(",")])
+            .args(["--node-id", &id.to_string(), "--cluster", &self.flag()])
             .args(["--client-bind", &self.client_address(id)])
             .arg("--data-dir")
             .arg(self.data(id))
@@ -154,6 +173,16 @@ pub(crate) fn refused(command: &mut Command) -> (Option<i32>, String) {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(!said.contains("panicked"), "{said}");
     (status.code(), said)
+}
+
+/// Runs the program until it ends; returns the exit code, and what it said on standard output and
+/// on standard error.
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert!(!err.contains("panicked"), "{err}");
+    (output.status.code(), out, err)
 }
 
 /// Asks a process to stop, and waits until it has.
