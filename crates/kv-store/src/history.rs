@@ -1,10 +1,14 @@
-//! The states that one key has been in.
-
-use std::collections::VecDeque;
+//! What a key is, and the way back to what it was.
+//!
+//! The newest version of a key stands in its history; the older ones stand in the queue of
+//! [`Past`], in the order in which they were superseded, each with the number of the one before
+//! it. Forgetting takes them from the front of that queue and need not look for their key: a
+//! number that leads to before the front leads nowhere.
 
 use kv_proto::{LeaseId, Revision};
 
 use crate::disk::Record;
+use crate::retention::{NoteNumber, Past};
 
 /// One state of a key, and since when it was so.
 #[derive(Clone, Debug)]
@@ -39,96 +43,46 @@ pub(crate) struct Live {
     pub(crate) value_bytes: u32,
 }
 
-/// The retained versions of one key, oldest first.
-///
-/// Most keys have one, and it stands here without an allocation of its own. A history without
-/// versions belongs to no key.
-#[derive(Clone, Debug)]
-pub(crate) enum History {
-    One(Version),
-    /// Zero of them, or two and more.
-    Many(VecDeque<Version>),
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self::Many(VecDeque::new())
-    }
+/// The retained versions of one key. A history without versions belongs to no key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// The newest version.
+    pub(crate) latest: Option<Version>,
+    /// The newest of those before it that were superseded: a deletion never is, it just ends.
+    pub(crate) before: NoteNumber,
 }
 
 impl History {
-    /// The newest version.
-    pub(crate) fn latest(&self) -> Option<&Version> {
-        match self {
-            Self::One(version) => Some(version),
-            Self::Many(versions) => versions.back(),
-        }
-    }
-
     /// What the key is now, with the version that it is, if it exists.
     pub(crate) fn live(&self) -> Option<(&Version, &Live)> {
-        self.latest().and_then(Version::live)
+        self.latest.as_ref().and_then(Version::live)
     }
 
     /// What the key was at `revision`, with the version that it was, if it existed.
-    pub(crate) fn live_at(&self, revision: Revision) -> Option<(&Version, &Live)> {
-        let latest = self.latest()?;
-        let version = match self {
-            _ if latest.modified <= revision => latest,
-            Self::One(_) => return None,
-            Self::Many(versions) => {
-                let newer = versions.partition_point(|version| version.modified <= revision);
-                versions.get(newer.checked_sub(1)?)?
-            }
-        };
-        version.live()
-    }
-
-    /// Adds a version that is newer than every other.
-    pub(crate) fn push(&mut self, version: Version) {
-        debug_assert!(self.latest().is_none_or(|latest| latest.modified < version.modified));
-        *self = match std::mem::take(self) {
-            Self::One(first) => Self::Many(VecDeque::from([first, version])),
-            Self::Many(versions) if versions.is_empty() => Self::One(version),
-            Self::Many(mut versions) => {
-                versions.push_back(version);
-                Self::Many(versions)
-            }
-        };
-    }
-
-    /// Drops what nobody can ask for once everything before `revision` is forgotten, and the
-    /// deletion made by `revision` itself, if it was one. Whatever is left can still be read.
-    /// `dropped` hears of every version that goes.
     ///
-    /// Takes as long as there are versions to drop: at most two, when called for each superseding
-    /// revision in turn.
-    pub(crate) fn forget_until(&mut self, revision: Revision, mut dropped: impl FnMut(&Version)) {
-        let is_past = |version: &Version| {
-            let is_deletion = matches!(version.state, State::Deleted);
-            version.modified < revision || (version.modified == revision && is_deletion)
-        };
-        *self = match std::mem::take(self) {
-            Self::One(version) if is_past(&version) => {
-                dropped(&version);
-                Self::default()
+    /// Takes as long as there are versions after `revision`. Over any number of keys, that is at
+    /// most as long as there are versions in `past`.
+    pub(crate) fn live_at<'a>(
+        &'a self,
+        revision: Revision,
+        past: &'a Past,
+    ) -> Option<(&'a Version, &'a Live)> {
+        let latest = self.latest.as_ref()?;
+        if latest.modified <= revision {
+            return latest.live();
+        }
+        let mut number = self.before;
+        loop {
+            let note = past.get(number)?;
+            if note.at <= revision {
+                // It ended before `revision`, and what follows it began later: the key was deleted.
+                return None;
             }
-            Self::One(version) => Self::One(version),
-            Self::Many(mut versions) => {
-                while let Some(version) = versions.pop_front_if(|version| is_past(version)) {
-                    dropped(&version);
-                }
-                match versions.len() {
-                    1 => versions.pop_front().map_or_else(Self::default, Self::One),
-                    _ => Self::Many(versions),
-                }
+            if note.superseded.modified <= revision {
+                return note.superseded.live();
             }
-        };
-    }
-
-    /// Whether nothing is left of it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.latest().is_none()
+            number = note.before;
+        }
     }
 }
 
@@ -147,6 +101,18 @@ impl Version {
         Self { modified: record.modified, seq, state }
     }
 
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.state, State::Live(_))
+    }
+
+    /// How long its value is; 0 for a deletion.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match &self.state {
+            State::Live(live) => live.value_bytes as usize,
+            State::Deleted => 0,
+        }
+    }
+
     fn live(&self) -> Option<(&Self, &Live)> {
         match &self.state {
             State::Live(live) => Some((self, live)),
@@ -158,6 +124,8 @@ impl Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Index;
+    use crate::retention::Retention;
 
     fn put(modified: u64) -> Version {
         let live =
@@ -169,54 +137,76 @@ mod tests {
         Version { modified: Revision::new(modified), seq: modified, state: State::Deleted }
     }
 
-    fn history(versions: impl IntoIterator<Item = Version>) -> History {
-        let mut history = History::default();
-        for version in versions {
-            history.push(version);
-        }
-        history
+    /// One key, and everything that it was.
+    struct Life {
+        index: Index,
+        past: Past,
     }
 
-    /// Which version is seen at each revision from 1 to 9; 0 for none.
-    fn seen(history: &History) -> [u64; 9] {
-        std::array::from_fn(|index| {
-            let at = Revision::new(index as u64 + 1);
-            history.live_at(at).map_or(0, |(version, _)| version.modified.get())
-        })
+    impl Life {
+        fn of(versions: impl IntoIterator<Item = Version>) -> Self {
+            let past = Past::new(Retention { revisions: 0, history_bytes: u64::MAX });
+            let mut life = Self { index: Index::default(), past };
+            for version in versions {
+                let id = life.index.find_or_insert(b"key");
+                life.index.make(id, b"key", version, &mut life.past);
+            }
+            life
+        }
+
+        /// Which version is seen at each revision from 1 to 9; 0 for none.
+        fn seen(&self) -> [u64; 9] {
+            std::array::from_fn(|place| {
+                let at = Revision::new(place as u64 + 1);
+                let id = self.index.find(b"key");
+                let live = id.and_then(|id| self.index.history(id).live_at(at, &self.past));
+                live.map_or(0, |(version, _)| version.modified.get())
+            })
+        }
+
+        /// Makes `oldest` the oldest revision that can be read; returns the records that died.
+        fn forget_before(&mut self, oldest: u64) -> Vec<u64> {
+            self.past.advance(Revision::new(oldest));
+            let mut dead = Vec::new();
+            while let Some(note) = self.past.pop(Revision::new(oldest)) {
+                dead.push(note.superseded.seq);
+                dead.extend(note.deletion.as_ref().map(|deletion| deletion.seq));
+                self.index.forget(&note);
+            }
+            dead
+        }
     }
 
     #[test]
     fn a_revision_sees_the_latest_version_at_or_before_it() {
-        assert_eq!(seen(&history([])), [0; 9]);
-        assert_eq!(seen(&history([put(3)])), [0, 0, 3, 3, 3, 3, 3, 3, 3]);
-        let rich = history([put(2), put(4), deletion(6), put(8)]);
-        assert_eq!(seen(&rich), [0, 2, 2, 4, 4, 0, 0, 8, 8]);
+        assert_eq!(Life::of([]).seen(), [0; 9]);
+        assert_eq!(Life::of([put(3)]).seen(), [0, 0, 3, 3, 3, 3, 3, 3, 3]);
+        let rich = Life::of([put(2), put(4), deletion(6), put(8)]);
+        assert_eq!(rich.seen(), [0, 2, 2, 4, 4, 0, 0, 8, 8]);
+        let twice = Life::of([put(2), deletion(3), put(4), deletion(5), put(7)]);
+        assert_eq!(twice.seen(), [0, 2, 0, 4, 0, 0, 7, 7, 7]);
     }
 
     #[test]
     fn what_is_left_after_forgetting_reads_as_before() {
-        let mut history = history([put(2), put(4), deletion(6), put(8)]);
-        let mut dropped = Vec::new();
-        history.forget_until(Revision::new(4), |version| dropped.push(version.seq));
-        assert_eq!(seen(&history)[3..], [4, 4, 0, 0, 8, 8]);
-        assert_eq!(dropped, [2]);
-        history.forget_until(Revision::new(6), |version| dropped.push(version.seq));
-        assert_eq!(dropped, [2, 4, 6], "a deletion goes with what it deleted");
-        assert_eq!(seen(&history)[5..], [0, 0, 8, 8]);
-        assert!(matches!(history, History::One(_)), "a single version needs no queue");
-        history.forget_until(Revision::new(8), |version| panic!("{version:?} can be read"));
-        assert_eq!(seen(&history)[7..], [8, 8], "a version that lives is never forgotten");
+        let mut life = Life::of([put(2), put(4), deletion(6), put(8)]);
+        assert_eq!(life.forget_before(5), [2]);
+        assert_eq!(life.seen()[4..], [4, 0, 0, 8, 8]);
+        assert_eq!(life.forget_before(7), [4, 6], "a deletion goes with what it deleted");
+        assert_eq!(life.seen()[6..], [0, 8, 8]);
+        assert_eq!(life.forget_before(9), [], "a version that lives is never forgotten");
+        assert_eq!(life.seen()[8..], [8]);
     }
 
     #[test]
     fn nothing_is_left_of_a_key_whose_deletion_is_forgotten() {
-        let mut history = history([put(2), deletion(3)]);
-        history.forget_until(Revision::new(3), |_| ());
-        assert!(history.is_empty());
+        let mut life = Life::of([put(2), deletion(3)]);
+        assert_eq!(life.forget_before(4), [2, 3]);
+        assert_eq!(life.index.find(b"key"), None);
     }
 
     #[test]
-    fn a_history_is_slim() {
-        assert_eq!(size_of::<History>(), 56);
+    fn a_history_is_a_line_of_the_processors_cache() {
+        assert_eq!(size_of::<History>(), 64);
     }
 }

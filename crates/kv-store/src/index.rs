@@ -1,13 +1,12 @@
 //! The ordered keys, and where the history of each is.
 
-use std::collections::BTreeMap;
-
 use kv_proto::span::Span;
 use kv_proto::{Bytes, KeyValue, Revision};
 
 use crate::error::StoreError;
 use crate::history::{History, Live, Version};
-use crate::key::Key;
+use crate::keys::Keys;
+use crate::retention::{Deletion, Note, Past};
 use crate::values::Reader;
 
 /// The place of a key's history. It stays the same as long as anything of the key is retained;
@@ -15,14 +14,20 @@ use crate::values::Reader;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyId(u32);
 
+impl KeyId {
+    #[cfg(test)]
+    pub(crate) fn new(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// Every key of which something is retained, in order.
 ///
-/// The tree holds nothing but the key and a number, because its nodes are half empty after
-/// inserts in order: whatever stands in them is paid for almost twice. The histories stand close
-/// together in a table. Places in it are used again, never given back.
+/// With the keys there stands nothing but a number, so that they are close together. The histories
+/// stand in a table. Places in it are used again, never given back.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    keys: BTreeMap<Key, KeyId>,
+    keys: Keys,
     histories: Vec<History>,
     /// Places of the table that belong to no key.
     free: Vec<KeyId>,
@@ -41,7 +46,7 @@ pub(crate) struct Found<'a> {
 impl Index {
     /// The key's place, if anything of it is retained.
     pub(crate) fn find(&self, key: &[u8]) -> Option<KeyId> {
-        self.keys.get(key).copied()
+        self.keys.get(key)
     }
 
     /// The key's place. If it has none, it gets one with an empty history, to which a version must
@@ -49,7 +54,7 @@ impl Index {
     pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> KeyId {
         let Self { keys, histories, free } = self;
         let place = || free.pop().unwrap_or_else(|| add_history(histories));
-        *keys.entry(key.into()).or_insert_with(place)
+        keys.get_or_insert(key, place)
     }
 
     /// The history at this place.
@@ -57,30 +62,57 @@ impl Index {
         &self.histories[id.0 as usize]
     }
 
-    /// The history at this place, to push a version to.
-    pub(crate) fn history_mut(&mut self, id: KeyId) -> &mut History {
-        &mut self.histories[id.0 as usize]
+    /// Makes `version` what the key is from now on, and notes what it was. Returns whether it
+    /// existed.
+    pub(crate) fn make(
+        &mut self,
+        id: KeyId,
+        key: &[u8],
+        version: Version,
+        past: &mut Past,
+    ) -> bool {
+        let history = &mut self.histories[id.0 as usize];
+        let (at, seq, is_deletion) = (version.modified, version.seq, !version.is_live());
+        let old = history.latest.replace(version).filter(Version::is_live);
+        let Some(superseded) = old else { return false };
+        let size_bytes = (key.len() + superseded.value_bytes()) as u64;
+        let deletion = is_deletion.then(|| Deletion { seq, key: key.into() });
+        let before = history.before;
+        history.before = past.push(Note { at, id, superseded, before, deletion, size_bytes });
+        true
+    }
+
+    /// Removes the key of a note that was the last of it: if the key was deleted, and not put
+    /// since.
+    pub(crate) fn forget(&mut self, note: &Note) {
+        let Some(deletion) = &note.deletion else { return };
+        let history = &mut self.histories[note.id.0 as usize];
+        if history.latest.as_ref().is_some_and(|latest| latest.seq == deletion.seq) {
+            *history = History::default();
+            self.keys.remove(deletion.key.as_slice());
+            self.free.push(note.id);
+        }
     }
 
     /// The keys of `span` that existed at `revision`, in order.
-    pub(crate) fn live_at(
-        &self,
+    pub(crate) fn live_at<'a>(
+        &'a self,
         span: Span<'_>,
         revision: Revision,
-    ) -> impl DoubleEndedIterator<Item = Found<'_>> {
-        self.keys.range::<[u8], _>(span.bounds()).filter_map(move |(key, &id)| {
-            let (version, live) = self.history(id).live_at(revision)?;
+        past: &'a Past,
+    ) -> impl DoubleEndedIterator<Item = Found<'a>> {
+        // One key is found in half the time that it takes to find both ends of a range.
+        let (one, many) = match span {
+            Span::One(key) => (self.keys.get_pair(key), None),
+            Span::Between(start, end) => (None, Some(self.keys.range(start, Some(end)))),
+            Span::From(start) => (None, Some(self.keys.range(start, None))),
+        };
+        let pairs = one.into_iter().chain(many.into_iter().flatten());
+        pairs.filter_map(move |(key, id)| {
+            let (version, live) = self.history(id).live_at(revision, past)?;
             let Version { modified, seq, .. } = *version;
             Some(Found { key: key.as_slice(), id, modified, seq, live })
         })
-    }
-
-    /// Removes a key of which nothing is left, and frees its place.
-    pub(crate) fn remove(&mut self, key: &[u8]) {
-        if let Some(id) = self.keys.remove(key) {
-            debug_assert!(self.history(id).is_empty(), "versions of the key are retained");
-            self.free.push(id);
-        }
     }
 }
 

@@ -11,7 +11,8 @@
 //!
 //! ```text
 //!              Index, in memory                             Values, in a file
-//!   key  ->  KeyId  ->  History: one Version, or several  ->  record number  ->  bytes
+//!   key  ->  KeyId  ->  History: the newest Version  ->  record number  ->  bytes
+//!                          `-> Past: the older ones, of all keys
 //! ```
 //!
 //! Keys are in memory, a hundred bytes or so for each beyond its own; values are in a file, and
@@ -23,8 +24,8 @@
 //!
 //! * [`store`](Store): the log's side. Applies entries, counts them, keeps the digest.
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
-//! * `index`: the ordered keys, each a `key`. `history`: the states of one.
-//! * `retention`: forgetting the past in small steps.
+//! * `index`: the keys, in the order of `keys`, each a `key`. `history`: the states of one.
+//! * `retention`: the past, and forgetting it in small steps.
 //! * `digest`: one number by which replicas are compared.
 //! * `values`: the one door to the bytes of values; `disk`, behind it, is the file.
 //! * [`snapshot`]: the whole store in pieces, for another node or for a backup.
@@ -55,6 +56,7 @@ mod error;
 mod history;
 mod index;
 mod key;
+mod keys;
 mod read;
 mod retention;
 pub mod snapshot;

@@ -40,7 +40,8 @@ impl Store {
         range.validate(&self.limits)?;
         let span = range.span()?;
         let options = &range.options;
-        let found = self.index.live_at(span, self.readable(options.revision)?);
+        let revision = self.readable(options.revision)?;
+        let found = self.index.live_at(span, revision, &self.past);
         if options.count_only {
             return Ok(RangeReply { count: found.count() as u64, ..RangeReply::default() });
         }

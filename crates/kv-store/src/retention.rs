@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 
 use kv_proto::Revision;
 
-use crate::disk::weight as weight_of;
-use crate::history::{State, Version};
+use crate::history::Version;
 use crate::index::KeyId;
 use crate::key::Key;
 
@@ -55,8 +54,20 @@ pub(crate) struct Past {
     compacted: Revision,
     /// In the order of their revisions.
     notes: VecDeque<Note>,
+    /// The number of the first of them; the next ones follow it.
+    first: NoteNumber,
     /// The sum over `notes`.
     bytes: u64,
+}
+
+/// Which note, counted from the first that ever was. A note that was taken from the queue keeps
+/// its number, which leads nowhere then; so does [`NONE`](Self::NONE).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NoteNumber(u64);
+
+impl NoteNumber {
+    /// No note has this number.
+    pub(crate) const NONE: Self = Self(0);
 }
 
 /// A key was put again, or deleted: once `at` lies before the compacted revision, what the key was
@@ -67,16 +78,30 @@ pub(crate) struct Note {
     pub(crate) at: Revision,
     /// Whose history it is.
     pub(crate) id: KeyId,
-    /// The key, if it was deleted: when nothing else is left, it has to be found in the index.
-    pub(crate) deleted_key: Option<Key>,
+    /// What the key was, of which it existed.
+    pub(crate) superseded: Version,
+    /// The note of what it was before that.
+    pub(crate) before: NoteNumber,
+    /// How it ended, if it was deleted. That can go as well, then.
+    pub(crate) deletion: Option<Deletion>,
     /// The key and the superseded value, in bytes.
     pub(crate) size_bytes: u64,
+}
+
+/// The deletion of a key.
+#[derive(Debug)]
+pub(crate) struct Deletion {
+    /// The number of its record.
+    pub(crate) seq: u64,
+    /// When nothing else is left of the key, it has to be found in the index.
+    pub(crate) key: Key,
 }
 
 impl Past {
     /// No past yet.
     pub(crate) fn new(retention: Retention) -> Self {
-        Self { retention, compacted: Revision::FRESH, notes: VecDeque::new(), bytes: 0 }
+        let (compacted, first) = (Revision::FRESH, NoteNumber(NoteNumber::NONE.0 + 1));
+        Self { retention, compacted, notes: VecDeque::new(), first, bytes: 0 }
     }
 
     /// Goes on where `compacted` was the oldest revision that could be read.
@@ -90,9 +115,15 @@ impl Past {
     }
 
     /// Notes that something was superseded, by a revision not before any other.
-    pub(crate) fn push(&mut self, note: Note) {
+    pub(crate) fn push(&mut self, note: Note) -> NoteNumber {
         self.bytes += note.memory_bytes();
         self.notes.push_back(note);
+        NoteNumber(self.first.0 + self.notes.len() as u64 - 1)
+    }
+
+    /// The note of this number, if it is still retained.
+    pub(crate) fn get(&self, number: NoteNumber) -> Option<&Note> {
+        self.notes.get(usize::try_from(number.0.checked_sub(self.first.0)?).ok()?)
     }
 
     /// How many notes an entry that changed `changes` keys may take.
@@ -129,6 +160,7 @@ impl Past {
             return None;
         }
         let note = self.notes.pop_front()?;
+        self.first.0 += 1;
         self.bytes -= note.memory_bytes();
         Some(note)
     }
@@ -150,16 +182,6 @@ impl Past {
 }
 
 impl Note {
-    /// The weight of the record of a version that goes with this note.
-    pub(crate) fn weight(&self, version: &Version) -> u64 {
-        match version.state {
-            State::Live(_) => weight_of(self.size_bytes),
-            State::Deleted => {
-                weight_of(self.deleted_key.as_ref().map_or(0, |key| key.as_slice().len() as u64))
-            }
-        }
-    }
-
     fn memory_bytes(&self) -> u64 {
         self.size_bytes + OVERHEAD_BYTES
     }

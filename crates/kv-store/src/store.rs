@@ -8,12 +8,11 @@ use kv_proto::{Error, Limits, Reply, Revision};
 use redb::StorageBackend;
 
 use crate::digest::Digest;
-use crate::disk::{self, Bounds, Disk, Mark, Position, Record, State, StateFile};
+use crate::disk::{self, Bounds, Disk, Mark, Position, Record, State, StateFile, weight};
 use crate::error::{Failure, StoreError};
 use crate::history::Version;
-use crate::index::Index;
-use crate::key::Key;
-use crate::retention::{Note, Past, Retention};
+use crate::index::{Index, KeyId};
+use crate::retention::{Deletion, Past, Retention};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::values::Values;
 
@@ -165,26 +164,22 @@ impl Store {
             return Err("is of a revision that the state does not have");
         }
         let id = self.index.find_or_insert(record.key);
-        let history = self.index.history_mut(id);
-        if history.latest().is_some_and(|latest| latest.modified >= record.modified) {
+        let history = self.index.history(id);
+        if history.latest.as_ref().is_some_and(|latest| latest.modified >= record.modified) {
             return Err("is older than the one before it");
         }
-        let superseded = history.live().map(|(_, live)| Note {
-            at: record.modified,
-            id,
-            deleted_key: record.put.is_none().then(|| Key::from(record.key)),
-            size_bytes: record.key.len() as u64 + u64::from(live.value_bytes),
-        });
-        history.push(Version::of(record, seq));
-        match (superseded, record.put) {
-            (None, None) => return Err("deletes what does not exist"),
-            (None, Some(_)) => self.live_keys += 1,
-            (Some(note), put) => {
-                self.past.push(note);
-                self.live_keys -= u64::from(put.is_none());
-            }
+        if record.put.is_none() && history.live().is_none() {
+            return Err("deletes what does not exist");
         }
+        self.make(id, record.key, Version::of(record, seq));
         Ok(())
+    }
+
+    /// Makes `version` what the key is from now on.
+    pub(crate) fn make(&mut self, id: KeyId, key: &[u8], version: Version) {
+        let exists = version.is_live();
+        let existed = self.index.make(id, key, version, &mut self.past);
+        self.live_keys = self.live_keys + u64::from(exists) - u64::from(existed);
     }
 
     /// Applies the command of the entry at `at`. Whatever its bytes are, there is an outcome, and
@@ -399,12 +394,11 @@ impl Store {
         self.past.advance(self.revision);
         for _ in 0..steps {
             let Some(note) = self.past.pop(self.revision) else { return };
-            let values = &mut self.values;
-            let history = self.index.history_mut(note.id);
-            history.forget_until(note.at, |gone| values.kill(gone.seq, note.weight(gone)));
-            if let (true, Some(key)) = (history.is_empty(), &note.deleted_key) {
-                self.index.remove(key.as_slice());
+            self.values.kill(note.superseded.seq, weight(note.size_bytes));
+            if let Some(Deletion { seq, key }) = &note.deletion {
+                self.values.kill(*seq, weight(key.as_slice().len() as u64));
             }
+            self.index.forget(&note);
         }
     }
 }

@@ -18,12 +18,12 @@ pub(crate) enum Values {
 }
 
 impl Values {
-    /// Takes the record `seq`, which follows the one before. `value` is its value.
-    pub(crate) fn add(&mut self, seq: u64, record: &Record<'_>, value: Option<Bytes>) {
-        match (self, value) {
-            (Self::Memory(values), Some(value)) => _ = values.insert(seq, value),
+    /// Takes the record `seq`, which follows the one before.
+    pub(crate) fn add(&mut self, seq: u64, record: &Record<'_>) {
+        match (self, &record.put) {
+            (Self::Memory(values), Some(put)) => _ = values.insert(seq, Bytes::from(put.value)),
             (Self::Memory(_), None) => {}
-            (Self::Disk(disk), value) => disk.add(record, value),
+            (Self::Disk(disk), _) => disk.add(record),
         }
     }
 

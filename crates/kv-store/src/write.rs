@@ -2,8 +2,8 @@
 
 use kv_proto::span::Span;
 use kv_proto::{
-    Bytes, Command, Compact, CompactReply, Delete, DeleteReply, Error, KeyValue, LeaseChange,
-    LeaseId, Part, Put, PutReply, Reply, Revision,
+    Command, Compact, CompactReply, Delete, DeleteReply, Error, KeyValue, LeaseChange, LeaseId,
+    Part, Put, PutReply, Reply, Revision,
 };
 
 use crate::disk::{PutRecord, Record};
@@ -11,7 +11,6 @@ use crate::error::{Failure, StoreError};
 use crate::history::{Live, Version};
 use crate::index::{Found, KeyId};
 use crate::key::Key;
-use crate::retention::Note;
 use crate::store::Store;
 
 impl Store {
@@ -38,27 +37,20 @@ impl Store {
             Some(old) => Some(old.to_key_value(old.value(&values)?)),
             None => None,
         };
+        let kept;
         let value = match (put.value, old) {
-            (Some(value), _) => Bytes::from(value),
-            (None, Some(old)) => old.value(&values)?,
+            (Some(value), _) => value,
+            (None, Some(old)) => {
+                kept = old.value(&values)?;
+                &*kept
+            }
             (None, None) => return Err(Error::KeyNotFound.into()),
         };
         let modified = self.revision.next();
-        let new = successor(put, old.map(|old| old.live), modified, &value)?;
-        let superseded = old.map(|old| Note {
-            at: modified,
-            id,
-            deleted_key: None,
-            size_bytes: old.size_bytes(false) as u64,
-        });
-
+        let new = successor(put, old.map(|old| old.live), modified, value)?;
         self.revision = modified;
         let record = Record { modified, sub: 0, key: put.key, put: Some(new) };
-        self.change(id, &record, Some(Bytes::clone(&value)));
-        match superseded {
-            Some(note) => self.past.push(note),
-            None => self.live_keys += 1,
-        }
+        self.change(id, &record);
         Ok(PutReply { prev })
     }
 
@@ -78,23 +70,17 @@ impl Store {
     fn delete(&mut self, delete: &Delete<'_>) -> Result<DeleteReply, Failure> {
         let span = Span::parse(delete.key, delete.range_end)?;
         let prev = if delete.prev { self.removed_pairs(span)? } else { Vec::new() };
-        let doomed: Vec<(Key, KeyId, usize)> = self
-            .index
-            .live_at(span, self.revision)
-            .map(|found| (found.key.into(), found.id, found.size_bytes(false)))
-            .collect();
+        let doomed: Vec<(Key, KeyId)> =
+            self.live_now(span).map(|found| (found.key.into(), found.id)).collect();
         let deleted = doomed.len() as u64;
         if deleted > 0 {
             self.revision = self.revision.next();
-            self.live_keys -= deleted;
         }
-        for (place, (key, id, size_bytes)) in doomed.into_iter().enumerate() {
-            let at = self.revision;
+        for (place, (key, id)) in doomed.into_iter().enumerate() {
+            let modified = self.revision;
             // More keys than that fit no memory; if they did, only their order would be lost.
             let sub = u32::try_from(place).unwrap_or(u32::MAX);
-            self.change(id, &Record { modified: at, sub, key: key.as_slice(), put: None }, None);
-            let size_bytes = size_bytes as u64;
-            self.past.push(Note { at, id, deleted_key: Some(key), size_bytes });
+            self.change(id, &Record { modified, sub, key: key.as_slice(), put: None });
         }
         Ok(DeleteReply { deleted, prev })
     }
@@ -118,7 +104,7 @@ impl Store {
     }
 
     /// Gives a key a new version. Every change passes through here, and so into the digest.
-    fn change(&mut self, id: KeyId, record: &Record<'_>, value: Option<Bytes>) {
+    fn change(&mut self, id: KeyId, record: &Record<'_>) {
         let digest = &mut self.digest;
         digest.bytes(record.key);
         digest.number(record.modified.get());
@@ -132,15 +118,15 @@ impl Store {
                 digest.bytes(put.value);
             }
         }
-        self.index.history_mut(id).push(Version::of(record, self.next_seq));
-        self.values.add(self.next_seq, record, value);
+        self.make(id, record.key, Version::of(record, self.next_seq));
+        self.values.add(self.next_seq, record);
         self.next_seq += 1;
     }
 
     /// The pairs that a delete is about to remove, if they fit one reply. A single one always
     /// does.
     fn removed_pairs(&self, span: Span<'_>) -> Result<Vec<KeyValue>, Failure> {
-        let doomed = || self.index.live_at(span, self.revision);
+        let doomed = || self.live_now(span);
         let (count, bytes) = doomed()
             .fold((0, 0), |(count, bytes), found| (count + 1, bytes + found.size_bytes(false)));
         let limits = &self.limits;
@@ -160,6 +146,11 @@ impl Store {
         let values = self.values.reader();
         let pair = |found: Found<'_>| Ok(found.to_key_value(found.value(&values)?));
         Ok(doomed().map(pair).collect::<Result<_, StoreError>>()?)
+    }
+
+    /// The keys of `span` that exist, in order.
+    fn live_now(&self, span: Span<'_>) -> impl Iterator<Item = Found<'_>> {
+        self.index.live_at(span, self.revision, &self.past)
     }
 
     fn found<'a>(&'a self, key: &'a [u8], id: KeyId) -> Option<Found<'a>> {

@@ -1,23 +1,32 @@
-//! Which records are dead, and where enough of them lie together to be worth cleaning.
+//! Which records are dead, and where so many of them lie together that it is worth cleaning.
 //!
 //! Old versions die all over the file, because keys are overwritten in any order. Taking each out
 //! by itself would rewrite a page for each. So the dead are only marked, in a bitmap for each group
-//! of 1024 records; and when a third of a group is dead, or much of it, the group is rewritten
-//! without them.
+//! of 1024 records, until they take more room than they may: then groups are rewritten without
+//! them, those first of which the most is dead. The longer a group is left alone, the less of it
+//! there is to rewrite; so nothing is cleaned before it has to be.
 //!
 //! Invariants:
 //! 1. A marked record is never read again, whether its bytes are still there or not.
 //! 2. Marks are written in the same transaction as the position up to which the log is applied: a
 //!    restart finds exactly the records that lived at that position.
 //! 3. A group's mark stays until nothing of the group lives. Then group and marks go.
+//! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`] and rose since it
+//!    was cleaned; and in no other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many records share a bitmap.
 pub(crate) const GROUP_RECORDS: u64 = 1024;
 
-/// So many dead bytes make a group worth cleaning, however much of it lives.
-const MANY_DEAD_BYTES: u64 = 256 << 10;
+/// The dead may take this much of the room that the living take.
+const DEAD_PER_LIVE: (u64, u64) = (3, 8);
+
+/// Groups are told apart by how many of so many parts of them are dead.
+const LEVELS: usize = 16;
+
+/// Below this level, cleaning would rewrite three records to get rid of one.
+const LEAST_LEVEL: usize = 4;
 
 const WORDS: usize = 16;
 
@@ -92,8 +101,10 @@ pub(crate) struct Group {
     live_bytes: u64,
     /// Of the dead that are still in the file.
     dead_bytes: u64,
-    /// Whether it waits to be cleaned.
-    is_due: bool,
+    /// What [`dead_level`](Self::dead_level) was when that was last looked at.
+    level: usize,
+    /// Whether its marks are not written yet.
+    is_changed: bool,
 }
 
 impl Group {
@@ -110,9 +121,10 @@ impl Group {
         &self.blocks
     }
 
-    fn is_worth_cleaning(&self) -> bool {
-        let is_much = 3 * self.dead_bytes >= self.size_bytes();
-        self.dead_bytes > 0 && (is_much || self.dead_bytes >= MANY_DEAD_BYTES)
+    /// How much of it is dead, from 0 to [`LEVELS`].
+    fn dead_level(&self) -> usize {
+        let parts = self.dead_bytes * LEVELS as u64 / self.size_bytes().max(1);
+        usize::try_from(parts).unwrap_or(LEVELS).min(LEVELS)
     }
 }
 
@@ -120,10 +132,13 @@ impl Group {
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     by_number: BTreeMap<u64, Group>,
-    /// Those worth cleaning, each once.
-    due: VecDeque<u64>,
-    /// Those whose marks are not written yet.
-    changed: BTreeSet<u64>,
+    /// For each level, the groups worth cleaning that are at it.
+    by_level: [BTreeSet<u64>; LEVELS + 1],
+    /// Those whose marks are not written yet, each once.
+    changed: Vec<u64>,
+    /// The sums over all groups.
+    live_bytes: u64,
+    dead_bytes: u64,
 }
 
 impl Groups {
@@ -142,6 +157,7 @@ impl Groups {
         let group = self.by_number.entry(seq / GROUP_RECORDS).or_default();
         group.live_records += 1;
         group.live_bytes += weight;
+        self.live_bytes += weight;
     }
 
     /// A record died.
@@ -152,7 +168,12 @@ impl Groups {
         group.live_records = group.live_records.saturating_sub(1);
         group.live_bytes = group.live_bytes.saturating_sub(weight);
         group.dead_bytes += weight;
-        self.changed.insert(number);
+        self.live_bytes = self.live_bytes.saturating_sub(weight);
+        self.dead_bytes += weight;
+        if !group.is_changed {
+            group.is_changed = true;
+            self.changed.push(number);
+        }
         self.judge(number);
     }
 
@@ -168,8 +189,10 @@ impl Groups {
         if lives {
             group.live_records += 1;
             group.live_bytes += weight;
+            self.live_bytes += weight;
         } else {
             group.dead_bytes += weight;
+            self.dead_bytes += weight;
         }
         lives
     }
@@ -183,22 +206,24 @@ impl Groups {
     }
 
     fn judge(&mut self, number: u64) {
-        if let Some(group) = self.by_number.get_mut(&number)
-            && !group.is_due
-            && group.is_worth_cleaning()
-        {
-            group.is_due = true;
-            self.due.push_back(number);
+        let Some(group) = self.by_number.get_mut(&number) else { return };
+        let level = group.dead_level();
+        if level > group.level {
+            self.by_level[group.level].remove(&number);
+            group.level = level;
+            if level >= LEAST_LEVEL {
+                self.by_level[level].insert(number);
+            }
         }
     }
 
-    /// The number of the next group to clean.
+    /// The number of the next group to clean, if anything has to be.
     pub(crate) fn next_due(&mut self) -> Option<u64> {
-        let number = self.due.pop_front()?;
-        if let Some(group) = self.by_number.get_mut(&number) {
-            group.is_due = false;
+        let (dead, live) = DEAD_PER_LIVE;
+        if live * self.dead_bytes <= dead * self.live_bytes {
+            return None;
         }
-        Some(number)
+        self.by_level.iter_mut().rev().find_map(BTreeSet::pop_first)
     }
 
     pub(crate) fn get(&self, number: u64) -> Option<&Group> {
@@ -216,20 +241,34 @@ impl Groups {
         is_complete: bool,
     ) {
         let Some(group) = self.by_number.get_mut(&number) else { return };
+        self.by_level[group.level].remove(&number);
+        self.dead_bytes = self.dead_bytes.saturating_sub(group.dead_bytes) + rest_bytes;
         group.dead_bytes = rest_bytes;
         group.blocks = blocks;
+        group.level = group.dead_level();
         if is_complete && group.live_records == 0 && group.blocks.is_empty() {
+            if !group.is_changed {
+                self.changed.push(number);
+            }
             self.by_number.remove(&number);
-            self.changed.insert(number);
         }
     }
 
     /// The groups whose marks have to be written, with their marks; `None` where they have to be
     /// removed.
     pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<Marks>)> {
-        let groups = &self.by_number;
-        let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|number| (number, groups.get(&number).map(Group::marks)))
+        let groups = &mut self.by_number;
+        let mut changed = std::mem::take(&mut self.changed);
+        // In the order in which they stand in the file.
+        changed.sort_unstable();
+        changed.into_iter().map(|number| {
+            let group = groups.get_mut(&number);
+            let marks = group.map(|group| {
+                group.is_changed = false;
+                group.marks
+            });
+            (number, marks)
+        })
     }
 }
 
@@ -247,9 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_cleaned_when_a_third_of_it_is_dead() {
+    fn nothing_is_cleaned_before_the_dead_take_three_eighths_of_what_lives() {
         let mut groups = full_group(100);
-        for seq in 0..341 {
+        for seq in 0..279 {
             groups.kill(3 * seq, 100);
             assert_eq!(groups.next_due(), None);
         }
@@ -261,12 +300,35 @@ mod tests {
     }
 
     #[test]
-    fn large_records_are_worth_cleaning_one_by_one() {
-        let mut groups = full_group(1 << 20);
-        groups.kill(77, 1 << 20);
+    fn the_group_of_which_the_most_is_dead_is_cleaned_first() {
+        let mut groups = Groups::default();
+        for seq in 0..4 * GROUP_RECORDS {
+            groups.add_record(seq, 100);
+        }
+        for (group, dead) in [(0, 300), (1, 700), (2, 500), (3, 100)] {
+            for seq in 0..dead {
+                groups.kill(group * GROUP_RECORDS + seq, 100);
+            }
+        }
+        assert_eq!(groups.next_due(), Some(1));
+        groups.cleaned(1, vec![GROUP_RECORDS], 0, true);
+        assert_eq!(groups.next_due(), None, "900 of 2496 are not too many");
+        for seq in 700..800 {
+            groups.kill(GROUP_RECORDS + seq, 100);
+        }
+        assert_eq!(groups.next_due(), Some(2), "what was cleaned has few dead again");
         assert_eq!(groups.next_due(), Some(0));
-        groups.cleaned(0, vec![0], 0, true);
-        groups.kill(78, 1 << 20);
+        assert_eq!(groups.next_due(), Some(1));
+        assert_eq!(groups.next_due(), None, "a tenth of a group is not worth it");
+    }
+
+    #[test]
+    fn large_records_go_when_they_are_too_many() {
+        let mut groups = full_group(1 << 20);
+        for seq in 0..280 {
+            assert_eq!(groups.next_due(), None);
+            groups.kill(seq, 1 << 20);
+        }
         assert_eq!(groups.next_due(), Some(0));
     }
 

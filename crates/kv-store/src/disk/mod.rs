@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  apply thread                                        writer thread
-//!  Disk: recent values  --- queue: what is unwritten --->  Writer  --->  StateFile (redb)
+//!  Disk: one entry  --- queue: the latest records --->  Writer  --->  StateFile (redb)
 //!    reads those, or  <----------------------------------------------------'
 //! ```
 //!
@@ -52,10 +52,9 @@ pub(crate) use bytes::{Cursor, put_number};
 pub(crate) use file::{RECORDS, StateFile, View, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
 pub(crate) use load::{Loaded, load};
+use queue::Changes;
 pub(crate) use queue::Queue;
-use queue::{Batch, Piece};
 pub(crate) use reader::Reader;
-use recent::Recent;
 pub(crate) use record::{PutRecord, Record, weight};
 pub use state::Position;
 pub(crate) use state::{BadState, Mark, State};
@@ -78,10 +77,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Disk {
     file: Arc<StateFile>,
     queue: Arc<Queue>,
-    recent: Recent,
-    /// The changes of the entry that is being applied.
-    batch: Batch,
-    max_unwritten_bytes: usize,
+    /// Of the entry that is being applied.
+    changes: Changes,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -95,53 +92,39 @@ impl Disk {
         let file = Arc::new(file);
         let mark = loaded.state.mark;
         file.patience().set(true);
-        let queue = Arc::new(Queue::new(mark));
+        let queue = Arc::new(Queue::new(mark, bounds));
         let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
         let for_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("state".into())
             .spawn(move || writer.run(&for_writer))
             .map_err(|error| StoreError::system(file.path(), error))?;
-        Ok(Self {
-            file,
-            queue,
-            recent: Recent::new(mark.next_seq, bounds.cache_bytes),
-            batch: Batch::default(),
-            max_unwritten_bytes: bounds.max_unwritten_bytes,
-            writer: Some(thread),
-        })
+        Ok(Self { file, queue, changes: Changes::default(), writer: Some(thread) })
     }
 
-    /// Takes the next record, and its value for those who read it soon.
-    pub(crate) fn add(&mut self, record: &Record<'_>, value: Option<Bytes>) {
-        let before = self.batch.bytes.len();
-        record.encode(&mut self.batch.bytes);
-        let size_bytes = self.batch.bytes.len() - before;
-        self.batch.pieces.push(Piece { size_bytes, weight: record.weight() });
-        self.recent.push(value);
+    /// Takes the next record.
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        self.changes.records.push(record);
     }
 
     /// The record `seq` of this weight will not be read any more.
     pub(crate) fn kill(&mut self, seq: u64, weight: u64) {
-        self.batch.dead.push((seq, weight));
+        self.changes.dead.push((seq, weight));
     }
 
     /// The cluster has these members from the entry on that is being applied.
     pub(crate) fn set_members(&mut self, members: Arc<[u8]>) {
-        self.batch.members = Some(members);
+        self.changes.members = Some(members);
     }
 
     /// Ends an entry. Waits for the disk only if too much is unwritten.
     pub(crate) fn end_entry(&mut self, mark: Mark) -> Result<(), StoreError> {
-        self.batch.mark = Some(mark);
-        let durable = self.queue.add(&mut self.batch, self.max_unwritten_bytes)?;
-        self.recent.evict(durable.next_seq);
-        Ok(())
+        self.queue.add(&mut self.changes, mark)
     }
 
-    /// A value that is in memory.
-    pub(crate) fn recent(&self, seq: u64) -> Option<&Bytes> {
-        self.recent.get(seq)
+    /// A value that is in memory: of a record of an entry before this one.
+    pub(crate) fn recent(&self, seq: u64) -> Option<Bytes> {
+        self.queue.recent(seq)
     }
 
     pub(crate) fn file(&self) -> &StateFile {

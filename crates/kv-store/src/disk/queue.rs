@@ -7,6 +7,10 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kv_proto::Bytes;
+
+use super::Bounds;
+use super::recent::{Chunk, Recent};
 use super::state::{Mark, Position};
 use crate::error::StoreError;
 
@@ -17,45 +21,26 @@ const BATCH_BYTES: usize = 4 << 20;
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What a record takes in memory until it is written, beyond its bytes.
-const RECORD_OVERHEAD_BYTES: usize = 16;
-
-/// Changes, in the order of the log, that end between two entries.
+/// What an entry changed.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
-    /// The records, one behind the other. Their numbers follow each other.
-    pub(crate) bytes: Vec<u8>,
-    /// Where each of them ends, and its weight.
-    pub(crate) pieces: Vec<Piece>,
-    /// Records that died: number and weight. Some may be of this very batch.
+pub(crate) struct Changes {
+    pub(crate) records: Chunk,
+    /// Records that died: number and weight. Some may be of this very entry.
     pub(crate) dead: Vec<(u64, u64)>,
     /// The members of the cluster, if they changed.
     pub(crate) members: Option<Arc<[u8]>>,
-    /// The state after the last entry; `None` if there was no entry.
-    pub(crate) mark: Option<Mark>,
 }
 
-/// One record of a batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Piece {
-    pub(crate) size_bytes: usize,
-    pub(crate) weight: u64,
-}
-
-impl Batch {
-    /// Moves everything behind what is here.
-    fn append(&mut self, other: &mut Self) {
-        self.bytes.append(&mut other.bytes);
-        self.pieces.append(&mut other.pieces);
-        self.dead.append(&mut other.dead);
-        self.members = other.members.take().or(self.members.take());
-        self.mark = other.mark.take().or(self.mark);
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        let records = self.pieces.len() + self.dead.len();
-        self.bytes.len() + records * RECORD_OVERHEAD_BYTES
-    }
+/// Changes, in the order of the log, that end between two entries.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The records. Their numbers follow each other.
+    pub(crate) records: Vec<Arc<Chunk>>,
+    /// As in [`Changes`].
+    pub(crate) dead: Vec<(u64, u64)>,
+    pub(crate) members: Option<Arc<[u8]>>,
+    /// The state after the last entry.
+    pub(crate) mark: Mark,
 }
 
 /// What the two threads share.
@@ -64,11 +49,19 @@ pub(crate) struct Queue {
     inner: Mutex<Inner>,
     to_writer: Condvar,
     to_store: Condvar,
+    max_unwritten_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Inner {
-    waiting: Batch,
+    recent: Recent,
+    /// What waits besides records.
+    dead: Vec<(u64, u64)>,
+    members: Option<Arc<[u8]>>,
+    /// The state after the last entry that waits; `None` if none does.
+    mark: Option<Mark>,
+    /// Of what waits.
+    waiting_bytes: usize,
     /// Of the batch that is being written.
     writing_bytes: usize,
     /// What the file holds for sure.
@@ -80,16 +73,23 @@ struct Inner {
 }
 
 impl Queue {
-    pub(crate) fn new(durable: Mark) -> Self {
+    /// Nothing waits, and everything up to `durable` is written.
+    pub(crate) fn new(durable: Mark, bounds: Bounds) -> Self {
         let inner = Inner {
-            waiting: Batch::default(),
+            recent: Recent::new(durable.next_seq, bounds.cache_bytes),
+            dead: Vec::new(),
+            members: None,
+            mark: None,
+            waiting_bytes: 0,
             writing_bytes: 0,
             durable,
             is_urgent: false,
             is_closing: false,
             failure: None,
         };
-        Self { inner: Mutex::new(inner), to_writer: Condvar::new(), to_store: Condvar::new() }
+        let (to_writer, to_store) = (Condvar::new(), Condvar::new());
+        let max_unwritten_bytes = bounds.max_unwritten_bytes;
+        Self { inner: Mutex::new(inner), to_writer, to_store, max_unwritten_bytes }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -97,26 +97,34 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the changes of an entry, and waits while more than `max_bytes` are unwritten. Returns
-    /// what the file holds for sure.
-    pub(crate) fn add(&self, batch: &mut Batch, max_bytes: usize) -> Result<Mark, StoreError> {
+    /// Adds the changes of an entry, after which the state is as `mark` says, and empties them.
+    /// Waits while too much is unwritten.
+    pub(crate) fn add(&self, changes: &mut Changes, mark: Mark) -> Result<(), StoreError> {
         let mut inner = self.lock();
-        let was = inner.waiting.mark.is_some();
-        inner.waiting.append(batch);
-        let is_enough = inner.waiting.memory_bytes() >= BATCH_BYTES;
-        if !was || is_enough {
+        let was_waiting = inner.mark.replace(mark).is_some();
+        inner.waiting_bytes += changes.memory_bytes();
+        inner.recent.append(&changes.records);
+        changes.records.clear();
+        inner.dead.append(&mut changes.dead);
+        inner.members = changes.members.take().or(inner.members.take());
+        if !was_waiting || inner.waiting_bytes >= BATCH_BYTES {
             self.to_writer.notify_one();
         }
-        while inner.failure.is_none() && inner.unwritten_bytes() > max_bytes {
+        while inner.failure.is_none() && inner.unwritten_bytes() > self.max_unwritten_bytes {
             inner = self.wait_for_disk(inner);
         }
-        inner.outcome()
+        inner.outcome().map(|_| ())
+    }
+
+    /// A value that is in memory.
+    pub(crate) fn recent(&self, seq: u64) -> Option<Bytes> {
+        self.lock().recent.get(seq)
     }
 
     /// Waits until everything that was added is written.
     pub(crate) fn flush(&self) -> Result<Mark, StoreError> {
         let mut inner = self.lock();
-        while inner.failure.is_none() && (inner.waiting.mark.is_some() || inner.writing_bytes > 0) {
+        while inner.failure.is_none() && (inner.mark.is_some() || inner.writing_bytes > 0) {
             inner = self.wait_for_disk(inner);
         }
         inner.outcome()
@@ -152,7 +160,7 @@ impl Queue {
     /// for more to come, unless somebody waits for it.
     pub(crate) fn take(&self) -> Option<Batch> {
         let mut inner = self.lock();
-        while inner.waiting.mark.is_none() && !inner.is_closing {
+        while inner.mark.is_none() && !inner.is_closing {
             inner = self.to_writer.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
         let deadline = Instant::now() + PAUSE;
@@ -164,11 +172,13 @@ impl Queue {
             let waited = self.to_writer.wait_timeout(inner, rest);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        inner.waiting.mark?;
+        let mark = inner.mark.take()?;
         inner.is_urgent = false;
         // At least one, so that it counts as being under way.
-        inner.writing_bytes = inner.waiting.memory_bytes().max(1);
-        Some(std::mem::take(&mut inner.waiting))
+        inner.writing_bytes = std::mem::take(&mut inner.waiting_bytes).max(1);
+        let records = inner.recent.take_new();
+        let (dead, members) = (std::mem::take(&mut inner.dead), inner.members.take());
+        Some(Batch { records, dead, members, mark })
     }
 
     /// What was taken is in the file.
@@ -176,6 +186,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.writing_bytes = 0;
         inner.durable = durable;
+        inner.recent.evict(durable.next_seq);
         self.to_store.notify_all();
     }
 
@@ -192,13 +203,19 @@ impl Queue {
     }
 }
 
+impl Changes {
+    fn memory_bytes(&self) -> usize {
+        self.records.memory_bytes() + size_of_val(self.dead.as_slice())
+    }
+}
+
 impl Inner {
     fn unwritten_bytes(&self) -> usize {
-        self.waiting.memory_bytes() + self.writing_bytes
+        self.waiting_bytes + self.writing_bytes
     }
 
     fn is_ripe(&self) -> bool {
-        self.is_closing || self.is_urgent || self.waiting.memory_bytes() >= BATCH_BYTES
+        self.is_closing || self.is_urgent || self.waiting_bytes >= BATCH_BYTES
     }
 
     fn outcome(&self) -> Result<Mark, StoreError> {

@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
     /// The value of the record `seq`, which must live.
     pub(crate) fn load(&self, seq: u64) -> Result<Bytes, StoreError> {
         if let Some(value) = self.disk.recent(seq) {
-            return Ok(Bytes::clone(value));
+            return Ok(value);
         }
         let read = self.read(seq);
         if let Err(error) = &read {

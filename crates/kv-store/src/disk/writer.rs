@@ -63,13 +63,14 @@ impl Writer {
         {
             let table = |table| transaction.open_table(table).map_err(|error| file.fault(error));
             let mut records = table(RECORDS)?;
-            self.add_records(&mut records, batch).map_err(|error| file.fault(error))?;
+            let written_bytes =
+                self.add_records(&mut records, batch).map_err(|error| file.fault(error))?;
             for (seq, weight) in &batch.dead {
                 self.groups.kill(*seq, *weight);
             }
-            self.clean(&mut records, CLEAN_PER_BYTE * batch.bytes.len() as u64)?;
+            self.clean(&mut records, CLEAN_PER_BYTE * written_bytes)?;
             self.write_marks(&mut table(DEAD)?).map_err(|error| file.fault(error))?;
-            self.state.mark = batch.mark.unwrap_or(self.state.mark);
+            self.state.mark = batch.mark;
             if let Some(members) = &batch.members {
                 self.state.members = Arc::clone(members);
             }
@@ -81,16 +82,15 @@ impl Writer {
         Ok(self.state.mark)
     }
 
+    /// Adds the records of a batch; returns how many bytes they are.
     fn add_records(
         &mut self,
         rows: &mut Rows<'_>,
         batch: &Batch,
-    ) -> Result<(), redb::StorageError> {
-        let mut rest = batch.bytes.as_slice();
-        for piece in &batch.pieces {
-            let (record, after) = rest.split_at(piece.size_bytes);
+    ) -> Result<u64, redb::StorageError> {
+        let mut bytes = 0;
+        for (record, weight) in batch.records.iter().flat_map(|chunk| chunk.iter()) {
             let seq = self.next_seq;
-            rest = after;
             if !self.tail.takes(seq, record.len()) {
                 write_block(rows, &self.tail, &mut self.scratch)?;
                 self.groups.close_block(self.tail.first());
@@ -100,13 +100,14 @@ impl Writer {
                 self.groups.add_block(seq);
             }
             self.tail.push(seq, record);
-            self.groups.add_record(seq, piece.weight);
+            self.groups.add_record(seq, weight);
             self.next_seq += 1;
+            bytes += record.len() as u64;
         }
-        if batch.pieces.is_empty() {
-            return Ok(());
+        if bytes > 0 {
+            write_block(rows, &self.tail, &mut self.scratch)?;
         }
-        write_block(rows, &self.tail, &mut self.scratch)
+        Ok(bytes)
     }
 
     fn write_marks(&mut self, rows: &mut Rows<'_>) -> Result<(), redb::StorageError> {
