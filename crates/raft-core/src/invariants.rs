@@ -22,11 +22,15 @@
 //! 15. A hand-over is to a voter other than this node, within its term; no proposal is taken in
 //!     while it is under way, or by a leader that has no vote.
 
+use alloc::sync::Arc;
 use core::fmt;
 
+use crate::config::ClusterConfig;
+use crate::log::Log;
 use crate::membership::is_one_step;
 use crate::node::Raft;
 use crate::role::{Leader, Role};
+use crate::types::{Index, NodeId, PersistId, Position, Term};
 
 /// A broken rule: a mistake in this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,54 +53,152 @@ impl core::error::Error for Violation {}
 ///
 /// The first rule that does not hold.
 pub fn check(before: &Raft, after: &Raft) -> Result<(), Violation> {
-    let state = check_state(after);
-    state.and_then(|()| check_step(before, after)).map_err(|rule| Violation { rule })
+    let log = after.log.check();
+    let followed = || match &after.role {
+        Role::Leader(leader) => check_followed(after, leader),
+        Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => Ok(()),
+    };
+    log.and_then(|()| followed()).map_err(|rule| Violation { rule })?;
+    Before::of(before).check(after)
+}
+
+/// What there is to remember of a node before a step, for the rules about steps: much less than a
+/// copy of it.
+#[derive(Clone, Debug)]
+pub struct Before {
+    term: Term,
+    vote: Option<NodeId>,
+    recovering: bool,
+    /// How many peers it follows, if it leads.
+    peers: Option<usize>,
+    commit: Index,
+    commit_term: Option<Term>,
+    handed_out: Index,
+    upcoming: PersistId,
+    installing: Option<Position>,
+    takes_in: bool,
+    open_proposals: usize,
+    config_index: Index,
+    cluster: Arc<ClusterConfig>,
+    log: Outline,
+}
+
+/// What changes of a log with whatever changes in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outline {
+    start: Position,
+    last: Position,
+    durable: Index,
+    written: Index,
+    first_cached: Index,
+    cached_bytes: usize,
+}
+
+impl Outline {
+    fn of(log: &Log) -> Self {
+        Self {
+            start: log.start(),
+            last: log.last(),
+            durable: log.durable(),
+            written: log.written(),
+            first_cached: log.first_cached(),
+            cached_bytes: log.cached_bytes(),
+        }
+    }
+}
+
+impl Before {
+    /// Remembers this node, which is going to take a step.
+    pub fn of(raft: &Raft) -> Self {
+        let peers = match &raft.role {
+            Role::Leader(leader) => Some(leader.peers.len()),
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => None,
+        };
+        let has_vote = || raft.cluster().is_voter(raft.config.id);
+        Self {
+            term: raft.term(),
+            vote: raft.hard_state.vote,
+            recovering: raft.hard_state.recovering,
+            peers,
+            commit: raft.commit,
+            commit_term: raft.log.term_at(raft.commit),
+            handed_out: raft.handed_out,
+            upcoming: raft.writes.upcoming(),
+            installing: raft.installing.as_ref().map(|snapshot| snapshot.at),
+            takes_in: peers.is_some() && raft.transfer.is_none() && has_vote(),
+            open_proposals: raft.proposals.len(),
+            config_index: raft.log.config_index(),
+            cluster: Arc::clone(raft.log.cluster()),
+            log: Outline::of(&raft.log),
+        }
+    }
+
+    /// Checks all rules for this node after the step. What was checked after the step before and
+    /// has not changed in this one is not looked at again: the log, and whom a leader follows.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that does not hold.
+    pub fn check(&self, after: &Raft) -> Result<(), Violation> {
+        let is_same_log = self.log == Outline::of(&after.log);
+        let log = if is_same_log { Ok(()) } else { after.log.check() };
+        log.and_then(|()| check_state(after))
+            .and_then(|()| self.check_followed(after))
+            .and_then(|()| self.check_step(after))
+            .map_err(|rule| Violation { rule })
+    }
+
+    fn check_followed(&self, after: &Raft) -> Result<(), &'static str> {
+        let Role::Leader(leader) = &after.role else { return Ok(()) };
+        let is_same_cluster = Arc::ptr_eq(&self.cluster, after.log.cluster());
+        if is_same_cluster && self.peers == Some(leader.peers.len()) {
+            return Ok(());
+        }
+        check_followed(after, leader)
+    }
+
+    fn check_step(&self, after: &Raft) -> Result<(), &'static str> {
+        rule(after.term() >= self.term, "the term never goes down")?;
+        rule(after.commit >= self.commit, "the commit index never goes down")?;
+        rule(after.handed_out >= self.handed_out, "nothing is handed out twice")?;
+        rule(after.writes.upcoming() >= self.upcoming, "writes are numbered upwards")?;
+        let is_same_term = after.term() == self.term;
+        let vote_stays = self.vote.is_none() || after.hard_state.vote == self.vote;
+        rule(!is_same_term || vote_stays, "a vote is not changed within its term")?;
+        let led_through = self.peers.is_some() && matches!(after.role, Role::Leader(_));
+        let appends = after.log.holds(self.log.last);
+        rule(!led_through || !is_same_term || appends, "a leader only appends to its log")?;
+        if led_through && is_same_term {
+            self.check_leader_step(after)?;
+        }
+        let installing = after.installing.as_ref().map(|snapshot| snapshot.at);
+        let installs_on = self.installing.is_some() && self.installing == installing;
+        let is_untouched = self.log.last == after.log.last() && self.handed_out == after.handed_out;
+        rule(!installs_on || is_untouched, "nothing moves while a snapshot is being installed")?;
+        let recovers = !self.recovering && after.hard_state.recovering;
+        rule(!recovers, "a log is not damaged by a step")?;
+        // Of what a snapshot covers, only the end can be looked at.
+        let is_retained = self.commit >= after.log.start().index;
+        let stays = self.commit_term == after.log.term_at(self.commit);
+        rule(!is_retained || stays, "what is committed stays as it is")
+    }
+
+    fn check_leader_step(&self, after: &Raft) -> Result<(), &'static str> {
+        let (old, new) = (self.config_index, after.log.config_index());
+        if new > old {
+            rule(is_one_step(&self.cluster, after.cluster()), "members change step by step")?;
+            rule(old <= after.commit, "a change begins when the one before is committed")?;
+        }
+        let has_new = after.proposals.len() > self.open_proposals;
+        rule(self.takes_in || !has_new, "nothing is taken in by a leader that goes")
+    }
 }
 
 pub(crate) fn rule(holds: bool, rule: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(rule) }
 }
 
-fn check_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
-    rule(after.term() >= before.term(), "the term never goes down")?;
-    rule(after.commit >= before.commit, "the commit index never goes down")?;
-    rule(after.handed_out >= before.handed_out, "nothing is handed out twice")?;
-    rule(after.writes.upcoming() >= before.writes.upcoming(), "writes are numbered upwards")?;
-    let is_same_term = after.term() == before.term();
-    let vote_stays =
-        before.hard_state.vote.is_none() || after.hard_state.vote == before.hard_state.vote;
-    rule(!is_same_term || vote_stays, "a vote is not changed within its term")?;
-    let led_through = matches!((&before.role, &after.role), (Role::Leader(_), Role::Leader(_)));
-    let appends = after.log.holds(before.log.last());
-    rule(!led_through || !is_same_term || appends, "a leader only appends to its log")?;
-    if led_through && is_same_term {
-        check_leader_step(before, after)?;
-    }
-    let installs_on = before.installing.is_some() && before.installing == after.installing;
-    let is_untouched =
-        before.log.last() == after.log.last() && before.handed_out == after.handed_out;
-    rule(!installs_on || is_untouched, "nothing moves while a snapshot is being installed")?;
-    let recovers = !before.hard_state.recovering && after.hard_state.recovering;
-    rule(!recovers, "a log is not damaged by a step")?;
-    // Of what a snapshot covers, only the end can be looked at.
-    let is_retained = before.commit >= after.log.start().index;
-    let stays = before.log.term_at(before.commit) == after.log.term_at(before.commit);
-    rule(!is_retained || stays, "what is committed stays as it is")
-}
-
-fn check_leader_step(before: &Raft, after: &Raft) -> Result<(), &'static str> {
-    let (old, new) = (before.log.config_index(), after.log.config_index());
-    if new > old {
-        rule(is_one_step(before.cluster(), after.cluster()), "members change step by step")?;
-        rule(old <= after.commit, "a change begins when the one before is committed")?;
-    }
-    let takes_in = before.transfer.is_none() && before.cluster().is_voter(before.config.id);
-    let has_new = after.proposals.len() > before.proposals.len();
-    rule(takes_in || !has_new, "nothing is taken in by a leader that goes")
-}
-
 fn check_state(raft: &Raft) -> Result<(), &'static str> {
-    raft.log.check()?;
     let last = raft.log.last();
     rule(raft.commit <= last.index, "what is committed is in the log")?;
     rule(raft.handed_out <= raft.commit, "what is handed out is committed")?;
@@ -129,12 +231,6 @@ fn check_leader(raft: &Raft, leader: &Leader) -> Result<(), &'static str> {
     rule(last.term == raft.term(), "a leader's log ends in its own term")?;
     rule(leader.proven_round <= leader.round, "no round is answered before it was sent")?;
     let cluster = raft.cluster();
-    let others = || cluster.members().filter(|id| *id != raft.config.id);
-    let is_followed = others().all(|id| leader.peer(id).is_some());
-    rule(
-        is_followed && others().count() == leader.peers.len(),
-        "a leader follows the logs of exactly the other members",
-    )?;
     let is_settled = cluster.outgoing.is_none() && cluster.is_voter(raft.config.id);
     let is_open = raft.log.config_index() > raft.commit;
     rule(is_settled || is_open, "a committed configuration is not joint, and has its leader")?;
@@ -148,4 +244,13 @@ fn check_leader(raft: &Raft, leader: &Leader) -> Result<(), &'static str> {
         rule(peer.next <= last.index.next(), "nothing beyond the log is sent")?;
     }
     Ok(())
+}
+
+fn check_followed(raft: &Raft, leader: &Leader) -> Result<(), &'static str> {
+    let others = || raft.cluster().members().filter(|id| *id != raft.config.id);
+    let is_followed = others().all(|id| leader.peer(id).is_some());
+    rule(
+        is_followed && others().count() == leader.peers.len(),
+        "a leader follows the logs of exactly the other members",
+    )
 }

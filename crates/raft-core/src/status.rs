@@ -125,6 +125,34 @@ pub enum PeerState {
     AwaitingSnapshot,
 }
 
+/// Single facts, which cost nothing to tell.
+impl Raft {
+    /// The node's role.
+    pub fn role(&self) -> RoleKind {
+        self.role.kind()
+    }
+
+    /// Whom it voted for in its term.
+    pub fn vote(&self) -> Option<NodeId> {
+        self.hard_state.vote
+    }
+
+    /// The position of the last entry of its log.
+    pub fn last(&self) -> Position {
+        self.log.last()
+    }
+
+    /// The last index that is durable here.
+    pub fn durable(&self) -> Index {
+        self.log.durable()
+    }
+
+    /// The last index known to be committed.
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+}
+
 impl Raft {
     /// What this node knows of itself. It is made anew for every call, in a time that grows with
     /// the number of members.

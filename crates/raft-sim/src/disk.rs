@@ -28,8 +28,8 @@ pub(crate) struct SimDisk(Arc<Mutex<State>>);
 struct State {
     files: Vec<File>,
     names: Names,
-    /// The names as of the last sync of the directory, and after every change since but the last.
-    past_names: Vec<Names>,
+    /// What the changes of names since the last sync of the directory have replaced.
+    past_names: Vec<Vec<(String, Option<usize>)>>,
     is_locked: bool,
     /// Tells the logs that are made on this disk from each other.
     next_number: u64,
@@ -46,7 +46,8 @@ struct State {
 struct File {
     bytes: Vec<u8>,
     synced_len: usize,
-    /// What the sectors written since the last sync held before.
+    /// What the sectors written since the last sync held before, of those that lay in the file.
+    /// All others held nothing, and are not listed.
     past: BTreeMap<usize, [u8; SECTOR_BYTES]>,
 }
 
@@ -56,7 +57,8 @@ impl File {
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
         }
-        for sector in start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
+        let held = self.synced_len.div_ceil(SECTOR_BYTES);
+        for sector in start / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES).min(held) {
             let held = &self.bytes[sector * SECTOR_BYTES..];
             let held = &held[..held.len().min(SECTOR_BYTES)];
             self.past.entry(sector).or_insert_with(|| {
@@ -75,14 +77,21 @@ impl File {
 
     /// Some of what was not synced is lost, and the rest is durable from now on.
     fn lose_power(&mut self, dice: &mut Dice) {
-        let mut len = self.synced_len;
         for (sector, past) in std::mem::take(&mut self.past) {
             let start = sector * SECTOR_BYTES;
             let end = self.bytes.len().min(start + SECTOR_BYTES);
             if dice.coin() {
-                len = len.max(end);
-            } else {
                 self.bytes[start..end].copy_from_slice(&past[..end - start]);
+            }
+        }
+        let mut len = self.synced_len;
+        for sector in len.div_ceil(SECTOR_BYTES)..self.bytes.len().div_ceil(SECTOR_BYTES) {
+            let start = sector * SECTOR_BYTES;
+            let end = self.bytes.len().min(start + SECTOR_BYTES);
+            if dice.coin() {
+                self.bytes[start..end].fill(0);
+            } else {
+                len = end;
             }
         }
         self.bytes.truncate(len);
@@ -103,11 +112,30 @@ impl State {
         }
     }
 
-    fn change_names(&mut self, change: impl FnOnce(&mut Names)) -> io::Result<()> {
+    /// Gives each of these names to a file, or to none.
+    fn change_names(&mut self, changes: &[(&str, Option<usize>)]) -> io::Result<()> {
         let is_told = self.change()?;
-        self.past_names.push(self.names.clone());
-        change(&mut self.names);
+        let replaced = changes.iter().map(|(name, file)| {
+            let past = match file {
+                Some(file) => self.names.insert((*name).into(), *file),
+                None => self.names.remove(*name),
+            };
+            ((*name).into(), past)
+        });
+        self.past_names.push(replaced.collect());
         told(is_told)
+    }
+
+    /// Takes back the last changes of names that were not synced.
+    fn restore_names(&mut self, kept: usize) {
+        let lost = self.past_names.drain(kept..).rev().flatten();
+        for (name, past) in lost {
+            match past {
+                Some(file) => self.names.insert(name, file),
+                None => self.names.remove(&name),
+            };
+        }
+        self.past_names.clear();
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -161,10 +189,7 @@ impl SimDisk {
             file.lose_power(dice);
         }
         let kept = dice.place(state.past_names.len() + 1);
-        let mut past = std::mem::take(&mut state.past_names);
-        if kept < past.len() {
-            state.names = past.swap_remove(kept);
-        }
+        state.restore_names(kept);
     }
 
     /// How many files there are.
@@ -200,8 +225,9 @@ impl SimDisk {
     /// The file of this name is gone, and no loss of power brings it back.
     pub(crate) fn lose(&self, name: &str) {
         let state = &mut *self.state();
-        for names in state.past_names.iter_mut().chain([&mut state.names]) {
-            names.remove(name);
+        state.names.remove(name);
+        for change in &mut state.past_names {
+            change.retain(|(changed, _)| changed != name);
         }
     }
 }
@@ -243,27 +269,20 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let file = state.files.len();
         state.files.push(File::default());
-        state.change_names(|names| {
-            names.insert(name.into(), file);
-        })?;
+        state.change_names(&[(name, Some(file))])?;
         Ok(SimFile { disk: self.clone(), file })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
         let file = state.find(from)?;
-        state.change_names(|names| {
-            names.remove(from);
-            names.insert(to.into(), file);
-        })
+        state.change_names(&[(from, None), (to, Some(file))])
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.find(name)?;
-        state.change_names(|names| {
-            names.remove(name);
-        })
+        state.change_names(&[(name, None)])
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -52,6 +52,11 @@ pub(crate) struct DiskLog {
     hard_states: Vec<HardState>,
     /// What was written since the last batch but one was acknowledged: no later one proves it.
     fresh: Vec<Extent>,
+    /// Up to here the log was found to hold what it should, and no sector of that has been written
+    /// since. Nothing but harm changes a sector that is not written.
+    seen: Index,
+    /// What comes after this was in the last batch, which an opening writes again.
+    before_last: Index,
     /// Harm was done to the files, and no process has got through since.
     is_harmed: bool,
 }
@@ -75,6 +80,8 @@ impl DiskLog {
             untold: Vec::new(),
             hard_states: vec![HardState::default()],
             fresh: Vec::new(),
+            seen: Index::ZERO,
+            before_last: Index::ZERO,
             is_harmed: false,
         }
     }
@@ -99,9 +106,21 @@ impl DiskLog {
             self.hard_states.clear();
             self.hard_states.push(last.hard_state);
         }
+        self.note(batch);
         self.history.extend_from_slice(batch);
         self.fresh = self.disk.take_written();
         Ok(())
+    }
+
+    /// Takes note of what has to be looked at again after this.
+    fn note(&mut self, batch: &[Write]) {
+        let firsts = batch.iter().filter_map(|write| write.entries.first());
+        let starts = batch.iter().filter_map(|write| write.reset);
+        let before = firsts.map(|entry| entry.at.index.prev()).chain(starts.map(|at| at.index));
+        if let Some(before) = before.min() {
+            self.before_last = before;
+            self.seen = self.seen.min(before);
+        }
     }
 
     /// Forgets the entries up to `upto`, or only so many as are easily forgotten; returns where the
@@ -134,6 +153,7 @@ impl DiskLog {
             // Whether it says so or not: nobody is left to be told.
             let _ = log.append(&batch);
         }
+        self.note(&batch);
         self.untold = batch;
         self.end_process(end, dice);
     }
@@ -161,7 +181,9 @@ impl DiskLog {
         if let Some(harm) = done {
             coverage.reach(harm.mark());
         }
-        self.is_harmed |= done.is_some();
+        if done.is_some() {
+            (self.is_harmed, self.seen) = (true, Index::ZERO);
+        }
         done.is_some()
     }
 
@@ -235,7 +257,7 @@ impl DiskLog {
         self.hard_states.extend(untold.iter().map(|write| write.hard_state));
         let is_known = self.knows(recovered.hard_state);
         let mut survivors = untold.into_iter();
-        while !is_known || !is_same_log(durable, recovered, &entries) {
+        while !is_known || !is_same_log(durable, recovered, &entries, self.seen) {
             let Some(write) = survivors.next() else {
                 return self.settle_for_less(durable, recovered, &entries, coverage);
             };
@@ -244,6 +266,7 @@ impl DiskLog {
             coverage.reach(Mark::UntoldWriteSurvived);
         }
         durable.hard_state = recovered.hard_state;
+        self.seen = recovered.last.index.min(self.before_last);
         Ok(())
     }
 
@@ -302,12 +325,13 @@ impl DiskLog {
         may_recover && self.hard_states.iter().any(is_same)
     }
 
+    /// The entries after those that were `seen`.
     fn entries(&mut self, recovered: &Recovered) -> Result<Entries, Violation> {
         let Some(log) = &mut self.log else { return Ok(Entries::empty()) };
-        if recovered.last == recovered.start {
+        let first = recovered.start.index.max(self.seen).next();
+        if first > recovered.last.index {
             return Ok(Entries::empty());
         }
-        let first = recovered.start.index.next();
         log.read(first, recovered.last.index, usize::MAX).map_err(|error| Violation {
             rule: "what was recovered can be read",
             detail: error.to_string(),
@@ -315,13 +339,15 @@ impl DiskLog {
     }
 }
 
-/// Whether the log holds what the model does; what was cut off may be there still.
-fn is_same_log(model: &Model, recovered: &Recovered, entries: &Entries) -> bool {
-    let first = entries.iter().position(|entry| entry.at.index > model.start().index);
+/// Whether the log holds what the model does, where `entries` are those that were not seen before;
+/// what was cut off may be there still.
+fn is_same_log(model: &Model, recovered: &Recovered, entries: &Entries, seen: Index) -> bool {
+    let start = model.start().index;
+    let first = entries.iter().position(|entry| entry.at.index > start);
     model.commit == recovered.commit
         && model.last() == recovered.last
-        && recovered.start.index <= model.start().index
-        && model.entries() == &entries[first.unwrap_or(entries.len())..]
+        && recovered.start.index <= start
+        && model.entries_after(start.max(seen)) == &entries[first.unwrap_or(entries.len())..]
 }
 
 /// The same where the log was cut, and the model never was.

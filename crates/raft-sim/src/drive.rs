@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use raft_core::invariants::Before;
 use raft_core::{
     Action, DropReason, Entry, Event as Told, Input, Outcome, Payload, Raft, ReadMode, ReadPurpose,
-    RoleKind, Ticket, VoteAnswer, Write, invariants,
+    RoleKind, Ticket, VoteAnswer, Write,
 };
 
 use crate::asked::What;
@@ -39,14 +40,12 @@ impl World {
         if let Input::TransferLeadership(ticket, _) = &input {
             self.operator.begun(id, *ticket);
         }
-        let before = self.scenario.is_thorough.then(|| raft.clone());
+        let before = Before::of(raft);
         let mut actions = std::mem::take(&mut self.actions);
         raft.step(now, input, &mut actions);
-        invariants::check(before.as_ref().unwrap_or(raft), raft).map_err(|violation| {
-            Violation {
-                rule: violation.rule,
-                detail: format!("{id} breaks an invariant of its own"),
-            }
+        before.check(raft).map_err(|violation| Violation {
+            rule: violation.rule,
+            detail: format!("{id} breaks an invariant of its own"),
         })?;
         // The disk is told first and the oracle looks next, so that the other actions are judged
         // by what is true after the step.
@@ -79,20 +78,19 @@ impl World {
 
     fn observe(&mut self, at: usize) -> Checked {
         let Some(raft) = &self.nodes[at].raft else { return Ok(()) };
-        let status = raft.status();
+        let (commit, term, leads) = (raft.commit(), raft.term(), raft.role() == RoleKind::Leader);
         let known = self.oracle.commit();
         let seen = self.nodes[at].seen.commit;
-        check(status.commit >= seen, "the commit index never goes back", || {
-            format!("{} goes back from {seen} to {}", status.id, status.commit)
+        check(commit >= seen, "the commit index never goes back", || {
+            format!("{} goes back from {seen} to {commit}", self.nodes[at].id)
         })?;
-        self.oracle.observe(&self.nodes, at, &status, raft.cluster())?;
+        self.oracle.observe(&self.nodes, at, raft)?;
         let node = &mut self.nodes[at];
-        let leads = status.role == RoleKind::Leader;
-        let led = if leads { status.term } else { node.seen.led };
+        let led = if leads { term } else { node.seen.led };
         let cluster = Arc::clone(node.cluster());
-        node.seen = Seen { commit: status.commit, led, leads, cluster };
+        node.seen = Seen { commit, led, leads, cluster };
         for entry in node.storage.newest.entries_after(known) {
-            if entry.at.index > status.commit {
+            if entry.at.index > commit {
                 break;
             }
             self.clients.committed(entry, self.operator.ticket_at(entry.at))?;
@@ -269,24 +267,19 @@ impl World {
         }
     }
 
-    /// Sets the timer of a node, unless it goes off early enough as it is.
+    /// Sets the timer of a node whose process runs.
     pub(crate) fn set_timer(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
+        let node = &self.nodes[at];
         let Some(deadline) = node.raft.as_ref().map(Raft::deadline) else { return };
-        let due = node.clock.reaches(deadline, self.now);
-        if node.wake_at.is_none_or(|set| due < set) {
-            node.wake_at = Some(due);
-            self.queue.push(due, Event::Wake(at));
-        }
+        self.queue.set_timer(at, Some(node.clock.reaches(deadline, self.now)));
     }
 
     pub(crate) fn timer(&mut self, at: usize) -> Checked {
         let node = &mut self.nodes[at];
-        if node.wake_at != Some(self.now) || !node.runs() {
+        let Some(deadline) = node.raft.as_ref().map(Raft::deadline) else { return Ok(()) };
+        if node.is_paused {
             return Ok(());
         }
-        node.wake_at = None;
-        let Some(deadline) = node.raft.as_ref().map(Raft::deadline) else { return Ok(()) };
         if deadline > node.clock.read(self.now) {
             self.set_timer(at);
             return Ok(());

@@ -127,11 +127,11 @@ impl World {
         node.raft = None;
         node.is_paused = false;
         node.inbox.clear();
-        node.wake_at = None;
         node.seen = Seen::default();
         node.ambush = None;
         node.received.clear();
         node.installing = None;
+        self.queue.set_timer(at, None);
         self.queue.push(self.now + lasts, Event::Restart(at));
         if self.clients.stopped(node.id) > 0 {
             self.coverage.reach(Mark::CrashedWithProposals);
@@ -189,6 +189,11 @@ impl World {
             rule: "a node starts with what its disk held",
             detail: format!("{} does not: {error}", node.id),
         })?;
+        // From here on, the two are the very same, and compared at no cost.
+        let told = raft.status().cluster;
+        if *told == *node.machine.cluster {
+            node.machine.cluster = told;
+        }
         node.raft = Some(planted::plant(raft, &self.scenario));
         self.drive(at, Input::Wake)
     }
@@ -212,7 +217,6 @@ impl World {
             self.coverage.reach(Mark::DeposedWhilePaused);
         }
         let inbox = std::mem::take(&mut node.inbox);
-        node.wake_at = None;
         if node.start.is_multiple_of(2) {
             self.drive(at, Input::Wake)?;
         }

@@ -37,8 +37,6 @@ pub(crate) struct Node {
     pub(crate) is_damaged: bool,
     /// How often the process has started.
     pub(crate) start: u64,
-    /// When its timer goes off. An earlier one that was set before is ignored.
-    pub(crate) wake_at: Option<Time>,
     pub(crate) seen: Seen,
     /// How its process ends with its next write.
     pub(crate) ambush: Option<(Stop, Moment)>,
@@ -72,7 +70,6 @@ impl Node {
             installing: None,
             is_damaged: false,
             start: 0,
-            wake_at: None,
             seen: Seen::default(),
             ambush: None,
         }

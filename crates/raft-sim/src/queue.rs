@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use raft_core::{Message, Time};
 
 use crate::faults::Fault;
-use crate::network::Links;
+use crate::network::{Links, MAX_NODES};
 use crate::snapshots::{Parcel, Receipt};
 
 /// Something that is going to happen.
@@ -14,7 +14,7 @@ use crate::snapshots::{Parcel, Receipt};
 pub(crate) enum Event {
     /// A message arrives that was sent then.
     Arrival { message: Message, sent: Time },
-    /// A node's timer goes off.
+    /// A node's timer goes off, which [`Queue::set_timer`] has set.
     Wake(usize),
     /// The disk of a node is done with what it was told, if the node has not stopped since.
     DiskDone { node: usize, start: u64 },
@@ -63,9 +63,12 @@ impl Key {
     }
 }
 
-/// Events in the order of their times; those of one time in the order in which they were added.
+/// Events in the order of their times; those of one time in the order in which they were added, and
+/// timers after them. A timer is set again all the time, so it is no event among the others.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    /// When each node's timer goes off.
+    timers: [Option<Time>; MAX_NODES],
     // Small keys in the heap, events beside it: a heap moves what it holds.
     heap: BinaryHeap<Reverse<Key>>,
     events: Vec<Option<Event>>,
@@ -86,7 +89,19 @@ impl Queue {
         self.heap.push(Reverse(Key::new(at, self.added, place)));
     }
 
+    /// Has the timer of a node go off at this time and no other, or never.
+    pub(crate) fn set_timer(&mut self, node: usize, at: Option<Time>) {
+        self.timers[node] = at;
+    }
+
     pub(crate) fn pop(&mut self) -> Option<(Time, Event)> {
+        let next = self.heap.peek().map(|Reverse(key)| key.at);
+        let timers = self.timers.iter().enumerate();
+        let first = timers.filter_map(|(node, at)| at.map(|at| (at, node))).min();
+        if let Some((at, node)) = first.filter(|(at, _)| next.is_none_or(|next| *at < next)) {
+            self.timers[node] = None;
+            return Some((at, Event::Wake(node)));
+        }
         let Reverse(key) = self.heap.pop()?;
         let place = key.place();
         let event = self.events[place].take()?;
@@ -107,12 +122,17 @@ mod tests {
     fn events_come_in_the_order_of_time_and_then_of_arrival() {
         let mut queue = Queue::default();
         for (millis, node) in [(5, 1), (3, 2), (5, 3), (1, 4)] {
-            queue.push(Time::from_millis(millis), Event::Wake(node));
+            queue.push(Time::from_millis(millis), Event::Restart(node));
         }
+        queue.set_timer(5, Some(Time::from_millis(2)));
+        queue.set_timer(5, Some(Time::from_millis(4)));
+        queue.set_timer(6, Some(Time::from_millis(5)));
+        queue.set_timer(7, Some(Time::from_millis(1)));
+        queue.set_timer(7, None);
         let order = std::iter::from_fn(|| queue.pop()).map(|(_, event)| match event {
-            Event::Wake(node) => node,
+            Event::Restart(node) | Event::Wake(node) => node,
             other => panic!("{other:?} was never added"),
         });
-        assert_eq!(order.collect::<Vec<_>>(), [4, 2, 1, 3]);
+        assert_eq!(order.collect::<Vec<_>>(), [4, 2, 5, 1, 3, 6]);
     }
 }

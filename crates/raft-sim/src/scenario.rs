@@ -51,10 +51,6 @@ pub struct Scenario {
     pub workload: Workload,
     /// How often faults strike, and how long they last.
     pub trouble: Trouble,
-    /// Whether the core's invariants compare the states before and after every step, too; if not,
-    /// only the state after it is checked. The oracle knows the same rules of steps by what comes
-    /// out of them, and a copy of a node costs as much as a step.
-    pub is_thorough: bool,
     /// A mistake that is made on purpose: none, but in tests of the simulator itself.
     pub planted: Option<Mistake>,
 }
@@ -199,7 +195,7 @@ impl Scenario {
         let medium = overrides.medium.unwrap_or(MediumKind::draw(&mut dice("medium")));
         if medium == MediumKind::Disk && workload.padding_bytes > 0 {
             // Only what takes several sectors can be torn.
-            workload.padding_bytes = 2_000;
+            workload.padding_bytes = 1_200;
             limits.max_proposal_bytes = Limits::default().max_proposal_bytes;
         }
         if overrides.is_roomy {
@@ -223,7 +219,6 @@ impl Scenario {
             lease_drift,
             workload,
             trouble: Trouble::draw(&mut dice("trouble"), timing),
-            is_thorough: dice("thorough").chance(100),
             planted: overrides.planted,
         }
     }
@@ -332,7 +327,7 @@ impl DiskTraits {
             sync_max: dice.between(sync_min, slowest),
             slow_per_mille: dice.pick(&[1, 10, 50]),
             fail_per_mille: dice.pick(&[1, 5, 20]),
-            segment_bytes: dice.pick(&[2048, 4096, 16384, 65536]),
+            segment_bytes: dice.pick(&[2048, 4096, 8192, 16384]),
         }
     }
 }

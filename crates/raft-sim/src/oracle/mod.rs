@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use raft_core::{
-    ClusterConfig, Entry, Index, NodeId, Payload, Position, RoleKind, Status, Term, Write,
+    ClusterConfig, Entry, Index, NodeId, Payload, Position, Raft, RoleKind, Term, Write,
 };
 
 use crate::machine::Machine;
@@ -115,26 +115,20 @@ impl Oracle {
     }
 
     /// Looks at the node at `at` after its step.
-    pub(crate) fn observe(
-        &mut self,
-        nodes: &[Node],
-        at: usize,
-        status: &Status,
-        cluster: &ClusterConfig,
-    ) -> Checked {
+    pub(crate) fn observe(&mut self, nodes: &[Node], at: usize, raft: &Raft) -> Checked {
         let node = &nodes[at];
-        check_disk(node, status)?;
-        let latest = node.cluster();
+        check_disk(node, raft)?;
+        let (cluster, latest, term) = (raft.cluster(), node.cluster(), raft.term());
         // Mostly it is the very same.
         let is_it = std::ptr::eq(&raw const **latest, cluster) || **latest == *cluster;
         check(is_it, "the latest configuration in the log is in force", || {
             format!("{} goes by {cluster:?}, and its log says {latest:?}", node.id)
         })?;
-        if status.role == RoleKind::Leader && node.seen.led != status.term {
-            self.observe_leader(node, status)?;
+        if raft.role() == RoleKind::Leader && node.seen.led != term {
+            self.observe_leader(node, term)?;
         }
-        for index in node.seen.commit.next().get()..=status.commit.get() {
-            self.observe_committed(nodes, node, (Index::new(index), status.term))?;
+        for index in node.seen.commit.next().get()..=raft.commit().get() {
+            self.observe_committed(nodes, node, (Index::new(index), term))?;
         }
         let changes = std::mem::take(&mut self.changes);
         changes.iter().try_for_each(|change| {
@@ -143,26 +137,26 @@ impl Oracle {
         })
     }
 
-    fn observe_leader(&mut self, node: &Node, status: &Status) -> Checked {
-        let first = *self.leaders.entry(status.term).or_insert(node.id);
+    fn observe_leader(&mut self, node: &Node, term: Term) -> Checked {
+        let first = *self.leaders.entry(term).or_insert(node.id);
         check(first == node.id, "one leader a term", || {
-            format!("{first} and {} lead term {}", node.id, status.term)
+            format!("{first} and {} lead term {term}", node.id)
         })?;
         let cluster = &node.seen.cluster;
         let own = node.storage.durable.hard_state;
         let voted = |id| {
-            let is_own = id == node.id && (own.term, own.vote) == (status.term, Some(node.id));
-            is_own || self.votes.get(&(id, status.term)) == Some(&node.id)
+            let is_own = id == node.id && (own.term, own.vote) == (term, Some(node.id));
+            is_own || self.votes.get(&(id, term)) == Some(&node.id)
         };
         check(is_quorum(cluster, voted), "a leader was elected by a quorum", || {
-            format!("{} leads term {} without one of {cluster:?}", node.id, status.term)
+            format!("{} leads term {term} without one of {cluster:?}", node.id)
         })?;
         // Log Matching does the rest.
-        let last = self.ledger.last_before(status.term);
+        let last = self.ledger.last_before(term);
         let log = &node.storage.newest;
         let holds_it = log.holds(last) || last.index < log.start().index;
         check(holds_it, "a leader holds every committed entry", || {
-            format!("{} leads term {} without {last}", node.id, status.term)
+            format!("{} leads term {term} without {last}", node.id)
         })
     }
 
@@ -239,15 +233,15 @@ fn place(index: Index) -> Option<usize> {
 }
 
 /// What a node says of itself must be what its disk was told.
-fn check_disk(node: &Node, status: &Status) -> Checked {
+fn check_disk(node: &Node, raft: &Raft) -> Checked {
     let rule = "a node is what its disk was told";
     let (newest, durable) = (&node.storage.newest, &node.storage.durable);
     let told = (newest.hard_state.term, newest.hard_state.vote, newest.last());
-    check((status.term, status.vote, status.last) == told, rule, || {
-        format!("{} is {status:?}, and its disk was told {told:?}", node.id)
+    check((raft.term(), raft.vote(), raft.last()) == told, rule, || {
+        format!("{} is {:?}, and its disk was told {told:?}", node.id, raft.status())
     })?;
-    let at = newest.position(status.durable);
+    let at = newest.position(raft.durable());
     check(at.is_some_and(|at| node.has_durably(at)), rule, || {
-        format!("{} takes {} for durable, and {} is", node.id, status.durable, durable.last())
+        format!("{} takes {} for durable, and {} is", node.id, raft.durable(), durable.last())
     })
 }
