@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use kv_client::kv_proto::{Difference, NodeStatus, Role};
+use kv_client::kv_proto::{Difference, DiskState, NodeStatus, Role};
 use kv_client::{ClusterStatus, NodeRow};
 use serde::Serialize;
 
@@ -78,11 +78,25 @@ fn summary(cluster: &ClusterStatus) -> String {
         if let Err(reason) = &row.status {
             lines.push(format!("node {} is down: {reason}", row.member.id));
         }
+        if let Some(trouble) = row.status.as_ref().ok().and_then(|node| trouble(node.disk)) {
+            lines.push(format!("WARNING: the disk of node {} {trouble}", row.member.id));
+        }
         if let Some(difference) = &row.difference {
             lines.push(warning(row.member.id, difference));
         }
     }
     lines.join("\n")
+}
+
+/// What a person must know of a disk that is not fine.
+fn trouble(disk: DiskState) -> Option<&'static str> {
+    match disk {
+        DiskState::Fine => None,
+        DiskState::Slow => Some("is slow: a write has waited for longer than an election takes"),
+        DiskState::Full => Some(
+            "is full: the node takes no writes until there is room, and leads only if no other can",
+        ),
+    }
 }
 
 /// What a person must know of a node whose state differs.
@@ -129,6 +143,7 @@ struct JsonNode {
     applied_index: Option<u64>,
     last_index: Option<u64>,
     version: Option<String>,
+    disk: Option<&'static str>,
     /// In hexadecimal: many readers of JSON keep only 53 bits of a number.
     state_digest: Option<String>,
     /// The nodes from whose state its own differs, if it knows any.
@@ -161,6 +176,7 @@ impl From<&NodeRow> for JsonNode {
             applied_index: status.map(|status| status.applied_index),
             last_index: status.map(|status| status.last_index),
             version: status.map(|status| status.version.clone()),
+            disk: status.map(|status| status.disk.name()),
             state_digest: status.map(|status| format!("{:016x}", status.state_digest)),
             differs_from: row.difference.as_ref().map(|difference| difference.others.clone()),
             is_outvoted: row.difference.as_ref().map(|difference| difference.is_outvoted),

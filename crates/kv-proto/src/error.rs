@@ -21,6 +21,7 @@
 //! | 16 | `LeadershipLost` | perhaps applied |
 //! | 17 | `Timeout` | as it says |
 //! | 18 | `Diverged` | not applied |
+//! | 19 | `NoSpace` | not applied |
 
 use std::fmt;
 
@@ -124,6 +125,11 @@ pub enum Error {
         /// The index of the log at which the states were compared.
         index: u64,
     },
+    /// The disk of the node that leads is full. Since version 2 of the protocol.
+    NoSpace {
+        /// The node.
+        node: u64,
+    },
 }
 
 /// What a failed write has done.
@@ -173,6 +179,7 @@ impl Error {
             Self::LeadershipLost => 16,
             Self::Timeout { .. } => 17,
             Self::Diverged { .. } => 18,
+            Self::NoSpace { .. } => 19,
         }
     }
 
@@ -198,6 +205,7 @@ impl Error {
                 | Self::LeadershipLost
                 | Self::Timeout { .. }
                 | Self::Diverged { .. }
+                | Self::NoSpace { .. }
         )
     }
 
@@ -208,6 +216,8 @@ impl Error {
         match self {
             // "Use another node" is what it is to do.
             Self::Diverged { .. } if version < 2 => Self::ShuttingDown,
+            // "Try again shortly" is.
+            Self::NoSpace { .. } if version < 2 => Self::Busy,
             known => known,
         }
     }
@@ -277,6 +287,11 @@ impl fmt::Display for Error {
                 Outcome::NotApplied => write!(f, "no answer within {waited_millis} ms{NO_EFFECT}"),
                 Outcome::Unknown => write!(f, "no answer within {waited_millis} ms, so {UNKNOWN}"),
             },
+            Self::NoSpace { node } => write!(
+                f,
+                "the disk of node {node} is full, and nothing was changed: make room on it; writes \
+                 go on by themselves then, and reads do now"
+            ),
             Self::Diverged { node, index } => write!(
                 f,
                 "node {node} does not serve: at index {index} its state differs from that of the \

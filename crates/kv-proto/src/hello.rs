@@ -14,7 +14,8 @@ use crate::limits::Limits;
 ///
 /// Version 1 has writes, ranges and the status. Version 2 adds [`Call::Backup`] and
 /// [`Call::Digests`](crate::Call::Digests) with their answers, the command
-/// [`Compact`](crate::Command::Compact), and [`Error::Diverged`]. Nothing of version 1 changed: who
+/// [`Compact`](crate::Command::Compact), [`Error::Diverged`], [`Error::NoSpace`], and
+/// [`DiskState`](crate::DiskState) in a node's status. Nothing of version 1 changed: who
 /// speaks it gets none of the new answers.
 ///
 /// [`Call::Backup`]: crate::Call::Backup

@@ -37,8 +37,8 @@ pub use ids::{LeaseId, Revision};
 pub use limits::Limits;
 pub use range::{Consistency, Direction, Range, RangeOptions, SortBy};
 pub use reply::{
-    BackupPiece, Bytes, CompactReply, DeleteReply, Difference, DigestsReply, Header, KeyValue,
-    Member, NodeStatus, PutReply, RangeReply, Reply, Role, StateDigest, StatusReply,
+    BackupPiece, Bytes, CompactReply, DeleteReply, Difference, DigestsReply, DiskState, Header,
+    KeyValue, Member, NodeStatus, PutReply, RangeReply, Reply, Role, StateDigest, StatusReply,
 };
 pub use request::{BackupRequest, Call, Request};
 pub use response::Response;

@@ -28,6 +28,19 @@ pub enum Reply {
     Digests(DigestsReply),
 }
 
+impl Reply {
+    /// The same to a client that speaks this version of the protocol, without what is new to it.
+    #[must_use]
+    pub fn for_version(mut self, version: u16) -> Self {
+        if let Self::Status(status) = &mut self
+            && version < 2
+        {
+            status.node.disk = DiskState::Fine;
+        }
+        self
+    }
+}
+
 /// Who answered, and when in the life of the store: it comes with every successful answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -173,6 +186,35 @@ pub struct NodeStatus {
     pub state_digest: u64,
     /// The version of its software.
     pub version: String,
+    /// How its disk is. Told only if it is not fine, in a kind of answer of its own, since version
+    /// 2 of the protocol.
+    #[serde(skip)]
+    pub disk: DiskState,
+}
+
+/// How the disk of a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskState {
+    /// Nothing is known to be wrong with it.
+    #[default]
+    Fine,
+    /// A write has waited for it for longer than an election takes. The node does not lead if
+    /// others can.
+    Slow,
+    /// There is no room. The node takes no writes, and does not lead if others can; it votes, and
+    /// answers reads.
+    Full,
+}
+
+impl DiskState {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fine => "fine",
+            Self::Slow => "slow",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// Where a member of the cluster is reached.

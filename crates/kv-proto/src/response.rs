@@ -9,8 +9,8 @@ use wire::frame::write_frame;
 use crate::error::Error;
 use crate::ids::{LeaseId, Revision};
 use crate::reply::{
-    BackupPiece, CompactReply, DeleteReply, DigestsReply, Header, KeyValue, PutReply, RangeReply,
-    Reply, StatusReply,
+    BackupPiece, CompactReply, DeleteReply, DigestsReply, DiskState, Header, KeyValue, PutReply,
+    RangeReply, Reply, StatusReply,
 };
 
 /// One frame from the server.
@@ -52,13 +52,30 @@ enum Meta<'a> {
 /// a range, the next key. Those behind a piece of a backup are its own.
 #[derive(Serialize, Deserialize)]
 enum Body<'a> {
-    Put { prev: Option<Pair> },
-    Delete { deleted: u64, prev: Vec<Pair> },
-    Range { pairs: Vec<Pair>, count: u64, more: bool, next_key_bytes: Option<u32> },
+    Put {
+        prev: Option<Pair>,
+    },
+    Delete {
+        deleted: u64,
+        prev: Vec<Pair>,
+    },
+    Range {
+        pairs: Vec<Pair>,
+        count: u64,
+        more: bool,
+        next_key_bytes: Option<u32>,
+    },
     Status(Cow<'a, StatusReply>),
     Compact(CompactReply),
-    Backup { bytes: u32, is_last: bool, done: u64, total: u64 },
+    Backup {
+        bytes: u32,
+        is_last: bool,
+        done: u64,
+        total: u64,
+    },
     Digests(Cow<'a, DigestsReply>),
+    /// A status of a node whose disk is not fine.
+    Troubled(Cow<'a, StatusReply>, DiskState),
 }
 
 /// Everything about a pair but its bytes.
@@ -129,7 +146,10 @@ fn body<'a>(reply: &'a Reply, raw: &mut Vec<&'a [u8]>) -> Body<'a> {
                 next_key_bytes: range.next_key.as_deref().map(length),
             }
         }
-        Reply::Status(status) => Body::Status(Cow::Borrowed(status)),
+        Reply::Status(status) => match status.node.disk {
+            DiskState::Fine => Body::Status(Cow::Borrowed(status)),
+            disk => Body::Troubled(Cow::Borrowed(status), disk),
+        },
         Reply::Compact(compact) => Body::Compact(*compact),
         Reply::Backup(piece) => {
             raw.push(&piece.bytes);
@@ -179,6 +199,11 @@ impl<'a> Raw<'a> {
                 },
             }),
             Body::Status(status) => Reply::Status(status.into_owned()),
+            Body::Troubled(status, disk) => {
+                let mut status = status.into_owned();
+                status.node.disk = disk;
+                Reply::Status(status)
+            }
             Body::Compact(compact) => Reply::Compact(compact),
             Body::Backup { bytes, is_last, done, total } => {
                 let bytes = self.take(bytes)?.into();

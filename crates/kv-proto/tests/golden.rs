@@ -3,9 +3,9 @@
 
 use kv_proto::{
     BackupPiece, BackupRequest, Call, ClientHello, Command, Compact, CompactReply, Consistency,
-    Delete, DeleteReply, Difference, DigestsReply, Error, Header, KeyValue, LeaseChange, LeaseId,
-    Limits, Member, NodeStatus, Put, PutReply, Range, RangeReply, Reply, Request, Response,
-    Revision, Role, ServerHello, StateDigest, StatusReply, Welcome,
+    Delete, DeleteReply, Difference, DigestsReply, DiskState, Error, Header, KeyValue, LeaseChange,
+    LeaseId, Limits, Member, NodeStatus, Put, PutReply, Range, RangeReply, Reply, Request,
+    Response, Revision, Role, ServerHello, StateDigest, StatusReply, Welcome,
 };
 use wire::frame::HEADER_BYTES;
 
@@ -156,7 +156,7 @@ fn replies_to_reads() {
          0002000000000000000101010000006b76616c",
     );
     let member = Member { id: 2, raft_address: "h:1".into(), client_address: Some("h:2".into()) };
-    let status = StatusReply {
+    let mut status = StatusReply {
         node: NodeStatus {
             member: member.clone(),
             role: Role::Leader,
@@ -167,11 +167,12 @@ fn replies_to_reads() {
             last_index: 12,
             state_digest: 0xd1,
             version: "0.1.0".into(),
+            disk: DiskState::Fine,
         },
         members: vec![member],
     };
     expect(
-        &done(Reply::Status(status)),
+        &done(Reply::Status(status.clone())),
         "000000000201000000000000c100000000000000020000000000000009000000 \
          0000000003000000000000000300000002000000000000000300000000000000 \
          683a31010300000000000000683a320200000003000000000000000102000000 \
@@ -179,6 +180,14 @@ fn replies_to_reads() {
          000000000500000000000000302e312e30010000000000000002000000000000 \
          000300000000000000683a31010300000000000000683a32",
     );
+    // The same of a node whose disk is full, to a client of version 2 and to one of version 1.
+    status.node.disk = DiskState::Full;
+    let full = done(Reply::Status(status.clone()));
+    assert_eq!(full[44..48], 7_u32.to_le_bytes());
+    assert_eq!(full[full.len() - 4..], 2_u32.to_le_bytes());
+    let older = Reply::Status(status.clone()).for_version(1);
+    status.node.disk = DiskState::Fine;
+    assert_eq!(older, Reply::Status(status));
 }
 
 #[test]
@@ -222,6 +231,8 @@ fn errors() {
         &response(&diverged),
         "01000000020100000000000012000000030000000000000040 00000000000000",
     );
+    let no_space = Response::Failed { id: 258, error: Error::NoSpace { node: 3 } };
+    expect(&response(&no_space), "01000000020100000000000013000000 0300000000000000");
     let closing = Response::Closing { error: Error::malformed("x") };
     expect(&response(&closing), "020000000b000000010000000000000078");
 }

@@ -3,10 +3,10 @@
 
 use kv_proto::{
     BackupPiece, BackupRequest, Bytes, Call, ClientHello, Command, Compact, CompactReply,
-    Consistency, Delete, DeleteReply, Difference, DigestsReply, Direction, Error, Header, KeyValue,
-    LeaseChange, LeaseId, Limits, Member, NodeStatus, Outcome, Part, Put, PutReply, Range,
-    RangeOptions, RangeReply, Reply, Request, Response, Revision, Role, ServerHello, SortBy,
-    StateDigest, StatusReply, Welcome,
+    Consistency, Delete, DeleteReply, Difference, DigestsReply, Direction, DiskState, Error,
+    Header, KeyValue, LeaseChange, LeaseId, Limits, Member, NodeStatus, Outcome, Part, Put,
+    PutReply, Range, RangeOptions, RangeReply, Reply, Request, Response, Revision, Role,
+    ServerHello, SortBy, StateDigest, StatusReply, Welcome,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,8 +87,9 @@ fn member() -> impl Strategy<Value = Member> {
 fn status() -> impl Strategy<Value = StatusReply> {
     let role = prop_oneof![Just(Role::Follower), Just(Role::Candidate), Just(Role::Leader),];
     let numbers = any::<(u64, Option<u64>, u64, u64, u64, u64)>();
-    (member(), role, numbers, ".{0,10}", vec(member(), 0..5)).prop_map(
-        |(member, role, numbers, version, members)| StatusReply {
+    let disk = prop_oneof![Just(DiskState::Fine), Just(DiskState::Slow), Just(DiskState::Full)];
+    (member(), role, numbers, ".{0,10}", vec(member(), 0..5), disk).prop_map(
+        |(member, role, numbers, version, members, disk)| StatusReply {
             node: NodeStatus {
                 member,
                 role,
@@ -99,6 +100,7 @@ fn status() -> impl Strategy<Value = StatusReply> {
                 last_index: numbers.4,
                 state_digest: numbers.5,
                 version,
+                disk,
             },
             members,
         },
@@ -157,6 +159,7 @@ fn error() -> impl Strategy<Value = Error> {
         (any::<u64>(), outcome)
             .prop_map(|(waited_millis, outcome)| Error::Timeout { waited_millis, outcome }),
         any::<(u64, u64)>().prop_map(|(node, index)| Error::Diverged { node, index }),
+        any::<u64>().prop_map(|node| Error::NoSpace { node }),
     ]
 }
 

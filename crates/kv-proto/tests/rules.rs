@@ -30,6 +30,7 @@ fn one_of_each() -> Vec<Error> {
         Error::LeadershipLost,
         Error::Timeout { waited_millis: 5000, outcome: Outcome::Unknown },
         Error::Diverged { node: 3, index: 4096 },
+        Error::NoSpace { node: 3 },
     ]
 }
 
@@ -158,7 +159,7 @@ fn a_redirect_names_the_leader_and_its_address() {
 fn outcomes_and_exit_codes_agree_with_the_table() {
     let unknown = [0, 16, 17];
     let not_found = [8, 9];
-    let unavailable = [1, 2, 3, 13, 14, 15, 18];
+    let unavailable = [1, 2, 3, 13, 14, 15, 18, 19];
     for error in one_of_each() {
         let code = error.code();
         let expected = if unknown.contains(&code) {

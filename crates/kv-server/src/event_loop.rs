@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
-use log::{Level, debug, info, log};
+use log::{Level, debug, info, log, warn};
 use raft_core::{DropReason, Event as TraceEvent, Index, Message, NodeId, ReadLog, Time, Write};
 
 use crate::clients::{Replies, Reply};
@@ -183,6 +183,7 @@ pub fn run(
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
                 Effect::Trace(event) => trace(own, &event, &mut warnings),
+                Effect::Disk(notice) => warn!("{own} {notice}"),
                 Effect::Stop => {
                     replies.send(failures);
                     return inbox;

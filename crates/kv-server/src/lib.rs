@@ -27,6 +27,7 @@ pub mod clients;
 pub mod commands;
 pub mod descriptors;
 pub mod directory;
+pub mod disk_health;
 pub mod event_loop;
 pub mod members;
 pub mod narrate;

@@ -18,6 +18,8 @@
 //! 5. Every request is answered exactly once, also by a server that stops: nothing waits any more
 //!    when [`Effect::Stop`] is there.
 //! 6. A leader that stops hands over before it goes, if there is somebody to hand over to.
+//!
+//! What a full or a slow disk changes is in [`disk_health`](crate::disk_health).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +34,10 @@ use raft_core::{
     RoleChange, RoleKind, Ticket, Time, Write,
 };
 
+use raft_storage::Room;
+
 use crate::directory::Directory;
+use crate::disk_health::{DiskHealth, DiskNotice};
 use crate::pending::{Pending, Waiting, Want};
 
 /// Something that happened to the server.
@@ -52,6 +57,10 @@ pub enum Event {
     LogRead(LogRead),
     /// The state machine durably holds everything up to this index.
     Stored(Index),
+    /// There is more or less room for the log.
+    LogRoom(Room),
+    /// There is no room for the state file (`true`), or there is again.
+    StateRoom(bool),
     /// Clients ask.
     Requests(Vec<Request>),
     /// Finish what is under way, then stop.
@@ -112,6 +121,8 @@ pub enum Effect {
     RoleChanged(RoleChange),
     /// Tell people what happens inside.
     Trace(TraceEvent),
+    /// Tell people about the disk.
+    Disk(DiskNotice),
     /// Everything is finished and everybody answered: stop.
     Stop,
 }
@@ -196,6 +207,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// The ticket of the hand-over of a server that stops. Those of requests count up from 0.
 const HAND_OVER: Ticket = Ticket::new(u64::MAX);
 
+/// The ticket of a hand-over because the disk is full. What becomes of it shows.
+const HAND_OVER_OF_FULL: Ticket = Ticket::new(u64::MAX - 1);
+
 /// Whether a server that stops has given up its leadership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandOver {
@@ -226,6 +240,7 @@ pub struct Replica {
     cuts_log: bool,
     stop_by: Option<Time>,
     hand_over: HandOver,
+    disk: DiskHealth,
     actions: Vec<Action>,
 }
 
@@ -245,6 +260,7 @@ impl Replica {
             cuts_log: false,
             stop_by: None,
             hand_over: HandOver::NotAsked,
+            disk: DiskHealth::new(election_timeout_max),
             actions: Vec::new(),
         }
     }
@@ -259,7 +275,8 @@ impl Replica {
 
     /// When [`Event::Wake`] is due at the latest.
     pub fn deadline(&self) -> Time {
-        let own = [self.pending.next_check(), self.stop_by];
+        let hand_over = self.disk.deadline(self.leads_on());
+        let own = [self.pending.next_check(), self.stop_by, hand_over];
         own.into_iter().flatten().fold(self.raft.deadline(), Time::min)
     }
 
@@ -272,10 +289,18 @@ impl Replica {
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Wake => self.on_wake(now, effects),
+            Event::Message(message) if self.disk.ignores(now, &message) => {}
             Event::Message(message) => self.step(now, Input::Message(message), effects),
             Event::Unreachable(peer) => self.step(now, Input::Unreachable(peer), effects),
             Event::ClientAddress(peer, address) => self.directory.learn(peer.get(), address),
-            Event::Persisted(id) => self.step(now, Input::Persisted(id), effects),
+            Event::Persisted(id) => {
+                effects.extend(self.disk.on_persisted(now, id).map(Effect::Disk));
+                self.step(now, Input::Persisted(id), effects);
+            }
+            Event::LogRoom(room) => effects.extend(self.disk.on_log_room(room).map(Effect::Disk)),
+            Event::StateRoom(waits) => {
+                effects.extend(self.disk.on_state_room(waits).map(Effect::Disk));
+            }
             Event::LogRead(read) => self.step(now, Input::LogRead(read), effects),
             Event::Stored(upto) if self.cuts_log => {
                 self.step(now, Input::Compact { upto, keep: KEPT_ENTRIES }, effects);
@@ -299,6 +324,10 @@ impl Replica {
         if self.stop_by.is_some() && self.hand_over == HandOver::NotAsked {
             self.hand_over(now, effects);
         }
+        if let Some(heir) = self.disk.heir(now, self.leads_on(), || self.raft.status()) {
+            effects.push(Effect::Disk(DiskNotice::HandsOver(heir)));
+            self.step(now, Input::TransferLeadership(HAND_OVER_OF_FULL, heir), effects);
+        }
         let is_idle = self.pending.is_empty()
             && self.committed.is_empty()
             && self.hand_over != HandOver::UnderWay;
@@ -306,6 +335,11 @@ impl Replica {
             self.give_up_all(now, effects);
             effects.push(Effect::Stop);
         }
+    }
+
+    /// Whether it leads, and is not about to stop.
+    fn leads_on(&self) -> bool {
+        self.was_leader && self.stop_by.is_none()
     }
 
     /// A leader that stops asks the voter that has most of its log to take over, so that nobody
@@ -350,6 +384,11 @@ impl Replica {
             return effects.push(Effect::Fail(client, Error::Busy));
         }
         match request.call {
+            // One that does not lead says where to go.
+            Call::Write(_) if self.was_leader && self.disk.is_full() => {
+                let node = self.raft.status().id.get();
+                effects.push(Effect::Fail(client, Error::NoSpace { node }));
+            }
             Call::Write(command) => {
                 let ticket = self.pending.add(client, now, timeout, Want::Write);
                 self.proposals.push((ticket, command));
@@ -363,7 +402,7 @@ impl Replica {
                 self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
             }
             Call::Status => {
-                let status = Box::new(self.status());
+                let status = Box::new(self.status(now));
                 effects.push(Effect::Apply(ApplyWork::Status { client, status }));
             }
             Call::Backup(BackupRequest { piece, consistency }) => {
@@ -404,7 +443,10 @@ impl Replica {
         for action in actions.drain(..) {
             match action {
                 Action::Send(message) => effects.push(Effect::Send(message)),
-                Action::Persist(write) => effects.push(Effect::Persist(write)),
+                Action::Persist(write) => {
+                    self.disk.on_persist(now, write.id);
+                    effects.push(Effect::Persist(write));
+                }
                 Action::Apply(entries) => {
                     let waiters = self.take_waiters(&entries);
                     effects.push(Effect::Apply(ApplyWork::Entries { entries, waiters }));
@@ -426,7 +468,12 @@ impl Replica {
                     unsupported.push(Input::SnapshotSent { to: request.to, arrived: None });
                 }
                 Action::InstallSnapshot(_) => unsupported.push(Input::SnapshotInstalled(false)),
-                Action::Trace(event) => effects.push(Effect::Trace(event)),
+                Action::Trace(event) => {
+                    if let TraceEvent::DiskStalled { .. } = event {
+                        effects.push(Effect::Disk(self.disk.on_stalled(now)));
+                    }
+                    effects.push(Effect::Trace(event));
+                }
             }
         }
         self.actions = actions;
@@ -516,7 +563,7 @@ impl Replica {
     }
 
     /// What this node and its members are; the apply thread knows the rest.
-    fn status(&self) -> StatusReply {
+    fn status(&self, now: Time) -> StatusReply {
         let raft = self.raft.status();
         let node = NodeStatus {
             member: self.directory.member(raft.id.get()),
@@ -532,6 +579,7 @@ impl Replica {
             last_index: raft.last.index.get(),
             state_digest: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            disk: self.disk.state(now),
         };
         StatusReply { node, members: self.directory.members() }
     }

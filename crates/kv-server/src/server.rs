@@ -132,6 +132,8 @@ impl Server {
         // If the loop is gone, it has stopped, and cuts no log.
         let stored = move |upto| _ = to_loop.send(Event::Stored(upto));
         let replies = clients.replies();
+        let to_loop = inside.clone();
+        store.on_full_disk(move |waits| _ = to_loop.send(Event::StateRoom(waits)));
         let applier = Applier::start(store, identity, clock, replies, read_log, stored)?;
         let network = start_network(settings, cluster_id, raft_listener, inside.clone(), peers)?;
         let threads = Arc::new(Threads { log, applier, network });
@@ -233,10 +235,7 @@ fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<
         let _ = match event {
             LogEvent::Persisted(id) => inside.send(Event::Persisted(id)),
             LogEvent::Read(read) => inside.send(Event::LogRead(read)),
-            LogEvent::Room(room) => {
-                warn!("room on the disk of the log: {room:?}");
-                Ok(())
-            }
+            LogEvent::Room(room) => inside.send(Event::LogRoom(room)),
             LogEvent::Failed(error) => die(&error),
         };
     };

@@ -12,9 +12,9 @@ use std::thread;
 
 use kv_proto::{
     Call, ClientHello, Command, Compact, CompactReply, DeleteReply, Difference, DigestsReply,
-    Error, Header, KeyValue, Limits, MAX_HELLO_BYTES, Member, NodeStatus, PROTOCOL_VERSION,
-    PutReply, Range, RangeReply, Reply, Request, Response, Revision, Role, ServerHello, Span,
-    StatusReply, Welcome,
+    DiskState, Error, Header, KeyValue, Limits, MAX_HELLO_BYTES, Member, NodeStatus,
+    PROTOCOL_VERSION, PutReply, Range, RangeReply, Reply, Request, Response, Revision, Role,
+    ServerHello, Span, StatusReply, Welcome,
 };
 use wire::frame::FrameReader;
 
@@ -243,6 +243,7 @@ pub fn status(id: u64, role: Role, members: &[(u64, Option<String>)]) -> Reply {
             last_index: 12,
             state_digest: 0,
             version: "0.0.0".into(),
+            disk: DiskState::Fine,
         },
         members,
     })

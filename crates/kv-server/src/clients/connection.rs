@@ -217,7 +217,9 @@ impl Connection {
     fn write_reply(&mut self, reply: Reply) {
         let id = reply.client.request;
         self.write(&match reply.result {
-            Ok((header, reply)) => Response::Done { id, header, reply },
+            Ok((header, reply)) => {
+                Response::Done { id, header, reply: reply.for_version(self.version) }
+            }
             Err(error) => Response::Failed { id, error: error.for_version(self.version) },
         });
     }

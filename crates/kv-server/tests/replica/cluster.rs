@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use kv_proto::{BackupPiece, Command, Consistency, Error, Header, Limits, Put, Range, Reply};
 use kv_server::directory::Directory;
+use kv_server::disk_health::DiskNotice;
 use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
 use kv_store::{Position, Store};
 use raft_core::{Boot, Config, Index, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
+use raft_storage::Room;
 
 /// How long a client waits if the test does not say.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ struct Node {
     cut: Option<Index>,
     answers: BTreeMap<u64, Result<Answer, Error>>,
     has_stopped: bool,
+    /// What it has told people about its disk.
+    notices: Vec<DiskNotice>,
 }
 
 #[derive(Clone, Debug)]
@@ -174,6 +178,28 @@ impl Cluster {
         self.turn(node);
     }
 
+    /// The room on the disk of a node changes.
+    pub(crate) fn set_room(&mut self, node: u64, room: Room) {
+        self.event(node, Event::LogRoom(room));
+        self.turn(node);
+    }
+
+    /// There is no room for a node's state file, or there is again.
+    pub(crate) fn set_state_waits(&mut self, node: u64, waits: bool) {
+        self.event(node, Event::StateRoom(waits));
+        self.turn(node);
+    }
+
+    /// What a node has told people about its disk since this was last asked.
+    pub(crate) fn take_notices(&mut self, node: u64) -> Vec<DiskNotice> {
+        std::mem::take(&mut self.node(node).notices)
+    }
+
+    /// The term of a node.
+    pub(crate) fn term(&self, node: u64) -> u64 {
+        self.nodes[&node].replica.raft().term().get()
+    }
+
     pub(crate) fn cut_off(&mut self, node: u64) {
         self.cut_off.insert(node);
     }
@@ -256,6 +282,7 @@ impl Cluster {
                 Effect::Apply(work) => node.apply(work),
                 Effect::Fail(client, error) => node.answered(client, Err(error)),
                 Effect::RoleChanged(_) | Effect::Trace(_) => {}
+                Effect::Disk(notice) => node.notices.push(notice),
                 Effect::Stop => node.has_stopped = true,
             }
         }
@@ -293,6 +320,7 @@ impl Node {
             cut: None,
             answers: BTreeMap::new(),
             has_stopped: false,
+            notices: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! disk, no sockets.
 
 mod cluster;
+mod disk;
 
 use std::time::Duration;
 

@@ -1,0 +1,143 @@
+//! A disk that is full or slow: nobody loses anything by it, and leadership goes where it is not.
+
+use std::time::Duration;
+
+use kv_proto::{Consistency, DiskState, Error, Outcome, Reply};
+use kv_server::disk_health::DiskNotice;
+use raft_core::NodeId;
+use raft_storage::Room;
+
+use crate::cluster::Cluster;
+
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(300);
+
+fn disk_of(cluster: &mut Cluster, node: u64, request: u64) -> DiskState {
+    cluster.status(node, request);
+    match cluster.answer(node, request).expect("a status").reply {
+        Reply::Status(status) => status.node.disk,
+        other => panic!("another kind of reply: {other:?}"),
+    }
+}
+
+#[test]
+fn a_leader_without_room_hands_over_at_once_and_the_next_one_takes_the_writes() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "before", "value");
+    cluster.set_room(1, Room::Low);
+    let notices = cluster.take_notices(1);
+    assert!(matches!(notices[..], [DiskNotice::Full, DiskNotice::HandsOver(_)]), "{notices:?}");
+    let heir = cluster.wait_for_other_leader(1);
+    assert_eq!(disk_of(&mut cluster, 1, 2), DiskState::Full);
+    cluster.put(heir, 3, "after", "value");
+    cluster.answer(heir, 3).expect("it is committed");
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.value(1, "after"), Some(b"value".to_vec()), "what is left is used");
+    cluster.get(1, 4, "after", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(100));
+    assert_eq!(cluster.found(1, 4), Some(b"value".to_vec()), "reads go on");
+}
+
+#[test]
+fn where_no_node_has_room_writes_are_refused_reads_go_on_and_leadership_stays() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    for node in [2, 3, 1] {
+        cluster.set_room(node, Room::Low);
+    }
+    let term = cluster.term(1);
+    for round in 0..20 {
+        cluster.put(1, 100 + round, "key", "other");
+        let refused = cluster.error(1, 100 + round);
+        assert_eq!(refused, Error::NoSpace { node: 1 });
+        assert_eq!(refused.outcome(), Outcome::NotApplied);
+        cluster.get(1, 200 + round, "key", Consistency::Linearizable);
+        cluster.pass(Duration::from_secs(1));
+        assert_eq!(cluster.found(1, 200 + round), Some(b"value".to_vec()));
+    }
+    assert_eq!((cluster.leader(), cluster.term(1)), (Some(1), term), "nobody took over");
+    let asked = cluster.take_notices(1).len();
+    assert!(asked < 20, "it asked {asked} times, with pauses that grow");
+}
+
+#[test]
+fn writes_go_on_by_themselves_where_there_is_room_again() {
+    let mut cluster = Cluster::with_leader(1);
+    for node in [2, 3, 1] {
+        cluster.set_room(node, Room::Low);
+    }
+    cluster.pass(Duration::from_secs(5));
+    cluster.set_room(3, Room::Ample);
+    assert_eq!(cluster.wait_for_other_leader(1), 3);
+    cluster.put(3, 1, "key", "value");
+    cluster.answer(3, 1).expect("the others use what they have left");
+    cluster.set_room(1, Room::Ample);
+    assert_eq!(cluster.take_notices(1).last(), Some(&DiskNotice::HasRoom));
+    assert_eq!(disk_of(&mut cluster, 1, 2), DiskState::Fine);
+}
+
+#[test]
+fn a_follower_with_hardly_any_room_keeps_it_and_catches_up_later() {
+    for is_state_file in [false, true] {
+        let mut cluster = Cluster::with_leader(1);
+        if is_state_file {
+            cluster.set_state_waits(2, true);
+        } else {
+            cluster.set_room(2, Room::Scarce);
+        }
+        let writes = cluster.log_writes(2);
+        for request in 0..10 {
+            cluster.put(1, request, "key", "value");
+            cluster.answer(1, request).expect("the two others are enough");
+        }
+        cluster.pass(Duration::from_secs(3));
+        assert_eq!((cluster.leader(), cluster.log_writes(2)), (Some(1), writes));
+        assert_eq!(cluster.value(2, "key"), None);
+        cluster.set_room(2, Room::Ample);
+        cluster.set_state_waits(2, false);
+        cluster.pass(Duration::from_secs(1));
+        assert_eq!(cluster.value(2, "key"), Some(b"value".to_vec()));
+    }
+}
+
+#[test]
+fn nodes_with_hardly_any_room_still_elect_a_leader_that_can_read() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.pass(Duration::from_millis(200));
+    for node in 1..=3 {
+        cluster.set_room(node, Room::Scarce);
+    }
+    cluster.cut_off(1);
+    let leader = cluster.wait_for_other_leader(1);
+    cluster.get(leader, 2, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.found(leader, 2), Some(b"value".to_vec()));
+}
+
+#[test]
+fn a_leader_whose_disk_stalls_hands_over_and_does_not_take_it_back() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.hold_disk(1);
+    cluster.put(1, 1, "key", "value");
+    let heir = cluster.wait_for_other_leader(1);
+    let notices = cluster.take_notices(1);
+    let [DiskNotice::Stalled(waited)] = notices[..] else { panic!("{notices:?}") };
+    assert!(waited > ELECTION_TIMEOUT_MAX && waited < 2 * ELECTION_TIMEOUT_MAX, "{waited:?}");
+    assert_eq!(disk_of(&mut cluster, 1, 2), DiskState::Slow);
+    let term = cluster.term(heir);
+    cluster.pass(Duration::from_secs(2));
+    cluster.release_disk(1);
+    let notices = cluster.take_notices(1);
+    assert!(matches!(notices[..], [DiskNotice::Slow(waited)] if waited > Duration::from_secs(2)));
+    // The new leader runs out of room, and asks both. The one that was slow does not want to.
+    let third = 6 - 1 - heir;
+    cluster.cut_off(third);
+    cluster.set_room(heir, Room::Low);
+    cluster.pass(Duration::from_secs(3));
+    assert_eq!((cluster.leader(), cluster.term(heir)), (Some(heir), term), "no flapping");
+    let asked = cluster.take_notices(heir);
+    assert!(asked.contains(&DiskNotice::HandsOver(NodeId::new(1))), "{asked:?}");
+    // When some time has passed, it does.
+    cluster.pass(Duration::from_mins(1));
+    assert_eq!(cluster.leader(), Some(1));
+}
