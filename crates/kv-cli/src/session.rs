@@ -104,8 +104,14 @@ impl Session {
             (None, Some(keep)) => Compact::Keep(keep),
             (None, None) => return Err(Failure::Usage("give --revision or --keep".into())),
         };
-        let answer = self.client.compact(compact)?;
+        let mut answer = self.client.compact(compact)?;
         let compacted = answer.reply.compacted;
+        // Each command forgets only so much, so that nobody else has to wait for long.
+        let mut before = u64::MAX;
+        while (1..before).contains(&answer.reply.overdue) {
+            before = answer.reply.overdue;
+            answer = self.client.compact(Compact::Keep(u64::MAX))?;
+        }
         written(match self.format {
             Format::Text => writeln!(out, "the oldest revision that can be read is {compacted}"),
             Format::Json => output::compacted(out, answer.header.revision, compacted),

@@ -108,6 +108,10 @@ pub struct RangeReply {
 pub struct CompactReply {
     /// The oldest revision that can be read from now on.
     pub compacted: Revision,
+    /// How many superseded versions lie before it that are still to be forgotten. Each command
+    /// takes a few; [`Compact::Keep`](crate::Compact::Keep) of `u64::MAX` takes many and nothing
+    /// else.
+    pub overdue: u64,
 }
 
 /// A piece of a backup. The pieces one behind the other are the file; `docs/format.md` says how

@@ -196,7 +196,10 @@ fn replies_of_version_2() {
                   000000000300000000000000";
     let expect_body = |reply, golden: &str| expect(&done(reply), &format!("{header}{golden}"));
     let compacted = Revision::new(8);
-    expect_body(Reply::Compact(CompactReply { compacted }), "040000000800000000000000");
+    expect_body(
+        Reply::Compact(CompactReply { compacted, overdue: 7 }),
+        "0400000008000000000000000700000000000000",
+    );
     let bytes = b"piece".as_slice().into();
     expect_body(
         Reply::Backup(BackupPiece { bytes, is_last: true, done: 3, total: 4 }),

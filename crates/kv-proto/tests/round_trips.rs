@@ -129,7 +129,9 @@ fn reply() -> impl Strategy<Value = Reply> {
             next_key,
         })),
         status().prop_map(Reply::Status),
-        revision().prop_map(|compacted| Reply::Compact(CompactReply { compacted })),
+        (revision(), any::<u64>()).prop_map(|(compacted, overdue)| {
+            Reply::Compact(CompactReply { compacted, overdue })
+        }),
         (shared(), any::<(bool, u64, u64)>()).prop_map(|(bytes, (is_last, done, total))| {
             Reply::Backup(BackupPiece { bytes, is_last, done, total })
         }),

@@ -7,7 +7,7 @@ use std::io;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use kv_proto::{Header, Reply as ProtoReply};
+use kv_proto::{DigestsReply, Header, Reply as ProtoReply};
 use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
 
@@ -151,8 +151,9 @@ impl Worker {
                 let header = self.header(term);
                 self.backups.submit(Work { client, piece, header, patience, snapshots });
             }
-            ApplyWork::Digests { client, term } => {
-                let reply = ProtoReply::Digests(self.checkpoints.reply(self.store.digest()));
+            ApplyWork::Digests { client, term, difference } => {
+                let told = self.checkpoints.reply(self.store.digest());
+                let reply = ProtoReply::Digests(DigestsReply { difference, ..told });
                 self.batch.push(Reply { client, result: Ok((self.header(term), reply)) });
             }
             ApplyWork::ReadLog(read) => (self.read_log)(read),

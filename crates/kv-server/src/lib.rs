@@ -14,17 +14,20 @@
 //! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all
 //! of it. [`options`], [`commands`], [`settings`], [`members`] and [`timing`] turn flags into what
 //! a node needs to know. [`narrate`] tells people about it. [`backups`] sends the state to clients
-//! that save it; [`checkpoints`] are for comparing it between nodes. [`offline`] is what the binary
-//! can do besides serving.
+//! that save it. [`steward`] is what a node sees to by itself: [`compare`] compares the
+//! [`checkpoints`] of states, `standing` is what follows for a node that is wrong, and `aging` is
+//! which revisions are old. [`offline`] is what the binary can do besides serving.
 //!
 //! What it does not do: it knows no rule of Raft (that is `raft-core`), no meaning of a command
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
 
+mod aging;
 pub mod apply;
 pub mod backups;
 pub mod checkpoints;
 pub mod clients;
 pub mod commands;
+pub mod compare;
 pub mod descriptors;
 pub mod directory;
 pub mod disk_health;
@@ -39,5 +42,7 @@ pub mod replica;
 mod seldom;
 pub mod server;
 pub mod settings;
+mod standing;
 pub mod start_error;
+pub mod steward;
 pub mod timing;

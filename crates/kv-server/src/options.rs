@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, value_parser};
 
+use kv_store::Retention;
+
 use crate::commands::Command;
 use crate::members::{Address, Members};
 use crate::timing::{Span, TimingMode};
@@ -42,6 +44,10 @@ pub struct NodeOptions {
     #[arg(value_parser = value_parser!(u16).range(1..))]
     pub client_port_offset: u16,
 
+    /// How much of the past can be read.
+    #[command(flatten)]
+    pub past: PastOptions,
+
     /// How the node's clock ticks.
     #[command(flatten)]
     pub timing: TimingOptions,
@@ -72,6 +78,20 @@ pub struct MemberOptions {
     /// Where the node keeps its data
     #[arg(long, value_name = "DIR", default_value = "kv-data")]
     pub data_dir: PathBuf,
+}
+
+/// How much of the past can be read: the stricter of the two bounds counts. The current value of a
+/// key is not the past; it always stays.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Old revisions (give every node the same)")]
+pub struct PastOptions {
+    /// How many revisions before the current one can be read
+    #[arg(long, value_name = "N", default_value_t = Retention::default().revisions)]
+    pub keep_revisions: u64,
+
+    /// How long a revision can be read after it was superseded; 0 for no such limit
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub keep_time: Span,
 }
 
 /// How the node's clock ticks. Durations are written 50ms or 2s; a bare number is milliseconds.

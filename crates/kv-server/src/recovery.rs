@@ -1,6 +1,6 @@
 //! Bringing a node back to where it was: its log, its state, and the replica over both.
 
-use kv_store::Store;
+use kv_store::{Retention, Store};
 use log::{error, info};
 use raft_core::{Config, Index, NodeId, Position, Raft, Term, Time};
 use raft_storage::{FileDisk, Log, Recovered, Repaired};
@@ -47,7 +47,9 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let mut config = Config::new(own);
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
-    let store = Store::open(&settings.data_dir.join(STATE_FILE), &kv_store::Options::default())?;
+    let retention = Retention { revisions: settings.keep_revisions, ..Retention::default() };
+    let store_options = kv_store::Options { retention, ..kv_store::Options::default() };
+    let store = Store::open(&settings.data_dir.join(STATE_FILE), &store_options)?;
     let applied = store.position();
     let applied = Position { term: Term::new(applied.term), index: Index::new(applied.index) };
     let boot = recovered.boot(members.to_config(), applied);

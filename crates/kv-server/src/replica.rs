@@ -26,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{
-    BackupRequest, Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply,
+    BackupRequest, Consistency, Difference, Error, NodeStatus, Outcome, Part, Range, Role,
+    StatusReply,
 };
 use raft_core::{
     Action, Entries, Event as TraceEvent, Index, Input, LogRead, Message, NodeId,
@@ -39,6 +40,7 @@ use raft_storage::Room;
 use crate::directory::Directory;
 use crate::disk_health::{DiskHealth, DiskNotice};
 use crate::pending::{Pending, Waiting, Want};
+use crate::standing::Standing;
 
 /// Something that happened to the server.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub enum Event {
     LogRoom(Room),
     /// There is no room for the state file (`true`), or there is again.
     StateRoom(bool),
+    /// The state of this node was found to differ from that of others.
+    Differs(Difference),
     /// Clients ask.
     Requests(Vec<Request>),
     /// Finish what is under way, then stop.
@@ -172,6 +176,8 @@ pub enum ApplyWork {
         client: ClientTag,
         /// The term for the answer's header.
         term: u64,
+        /// What is known of a difference.
+        difference: Option<Difference>,
     },
     /// Ask the log for more entries to apply: in this queue, so that a long log is not read
     /// faster than it is applied.
@@ -210,6 +216,9 @@ const HAND_OVER: Ticket = Ticket::new(u64::MAX);
 /// The ticket of a hand-over because the disk is full. What becomes of it shows.
 const HAND_OVER_OF_FULL: Ticket = Ticket::new(u64::MAX - 1);
 
+/// The ticket of a leader that asks to be relieved. It asks again, so nobody waits for the outcome.
+const YIELD: Ticket = Ticket::new(u64::MAX - 2);
+
 /// Whether a server that stops has given up its leadership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandOver {
@@ -238,6 +247,7 @@ pub struct Replica {
     fate_patience: Duration,
     was_leader: bool,
     cuts_log: bool,
+    standing: Standing,
     stop_by: Option<Time>,
     hand_over: HandOver,
     disk: DiskHealth,
@@ -247,6 +257,7 @@ pub struct Replica {
 impl Replica {
     /// A replica around `raft`, whose election timeout is at most `election_timeout_max`.
     pub fn new(raft: Raft, directory: Directory, election_timeout_max: Duration) -> Self {
+        let standing = Standing::new(raft.status().id.get());
         Self {
             raft,
             directory,
@@ -258,6 +269,7 @@ impl Replica {
             // A follower that lacks what was cut needs a snapshot, and nothing carries one from
             // node to node yet. Until then, the log keeps everything.
             cuts_log: false,
+            standing,
             stop_by: None,
             hand_over: HandOver::NotAsked,
             disk: DiskHealth::new(election_timeout_max),
@@ -306,6 +318,7 @@ impl Replica {
                 self.step(now, Input::Compact { upto, keep: KEPT_ENTRIES }, effects);
             }
             Event::Stored(_) => {}
+            Event::Differs(difference) => self.standing.learn(difference),
             Event::Requests(requests) => {
                 for request in requests {
                     self.on_request(now, request, effects);
@@ -322,7 +335,10 @@ impl Replica {
             self.step(now, Input::Propose(proposals), effects);
         }
         if self.stop_by.is_some() && self.hand_over == HandOver::NotAsked {
-            self.hand_over(now, effects);
+            let is_asked = self.ask_heir(now, HAND_OVER, effects);
+            self.hand_over = if is_asked { HandOver::UnderWay } else { HandOver::Over };
+        } else if self.was_leader && self.standing.must_yield(now) {
+            self.ask_heir(now, YIELD, effects);
         }
         if let Some(heir) = self.disk.heir(now, self.leads_on(), || self.raft.status()) {
             effects.push(Effect::Disk(DiskNotice::HandsOver(heir)));
@@ -342,18 +358,17 @@ impl Replica {
         self.was_leader && self.stop_by.is_none()
     }
 
-    /// A leader that stops asks the voter that has most of its log to take over, so that nobody
-    /// has to wait for an election timeout.
-    fn hand_over(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.hand_over = HandOver::Over;
+    /// A leader that stops, or must not lead, asks the voter that has most of its log to take over,
+    /// so that nobody has to wait for an election timeout. False if there is none.
+    fn ask_heir(&mut self, now: Time, ticket: Ticket, effects: &mut Vec<Effect>) -> bool {
         let status = self.raft.status();
         let voters = &status.cluster.voters;
         let others = status.peers.iter().filter(|peer| voters.contains(&peer.id));
         let heir = others.max_by_key(|peer| (peer.matched, peer.heard_at)).map(|peer| peer.id);
         if let Some(heir) = heir {
-            self.hand_over = HandOver::UnderWay;
-            self.step(now, Input::TransferLeadership(HAND_OVER, heir), effects);
+            self.step(now, Input::TransferLeadership(ticket, heir), effects);
         }
+        heir.is_some()
     }
 
     /// Answers everybody who still waits with what is known of the request: nothing.
@@ -382,6 +397,9 @@ impl Replica {
         }
         if self.pending.is_full() {
             return effects.push(Effect::Fail(client, Error::Busy));
+        }
+        if let Err(error) = self.standing.check(&request.call) {
+            return effects.push(Effect::Fail(client, error));
         }
         match request.call {
             // One that does not lead says where to go.
@@ -413,8 +431,8 @@ impl Replica {
                 self.back_up(client, piece, Patience::new(now, timeout), effects);
             }
             Call::Digests => {
-                let term = self.raft.term().get();
-                effects.push(Effect::Apply(ApplyWork::Digests { client, term }));
+                let (term, difference) = (self.raft.term().get(), self.standing.difference());
+                effects.push(Effect::Apply(ApplyWork::Digests { client, term, difference }));
             }
         }
     }

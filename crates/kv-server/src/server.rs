@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,6 +23,7 @@ use crate::recovery::{Recovery, recover};
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
 use crate::start_error::StartError;
+use crate::steward::{Steward, Stewardship};
 
 /// The most requests that wait for the log. What a leader takes in and what a follower is sent are
 /// bounded well below it; if it is reached all the same, the loop waits for the disk.
@@ -35,6 +36,7 @@ pub struct Server {
     threads: Arc<Threads>,
     clients: Clients,
     inside: Sender<Event>,
+    stewardship: Stewardship,
     advertised_address: String,
     data: String,
 }
@@ -139,7 +141,8 @@ impl Server {
         let threads = Arc::new(Threads { log, applier, network });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
-        Ok(Self { the_loop, threads, clients, inside, advertised_address, data })
+        let stewardship = start_steward(settings, cluster_id, &clients, inside.clone())?;
+        Ok(Self { the_loop, threads, clients, inside, stewardship, advertised_address, data })
     }
 
     /// Where it listens for the other nodes.
@@ -175,8 +178,9 @@ impl Server {
     ///
     /// If it stopped because clients could not be served any more.
     pub fn wait(self) -> io::Result<()> {
-        let Self { the_loop, threads, clients, inside, .. } = self;
+        let Self { the_loop, threads, clients, inside, stewardship, .. } = self;
         let inbox = the_loop.join();
+        drop(stewardship);
         clients.refuse_requests();
         match inbox {
             Ok(inbox) => inbox.refuse_all(&clients.replies()),
@@ -295,6 +299,33 @@ fn start_loop(
     std::thread::Builder::new()
         .name("loop".into())
         .spawn(move || event_loop::run(replica, inbox, clock, &*threads, &replies))
+}
+
+fn start_steward(
+    settings: &Settings,
+    cluster_id: u64,
+    clients: &Clients,
+    inside: Sender<Event>,
+) -> io::Result<Stewardship> {
+    let steward = Steward {
+        node_id: settings.node_id,
+        cluster_id,
+        own_address: own_address(clients.address()).to_string(),
+        client_delay: settings.timing.client_delay,
+        keep_time: settings.keep_time,
+    };
+    // A loop that is gone serves nobody anyway.
+    steward.start(move |difference| _ = inside.send(Event::Differs(difference)))
+}
+
+/// Where a server that listens at `bound` is reached from its own machine.
+fn own_address(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }
 
 #[cfg(test)]

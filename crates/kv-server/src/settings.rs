@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::members::{Address, Members};
 use crate::options::{MemberOptions, NodeOptions, TimingOptions};
@@ -23,6 +24,10 @@ pub struct Settings {
     pub client_address: Address,
     /// Where the data is.
     pub data_dir: PathBuf,
+    /// How many revisions before the current one can be read.
+    pub keep_revisions: u64,
+    /// How long a revision can be read after it was superseded; zero for no such limit.
+    pub keep_time: Duration,
     /// How fast everything goes.
     pub timing: Timing,
 }
@@ -74,6 +79,8 @@ impl TryFrom<NodeOptions> for Settings {
             client_address,
             members,
             data_dir,
+            keep_revisions: options.past.keep_revisions,
+            keep_time: options.past.keep_time.0,
             timing,
         })
     }

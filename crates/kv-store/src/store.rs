@@ -200,7 +200,7 @@ impl Store {
     /// repeated or reordered on their way from the log, and the state could not be trusted.
     pub fn apply(&mut self, at: Position, command: &[u8]) -> Result<Applied, StoreError> {
         self.begin(at);
-        let result = match self.execute(command) {
+        let mut result = match self.execute(command) {
             Ok(reply) => Ok(reply),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Broken(error)) => return Err(error),
@@ -208,6 +208,9 @@ impl Store {
         self.digest.number(outcome_code(&result));
         self.digest.number(self.revision.get());
         self.forget(steps(&result));
+        if let Ok(Reply::Compact(compact)) = &mut result {
+            compact.overdue = self.past.overdue() as u64;
+        }
         self.end_entry()?;
         Ok(Applied { revision: self.revision, result })
     }

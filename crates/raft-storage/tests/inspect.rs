@@ -4,6 +4,7 @@ mod common;
 
 use common::{SimDisk, command, filler, noop, open, options, write};
 use raft_storage::inspect::{InspectError, inspect};
+use raft_storage::{identity, verify};
 
 fn disk() -> SimDisk {
     let disk = SimDisk::new();
@@ -73,4 +74,29 @@ fn a_directory_without_a_log_is_named() {
     assert!(matches!(refused, InspectError::NoLog { .. }));
     let expected = "there is no log: data/meta does not exist; name the directory of a log";
     assert_eq!(refused.to_string(), expected);
+}
+
+#[test]
+fn verifying_counts_what_inspecting_prints_and_changes_nothing() {
+    let disk = disk();
+    let before = disk.snapshot();
+    let whose = identity(&disk).expect("it can be read").expect("there is a log");
+    assert_eq!((whose.node_id.get(), whose.cluster_id), (1, 0x4d));
+    assert_eq!(whose.description, "1=a:1,2=b:2,3=c:3");
+    let sound = verify(&disk).expect("it can be read");
+    assert_eq!((sound.identity, sound.segments, sound.records), (whose, 1, 4));
+    assert_eq!((sound.recovered.last.index.get(), sound.recovered.damage), (4, None));
+    assert_eq!(disk.snapshot(), before);
+    disk.tamper("00000001.log", |bytes| bytes[1500] ^= 4);
+    let damaged = verify(&disk).expect("it can be read");
+    assert_eq!(damaged.records, 1, "those before the damage");
+    let damage = damaged.recovered.damage.expect("it is found").to_string();
+    assert!(damage.contains("00000001.log is damaged at byte 1024"), "{damage}");
+}
+
+#[test]
+fn where_there_is_no_log_there_is_nothing_to_verify() {
+    let disk = SimDisk::new();
+    assert_eq!(identity(&disk).expect("it can be read"), None);
+    assert!(matches!(verify(&disk), Err(InspectError::NoLog { .. })));
 }

@@ -306,7 +306,7 @@ impl Store {
                     Compact::Revision(revision) => revision,
                     Compact::Keep(keep) => Revision::new(REVISION.saturating_sub(keep)),
                 };
-                Reply::Compact(CompactReply { compacted })
+                Reply::Compact(CompactReply { compacted, overdue: 0 })
             }
         }
     }

@@ -1,9 +1,11 @@
 //! The server as a process: what only the operating system can break.
 
 mod backups;
+mod compaction;
 mod contradiction;
 mod crashes;
 mod damage;
+mod divergence;
 mod hostile;
 mod node;
 mod recover;

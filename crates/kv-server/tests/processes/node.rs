@@ -19,6 +19,7 @@ pub(crate) struct Cluster {
     raft_ports: Vec<u16>,
     client_ports: Vec<u16>,
     nodes: Vec<Option<Child>>,
+    flags: Vec<String>,
 }
 
 impl Cluster {
@@ -37,7 +38,15 @@ impl Cluster {
             raft_ports: ports[..size].to_vec(),
             client_ports: ports[size..].to_vec(),
             nodes: (0..size).map(|_| None).collect(),
+            flags: Vec::new(),
         }
+    }
+
+    /// The same nodes; from their next start on they get these flags as well.
+    #[must_use]
+    pub(crate) fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        self
     }
 
     /// Starts every node on the data that it has.
@@ -72,6 +81,7 @@ impl Cluster {
             .args(["--client-bind", &self.client_address(id)])
             .arg("--data-dir")
             .arg(self.data(id))
+            .args(&self.flags)
             .stderr(Stdio::null());
         command
     }

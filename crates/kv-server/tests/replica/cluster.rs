@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_proto::{BackupPiece, Command, Consistency, Error, Header, Limits, Put, Range, Reply};
+use kv_proto::{
+    BackupPiece, Command, Consistency, Difference, Error, Header, Limits, Put, Range, Reply,
+};
 use kv_server::directory::Directory;
 use kv_server::disk_health::DiskNotice;
 use kv_server::members::Members;
@@ -126,6 +128,13 @@ impl Cluster {
 
     pub(crate) fn stop(&mut self, node: u64) {
         self.event(node, Event::Stop);
+        self.turn(node);
+    }
+
+    /// Node `node` hears that its state differs from that of all others.
+    pub(crate) fn differs(&mut self, node: u64, is_outvoted: bool) {
+        let others = self.ids().into_iter().filter(|id| *id != node).collect();
+        self.event(node, Event::Differs(Difference { index: 64, others, is_outvoted }));
         self.turn(node);
     }
 

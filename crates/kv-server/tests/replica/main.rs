@@ -191,6 +191,37 @@ fn a_leader_that_stops_hands_over_first() {
 }
 
 #[test]
+fn an_outvoted_leader_gives_up_its_leadership_and_answers_no_client_from_its_state() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.differs(1, true);
+    let heir = cluster.leader().expect("no time has passed");
+    assert_ne!(heir, 1);
+    cluster.put(1, 2, "key", "value");
+    for (request, consistency) in [(3, Consistency::Stale), (4, Consistency::Linearizable)] {
+        cluster.get(1, request, "key", consistency);
+    }
+    for request in 2..=4 {
+        assert_eq!(cluster.error(1, request), Error::Diverged { node: 1, index: 64 });
+    }
+    cluster.status(1, 5);
+    cluster.answer(1, 5).expect("it still says how it is");
+    cluster.put(heir, 6, "key", "another value");
+    cluster.answer(heir, 6).expect("it leads");
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.value(1, "key"), Some(b"another value".to_vec()), "it goes on as a member");
+}
+
+#[test]
+fn a_node_of_which_nobody_knows_that_it_is_wrong_goes_on() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.differs(1, false);
+    cluster.put(1, 1, "key", "value");
+    cluster.answer(1, 1).expect("it leads and serves");
+    assert_eq!(cluster.leader(), Some(1));
+}
+
+#[test]
 fn status_tells_the_role_and_every_member() {
     let mut cluster = Cluster::with_leader(1);
     cluster.status(2, 9);
