@@ -9,6 +9,8 @@
 //!    there is room, and stays where it is if there is none anywhere.
 //! 3. If hardly any room is left, or none for the state file, it treats entries with commands that
 //!    a leader sends as lost on their way: that room is for votes, and for what it takes to lead.
+//!    That includes a few commands of earlier terms: where a new leader has such, it can confirm
+//!    reads only once a majority has them as well.
 //! 4. A leader whose disk keeps it waiting for an election timeout gives up its leadership (that is
 //!    raft-core's doing). For a while afterwards it does not take over when it is asked to.
 //!
@@ -19,7 +21,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kv_proto::DiskState;
-use raft_core::{Body, Message, NodeId, Payload, PersistId, Status, Time};
+use raft_core::{Body, Entries, Entry, Message, NodeId, Payload, PersistId, Status, Term, Time};
 use raft_storage::Room;
 
 /// The first pause between two attempts to hand over, and the longest.
@@ -27,6 +29,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_min
 
 /// How many election timeouts a node whose disk kept it waiting does not want to lead.
 const SHY_TIMEOUTS: u32 = 20;
+
+/// How much a node takes of the commands of earlier terms when it has hardly any room: 2 MiB.
+const EARLIER_BYTES: usize = 2 << 20;
 
 /// How far apart complaints of a slow disk are.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
@@ -44,6 +49,8 @@ pub(crate) struct DiskHealth {
     shy_until: Time,
     next_complaint: Time,
     hand_over: HandOver,
+    /// How much it still takes of the commands of earlier terms.
+    earlier_bytes: usize,
 }
 
 /// The attempts of a leader without room to hand over.
@@ -110,6 +117,7 @@ impl DiskHealth {
             shy_until: Time::ZERO,
             next_complaint: Time::ZERO,
             hand_over: HandOver::default(),
+            earlier_bytes: EARLIER_BYTES,
         }
     }
 
@@ -149,7 +157,10 @@ impl DiskHealth {
         change(self);
         match (was_full, self.is_full()) {
             (false, true) => Some(DiskNotice::Full),
-            (true, false) => Some(DiskNotice::HasRoom),
+            (true, false) => {
+                self.earlier_bytes = EARLIER_BYTES;
+                Some(DiskNotice::HasRoom)
+            }
             _ => None,
         }
     }
@@ -177,14 +188,29 @@ impl DiskHealth {
     }
 
     /// Whether a message is to be treated as lost on its way (rules 2, 3 and 4).
-    pub(crate) fn ignores(&self, now: Time, message: &Message) -> bool {
+    pub(crate) fn ignores(&mut self, now: Time, message: &Message) -> bool {
         match &message.body {
             Body::TimeoutNow { .. } => self.is_full() || now < self.shy_until,
             Body::Append { entries, .. } if self.is_scarce() => {
-                entries.iter().any(|entry| matches!(entry.payload, Payload::Command(_)))
+                !self.takes_all_the_same(entries, message.term)
             }
             _ => false,
         }
+    }
+
+    /// Whether entries that the leader of this term sends are such as it takes to lead.
+    fn takes_all_the_same(&mut self, entries: &Entries, term: Term) -> bool {
+        let is_command = |entry: &&Entry| matches!(entry.payload, Payload::Command(_));
+        let mut commands = entries.iter().filter(is_command).peekable();
+        if commands.peek().is_none() {
+            return true;
+        }
+        let size_bytes = entries.size_bytes();
+        if commands.any(|entry| entry.at.term == term) || size_bytes > self.earlier_bytes {
+            return false;
+        }
+        self.earlier_bytes -= size_bytes;
+        true
     }
 
     fn is_scarce(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Nodes that die and come back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kv_proto::Outcome;
@@ -96,4 +97,46 @@ fn a_minority_accepts_no_write_and_says_so_in_time() {
         assert!(attempt == 0 || refused.outcome() == Outcome::NotApplied, "{refused}");
     }
     client.get(&key(0)).expect_err("a linearizable read served by a minority");
+}
+
+/// One node after the other is killed, leaders among them, and started again, while writes go on.
+#[test]
+fn nodes_that_are_killed_again_and_again_under_writes_lose_nothing_and_stay_equal() {
+    const ROUNDS: usize = 9;
+    let mut cluster = Cluster::start(3);
+    let is_over = AtomicBool::new(false);
+    let mut client = cluster.client();
+    let acknowledged = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut acknowledged = Vec::new();
+            for number in 0.. {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                // What nobody knows the outcome of may be there or not.
+                if client.put(&key(number), format!("value {number}").as_bytes()).is_ok() {
+                    acknowledged.push(number);
+                }
+            }
+            acknowledged
+        });
+        for round in 0..ROUNDS {
+            let victim = if round % 2 == 0 { cluster.leader() } else { round % 3 + 1 };
+            cluster.kill(victim);
+            cluster.leader();
+            cluster.restart(victim);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    });
+    assert!(!acknowledged.is_empty());
+    let mut client = cluster.client();
+    for number in acknowledged {
+        let found = client.get(&key(number)).unwrap().reply.map(|kv| kv.value.to_vec());
+        assert_eq!(found, Some(format!("value {number}").into_bytes()), "key {number}");
+    }
+    wait_for("equal states", || {
+        let states = [cluster.applied(1)?, cluster.applied(2)?, cluster.applied(3)?];
+        states.iter().all(|state| *state == states[0]).then_some(())
+    });
 }

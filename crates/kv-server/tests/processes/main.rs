@@ -6,6 +6,8 @@ mod contradiction;
 mod crashes;
 mod damage;
 mod divergence;
+mod failing_disk;
+mod full_disk;
 mod hostile;
 mod node;
 mod recover;

@@ -118,6 +118,23 @@ impl Cluster {
         child.wait().unwrap();
     }
 
+    /// The process of node `id`.
+    pub(crate) fn pid(&self, id: usize) -> u32 {
+        self.nodes[id - 1].as_ref().expect("it runs").id()
+    }
+
+    /// Whether node `id` has not ended.
+    pub(crate) fn is_running(&mut self, id: usize) -> bool {
+        let child = self.nodes[id - 1].as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Waits until node `id` has ended by itself.
+    pub(crate) fn wait_for_end(&mut self, id: usize) -> ExitStatus {
+        let mut child = self.nodes[id - 1].take().expect("it was started");
+        wait_for("the node to end", || child.try_wait().unwrap())
+    }
+
     /// Asks node `id` to stop, and waits until it has, in order.
     pub(crate) fn stop(&mut self, id: usize) {
         let mut child = self.nodes[id - 1].take().expect("it runs");

@@ -114,6 +114,30 @@ fn nodes_with_hardly_any_room_still_elect_a_leader_that_can_read() {
     assert_eq!(cluster.found(leader, 2), Some(b"value".to_vec()));
 }
 
+/// A leader was elected that had a command which the others lacked. They had hardly any room, and
+/// took no commands: so it could commit nothing of its own term, and served no reads.
+#[test]
+fn a_few_commands_of_an_earlier_term_are_taken_so_that_a_new_leader_can_read() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.pass(Duration::from_millis(200));
+    for node in [2, 3] {
+        cluster.set_room(node, Room::Scarce);
+    }
+    cluster.put(1, 2, "key", "other");
+    cluster.set_room(1, Room::Low);
+    // The leader is away for a while; one of the others could lead, but it is elected again.
+    cluster.cut_off(1);
+    cluster.cut_off(2);
+    cluster.pass(Duration::from_secs(1));
+    cluster.heal(1);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.leader(), Some(1), "the other's log is behind");
+    cluster.get(1, 3, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.found(1, 3), Some(b"other".to_vec()));
+}
+
 #[test]
 fn a_leader_whose_disk_stalls_hands_over_and_does_not_take_it_back() {
     let mut cluster = Cluster::with_leader(1);

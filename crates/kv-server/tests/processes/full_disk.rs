@@ -1,0 +1,174 @@
+//! Disks that fill up while a cluster serves, and have room again. Each node has a small file
+//! system in memory, which takes the right to mount one: without it, these tests say so and do
+//! nothing.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kv_proto::{DiskState, Outcome};
+
+use crate::crashes::{assert_all_there, put_all};
+use crate::node::{Cluster, wait_for};
+
+/// Room for the log as it is made, and for about as much again.
+const DISK_MEGABYTES: usize = 96;
+
+/// How long a write is tried that is to be refused.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
+/// A file system of its own, unmounted when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one at `path`; `None`, and says why, if that is not allowed.
+    fn mount(path: &Path) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        let size = format!("size={DISK_MEGABYTES}m,mode=0700");
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(path).output();
+        match mount {
+            Ok(done) if done.status.success() => Some(Self(path.to_owned())),
+            Ok(done) => {
+                let why = String::from_utf8_lossy(&done.stderr).into_owned();
+                eprintln!("skipped: a small disk cannot be mounted here: {}", why.trim());
+                None
+            }
+            Err(error) => {
+                eprintln!("skipped: there is no `mount` here: {error}");
+                None
+            }
+        }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let mut ballast =
+            fs::File::options().create(true).append(true).open(self.ballast()).unwrap();
+        for chunk in [64 << 10, 4 << 10, 1] {
+            let bytes = vec![1; chunk];
+            let refused = loop {
+                if let Err(error) = ballast.write_all(&bytes) {
+                    break error;
+                }
+            };
+            assert_eq!(refused.kind(), ErrorKind::StorageFull);
+        }
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy"]).arg(&self.0).status();
+    }
+}
+
+/// A cluster, each node on a disk of its own. The disks go last.
+struct OnSmallDisks {
+    cluster: Cluster,
+    disks: Vec<SmallDisk>,
+}
+
+fn start(size: usize) -> Option<OnSmallDisks> {
+    let mut cluster = Cluster::unstarted(size);
+    let disks: Option<Vec<_>> = (1..=size).map(|id| SmallDisk::mount(&cluster.data(id))).collect();
+    let disks = disks?;
+    cluster.start_all();
+    Some(OnSmallDisks { cluster, disks })
+}
+
+fn disk_state(cluster: &Cluster, id: usize) -> Option<DiskState> {
+    let answer = cluster.client().status(&cluster.client_address(id)).ok()?;
+    Some(answer.reply.node.disk)
+}
+
+/// Writes until it is refused for want of room; returns what was said.
+fn put_until_refused(cluster: &Cluster) -> kv_client::Error {
+    let mut client = cluster.impatient_client(BRIEFLY);
+    let value = vec![7; 256 << 10];
+    // More than the disk could hold, if it were empty.
+    for number in 0..4 * DISK_MEGABYTES {
+        if let Err(error) = client.put(format!("large-{number:04}").as_bytes(), &value) {
+            return error;
+        }
+    }
+    panic!("the disk never was full");
+}
+
+#[test]
+fn a_cluster_whose_disks_are_full_refuses_writes_reads_on_and_writes_again_by_itself() {
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3) else { return };
+    put_all(&cluster, 0, 50);
+    disks.iter().for_each(SmallDisk::fill);
+    let refused = put_until_refused(&cluster);
+    let said = wait_for("every disk to be known as full", || {
+        let refused = cluster.impatient_client(BRIEFLY).put(b"more", b"value").unwrap_err();
+        let said = refused.to_string();
+        (refused.outcome() == Outcome::NotApplied && said.contains("is full")).then_some(said)
+    });
+    assert!(said.contains("make room"), "{said} (the first one was: {refused})");
+    for id in 1..=3 {
+        assert!(cluster.is_running(id), "node {id} has ended");
+    }
+    assert_eq!(disk_state(&cluster, cluster.leader()), Some(DiskState::Full));
+    assert_all_there(&cluster, 50);
+
+    // A node that is killed on a full disk starts again, and votes.
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    let next = cluster.leader();
+    assert_all_there(&cluster, 50);
+    cluster.restart(leader);
+
+    disks.iter().for_each(SmallDisk::free);
+    put_all(&cluster, 50, 100);
+    for id in 1..=3 {
+        wait_for("every node to have room", || {
+            (disk_state(&cluster, id)? == DiskState::Fine).then_some(())
+        });
+        wait_for("every node to have everything", || {
+            (cluster.applied(id)? == cluster.applied(next)?).then_some(())
+        });
+    }
+    cluster.kill_all();
+    cluster.start_all();
+    assert_all_there(&cluster, 100);
+    cluster.kill_all();
+}
+
+#[test]
+fn leadership_and_writes_go_where_there_is_room() {
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3) else { return };
+    put_all(&cluster, 0, 10);
+    let full = cluster.leader();
+    disks[full - 1].fill();
+    let mut client = cluster.client();
+    let value = vec![7; 128 << 10];
+    let mut count = 0;
+    wait_for("the node to know that its disk is full", || {
+        // It does not know before it needs more; no client notices anything.
+        client.put(format!("large-{count:03}").as_bytes(), &value).expect("others have room");
+        count += 1;
+        assert!(count < 150, "the node must have needed its next segment");
+        (disk_state(&cluster, full)? == DiskState::Full).then_some(())
+    });
+    let leader = wait_for("another to lead", || Some(cluster.leader()).filter(|id| *id != full));
+    put_all(&cluster, 10, 20);
+    assert!(cluster.is_running(full));
+    disks[full - 1].free();
+    wait_for("the node to catch up", || {
+        (cluster.applied(full)? == cluster.applied(leader)?).then_some(())
+    });
+    assert_all_there(&cluster, 20);
+    cluster.kill_all();
+}
