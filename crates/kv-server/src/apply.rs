@@ -5,8 +5,9 @@
 
 use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use kv_proto::{DigestsReply, Header, Reply as ProtoReply};
 use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
@@ -17,12 +18,16 @@ use crate::clients::{Replies, Reply};
 use crate::event_loop::Clock;
 use crate::replica::{ApplyWork, ClientTag};
 use crate::server::halt;
+use crate::snapshots::{Courier, write_members};
 
 /// The most answers that are collected before they are sent on their way.
 const REPLIES_PER_BATCH: usize = 128;
 
 /// How many more entries the state file holds when the loop is told again.
 const STORED_STEP: u64 = 1024;
+
+/// How long nothing happens before it is told of fewer.
+const STORED_PAUSE: Duration = Duration::from_millis(500);
 
 /// The running thread.
 #[derive(Debug)]
@@ -33,9 +38,9 @@ pub struct Applier {
 
 impl Applier {
     /// Starts it on `store`. Answers go to `replies`, requests for more of the log to `read_log`,
-    /// and now and then `stored` hears up to where the state file holds the log.
-    /// `identity` is the header of every answer, without its revision and term; `clock` is the one
-    /// by which the replica measures how long clients wait.
+    /// and now and then `stored` hears up to where the state file holds the log. `courier` brings
+    /// snapshots. `identity` is the header of every answer, without its revision and term; `clock`
+    /// is the one by which the replica measures how long clients wait.
     ///
     /// # Errors
     ///
@@ -47,6 +52,7 @@ impl Applier {
         replies: Replies,
         read_log: impl Fn(ReadLog) + Send + 'static,
         stored: impl Fn(Index) + Send + 'static,
+        courier: Courier,
     ) -> io::Result<Self> {
         let (queue, work) = unbounded();
         let backups = Backups::start(replies.clone(), clock)?;
@@ -61,6 +67,7 @@ impl Applier {
             batch: Vec::new(),
             backups,
             checkpoints: Checkpoints::default(),
+            courier,
         };
         let thread =
             std::thread::Builder::new().name("apply".into()).spawn(move || worker.run(&work))?;
@@ -96,11 +103,12 @@ struct Worker {
     batch: Vec<Reply>,
     backups: Backups,
     checkpoints: Checkpoints,
+    courier: Courier,
 }
 
 impl Worker {
     fn run(mut self, work: &Receiver<ApplyWork>) {
-        while let Ok(first) = work.recv() {
+        while let Some(first) = self.next(work) {
             self.carry_out(first);
             for next in work.try_iter() {
                 self.carry_out(next);
@@ -109,14 +117,31 @@ impl Worker {
                 }
             }
             self.send_replies();
-            self.tell_stored();
+            self.tell_stored(STORED_STEP);
         }
         self.backups.stop();
     }
 
-    fn tell_stored(&mut self) {
+    /// Waits for work; `None` when no more will come. Where nothing happens, the loop hears in the
+    /// end of all that was stored, and then this thread sleeps.
+    fn next(&mut self, work: &Receiver<ApplyWork>) -> Option<ApplyWork> {
+        while self.told_stored.get() < self.store.applied_index() {
+            match work.recv_timeout(STORED_PAUSE) {
+                Ok(next) => return Some(next),
+                Err(RecvTimeoutError::Timeout) => {
+                    or_halt(self.store.check());
+                    self.tell_stored(1);
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        work.recv().ok()
+    }
+
+    /// Tells the loop up to where the state is stored, if that is so many entries on.
+    fn tell_stored(&mut self, step: u64) {
         let stored = Index::new(self.store.durable().index);
-        if stored.get() - self.told_stored.get() >= STORED_STEP {
+        if stored.get() - self.told_stored.get() >= step {
             self.told_stored = stored;
             (self.stored)(stored);
         }
@@ -157,6 +182,13 @@ impl Worker {
                 self.batch.push(Reply { client, result: Ok((self.header(term), reply)) });
             }
             ApplyWork::ReadLog(read) => (self.read_log)(read),
+            ApplyWork::SendSnapshot(request) => self.courier.send(&request, &self.store),
+            ApplyWork::CancelSnapshots => self.courier.cancel(),
+            ApplyWork::InstallSnapshot(snapshot) => {
+                or_halt(self.courier.install(&mut self.store, &snapshot));
+                self.told_stored = Index::new(self.store.durable().index);
+                self.checkpoints = Checkpoints::default();
+            }
         }
     }
 
@@ -175,8 +207,12 @@ impl Worker {
 
     fn apply(&mut self, entry: &Entry, waiter: Option<ClientTag>) {
         let at = Position { term: entry.at.term.get(), index: entry.at.index.get() };
-        let Payload::Command(command) = &entry.payload else {
-            return or_halt(self.store.skip(at));
+        let command = match &entry.payload {
+            Payload::Command(command) => command,
+            Payload::Noop => return or_halt(self.store.skip(at)),
+            Payload::Config(cluster) => {
+                return or_halt(self.store.set_members(at, &write_members(cluster)));
+            }
         };
         let applied = or_halt(self.store.apply(at, command));
         if let Some(client) = waiter {

@@ -146,6 +146,8 @@ pub trait Outside {
     fn read_log(&self, read: ReadLog);
     /// Has the log forget what lies up to this index. Blocks as a write does.
     fn compact(&self, upto: Index);
+    /// Forgets the snapshot that has arrived. Never blocks.
+    fn discard_snapshot(&self);
     /// Hands work to the apply thread. Never blocks.
     fn apply(&self, work: ApplyWork);
 }
@@ -180,6 +182,7 @@ pub fn run(
                 Effect::ReadLog(read) => outside.read_log(read),
                 Effect::Compact(upto) => outside.compact(upto),
                 Effect::Apply(work) => outside.apply(work),
+                Effect::DiscardSnapshot => outside.discard_snapshot(),
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),
                 Effect::RoleChanged(change) => info!("{own} {}", narrate::role(&change, own)),
                 Effect::Trace(event) => trace(own, &event, &mut warnings),

@@ -7,7 +7,9 @@ use clap::{ArgAction, Args, Parser, value_parser};
 use kv_store::Retention;
 
 use crate::commands::Command;
+use crate::log_keep::LogKeep;
 use crate::members::{Address, Members};
+use crate::size::Size;
 use crate::timing::{Span, TimingMode};
 
 /// A node of a replicated key-value store.
@@ -47,6 +49,10 @@ pub struct NodeOptions {
     /// How much of the past can be read.
     #[command(flatten)]
     pub past: PastOptions,
+
+    /// How much of the log is kept, and how fast snapshots go.
+    #[command(flatten)]
+    pub log: LogOptions,
 
     /// How the node's clock ticks.
     #[command(flatten)]
@@ -92,6 +98,28 @@ pub struct PastOptions {
     /// How long a revision can be read after it was superseded; 0 for no such limit
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub keep_time: Span,
+}
+
+/// How much of the log is kept for nodes that are behind, and how fast they are sent snapshots.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Log (sizes: 64KiB, 32MiB, 1GiB; a bare number is bytes)")]
+pub struct LogOptions {
+    /// How many committed entries stay in the log for nodes that are behind
+    #[arg(long, value_name = "N", default_value_t = LogKeep::default().entries)]
+    pub log_keep_entries: u64,
+
+    /// The most of the log that stays for nodes that are behind and catching up
+    #[arg(long, value_name = "SIZE", default_value_t = Size(LogKeep::default().bytes))]
+    pub log_keep_size: Size,
+
+    /// The size of a file of the log: whole files are removed
+    #[arg(long, value_name = "SIZE", hide = true)]
+    #[arg(default_value_t = Size(raft_storage::Options::DEFAULT_SEGMENT_BYTES))]
+    pub log_segment_size: Size,
+
+    /// The most that a snapshot for another node takes of the network in a second; 0 for no limit
+    #[arg(long, value_name = "SIZE", default_value_t = Size(32 << 20))]
+    pub snapshot_rate: Size,
 }
 
 /// How the node's clock ticks. Durations are written 50ms or 2s; a bare number is milliseconds.

@@ -1,8 +1,11 @@
 //! Bringing a node back to where it was: its log, its state, and the replica over both.
 
+use std::path::PathBuf;
+
+use kv_store::snapshot::remove_draft;
 use kv_store::{Retention, Store};
 use log::{error, info};
-use raft_core::{Config, Index, NodeId, Position, Raft, Term, Time};
+use raft_core::{Boot, Config, HardState, NodeId, Raft, Time};
 use raft_storage::{FileDisk, Log, Recovered, Repaired};
 
 use crate::directory::Directory;
@@ -11,6 +14,7 @@ use crate::members::Members;
 use crate::offline;
 use crate::replica::Replica;
 use crate::settings::Settings;
+use crate::snapshots::{position, read_members};
 use crate::start_error::StartError;
 
 /// What was there before.
@@ -25,6 +29,17 @@ pub(crate) struct Recovery {
 /// The file in the data directory that holds the state.
 pub(crate) const STATE_FILE: &str = "state.redb";
 
+/// The same, with its directory.
+pub(crate) fn state_file(settings: &Settings) -> PathBuf {
+    settings.data_dir.join(STATE_FILE)
+}
+
+/// How the store in it is opened.
+pub(crate) fn store_options(settings: &Settings) -> kv_store::Options {
+    let retention = Retention { revisions: settings.keep_revisions, ..Retention::default() };
+    kv_store::Options { retention, ..kv_store::Options::default() }
+}
+
 /// Opens the log and the store, and brings the replica back to where it was: the end of the log is
 /// applied again to what the store holds.
 pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
@@ -36,7 +51,10 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
         return Err(StartError::UnfinishedRecovery { dir });
     }
     let cluster_id = cluster_id(members, &disk)?;
-    let options = raft_storage::Options::new(own, cluster_id, members.to_string());
+    let options = raft_storage::Options {
+        segment_bytes: settings.log_segment_bytes,
+        ..raft_storage::Options::new(own, cluster_id, members.to_string())
+    };
     let (log, recovered) = open_log(settings, &disk, &options)?;
     if let Some(torn) = &recovered.torn {
         info!(
@@ -47,16 +65,12 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let mut config = Config::new(own);
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
-    let retention = Retention { revisions: settings.keep_revisions, ..Retention::default() };
-    let store_options = kv_store::Options { retention, ..kv_store::Options::default() };
-    let store = Store::open(&settings.data_dir.join(STATE_FILE), &store_options)?;
-    let applied = store.position();
-    let applied = Position { term: Term::new(applied.term), index: Index::new(applied.index) };
-    let boot = recovered.boot(members.to_config(), applied);
-    let raft = Raft::restore(config, boot, Time::ZERO)?;
+    let store = open_store(settings, &recovered)?;
+    let raft = Raft::restore(config, boot(settings, &recovered, &store)?, Time::ZERO)?;
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);
-    let replica = Replica::new(raft, directory, settings.timing.election_timeout_max);
+    let patience = settings.timing.election_timeout_max;
+    let replica = Replica::new(raft, directory, patience, settings.log_keep);
     Ok(Recovery { cluster_id, log, store, replica, clock: Clock::start() })
 }
 
@@ -66,6 +80,39 @@ fn cluster_id(members: &Members, disk: &FileDisk) -> Result<u64, StartError> {
     let found = raft_storage::identity(disk)?;
     let own = found.filter(|identity| identity.description == members.to_string());
     Ok(own.map_or_else(|| members.cluster_id(), |identity| identity.cluster_id))
+}
+
+/// Opens the state, and removes what a crash left of a snapshot on its way in. The log goes on
+/// where the state ends; one that begins behind that is no log of this state.
+fn open_store(settings: &Settings, recovered: &Recovered) -> Result<Store, StartError> {
+    let file = state_file(settings);
+    remove_draft(&file)?;
+    let log_start = recovered.start.index.get();
+    let is_there = file.try_exists().map_err(StartError::Io)?;
+    if log_start > 0 && !is_there {
+        return Err(StartError::StateMissing { file, log_start });
+    }
+    let store = Store::open(&file, &store_options(settings))?;
+    let state_end = store.applied_index();
+    if state_end < log_start {
+        return Err(StartError::StateTooOld { file, state_end, log_start });
+    }
+    Ok(store)
+}
+
+/// What the core starts with.
+fn boot(settings: &Settings, recovered: &Recovered, store: &Store) -> Result<Boot, StartError> {
+    let founders = settings.members.to_config();
+    let cluster = read_members(store.members(), &founders).map_err(StartError::Members)?;
+    let mut boot = recovered.boot(cluster, position(store.position()));
+    // A snapshot may have been installed right after the first word of its leader, and the power
+    // gone before the log was told of the term. This node has promised nothing in that term: it
+    // would have told the log first.
+    let HardState { term, .. } = boot.hard_state;
+    if boot.applied.term > term {
+        boot.hard_state = HardState { term: boot.applied.term, vote: None, ..boot.hard_state };
+    }
+    Ok(boot)
 }
 
 /// Opens the log. One that is damaged is repaired if the cluster has other members, who can give

@@ -31,14 +31,15 @@ use kv_proto::{
 };
 use raft_core::{
     Action, Entries, Event as TraceEvent, Index, Input, LogRead, Message, NodeId,
-    Outcome as TicketOutcome, PersistId, Raft, ReadLog, ReadMode, ReadPurpose, Rejection,
-    RoleChange, RoleKind, Ticket, Time, Write,
+    Outcome as TicketOutcome, PersistId, Position, Raft, ReadLog, ReadMode, ReadPurpose, Rejection,
+    RoleChange, RoleKind, SendSnapshot, Snapshot, Ticket, Time, Write,
 };
 
 use raft_storage::Room;
 
 use crate::directory::Directory;
 use crate::disk_health::{DiskHealth, DiskNotice};
+use crate::log_keep::{LogKeep, LogSize};
 use crate::pending::{Pending, Waiting, Want};
 use crate::standing::Standing;
 
@@ -65,6 +66,17 @@ pub enum Event {
     StateRoom(bool),
     /// The state of this node was found to differ from that of others.
     Differs(Difference),
+    /// What became of a snapshot for this node, and up to where it goes if it arrived.
+    SnapshotSent {
+        /// Whom it was for.
+        to: NodeId,
+        /// Where it ends; `None` if it did not arrive, or nobody knows.
+        arrived: Option<Position>,
+    },
+    /// A snapshot has arrived whole; this message belongs to it.
+    SnapshotArrived(Message),
+    /// The state is that of the snapshot, up to this index; `None` if it is as it was.
+    SnapshotInstalled(Option<Index>),
     /// Clients ask.
     Requests(Vec<Request>),
     /// Finish what is under way, then stop.
@@ -121,6 +133,8 @@ pub enum Effect {
     Apply(ApplyWork),
     /// Tell a client that its request failed.
     Fail(ClientTag, Error),
+    /// The snapshot that has arrived is not installed: forget it.
+    DiscardSnapshot,
     /// Tell people about a change of role.
     RoleChanged(RoleChange),
     /// Tell people what happens inside.
@@ -179,6 +193,12 @@ pub enum ApplyWork {
         /// What is known of a difference.
         difference: Option<Difference>,
     },
+    /// Send the state to a node that needs it.
+    SendSnapshot(SendSnapshot),
+    /// Send it to nobody any more.
+    CancelSnapshots,
+    /// Put the snapshot that has arrived in the place of the state.
+    InstallSnapshot(Snapshot),
     /// Ask the log for more entries to apply: in this queue, so that a long log is not read
     /// faster than it is applied.
     ReadLog(ReadLog),
@@ -227,9 +247,6 @@ enum HandOver {
     Over,
 }
 
-/// How many committed entries a log keeps for followers that are slow, or away for a moment.
-pub const KEPT_ENTRIES: u64 = 10_000;
-
 /// How long a client may ask to wait at most.
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -246,8 +263,11 @@ pub struct Replica {
     /// How long after losing leadership a write may still find its fate.
     fate_patience: Duration,
     was_leader: bool,
-    cuts_log: bool,
     standing: Standing,
+    keep: LogKeep,
+    log_size: LogSize,
+    /// The core has ordered to install the snapshot that arrived.
+    installs: bool,
     stop_by: Option<Time>,
     hand_over: HandOver,
     disk: DiskHealth,
@@ -256,7 +276,13 @@ pub struct Replica {
 
 impl Replica {
     /// A replica around `raft`, whose election timeout is at most `election_timeout_max`.
-    pub fn new(raft: Raft, directory: Directory, election_timeout_max: Duration) -> Self {
+    /// Of its log it keeps as much as `keep` says.
+    pub fn new(
+        raft: Raft,
+        directory: Directory,
+        election_timeout_max: Duration,
+        keep: LogKeep,
+    ) -> Self {
         let standing = Standing::new(raft.status().id.get());
         Self {
             raft,
@@ -266,23 +292,15 @@ impl Replica {
             committed: VecDeque::new(),
             fate_patience: election_timeout_max,
             was_leader: false,
-            // A follower that lacks what was cut needs a snapshot, and nothing carries one from
-            // node to node yet. Until then, the log keeps everything.
-            cuts_log: false,
             standing,
+            keep,
+            log_size: LogSize::default(),
+            installs: false,
             stop_by: None,
             hand_over: HandOver::NotAsked,
             disk: DiskHealth::new(election_timeout_max),
             actions: Vec::new(),
         }
-    }
-
-    /// The same replica; it has its log cut behind what the state machine durably holds, but for
-    /// [`KEPT_ENTRIES`].
-    #[must_use]
-    pub fn cutting_its_log(mut self) -> Self {
-        self.cuts_log = true;
-        self
     }
 
     /// When [`Event::Wake`] is due at the latest.
@@ -314,11 +332,13 @@ impl Replica {
                 effects.extend(self.disk.on_state_room(waits).map(Effect::Disk));
             }
             Event::LogRead(read) => self.step(now, Input::LogRead(read), effects),
-            Event::Stored(upto) if self.cuts_log => {
-                self.step(now, Input::Compact { upto, keep: KEPT_ENTRIES }, effects);
+            Event::Stored(upto) => self.on_stored(now, upto, effects),
+            Event::SnapshotSent { to, arrived } => {
+                self.step(now, Input::SnapshotSent { to, arrived }, effects);
             }
-            Event::Stored(_) => {}
             Event::Differs(difference) => self.standing.learn(difference),
+            Event::SnapshotArrived(message) => self.on_snapshot_arrived(now, message, effects),
+            Event::SnapshotInstalled(upto) => self.on_snapshot_installed(now, upto, effects),
             Event::Requests(requests) => {
                 for request in requests {
                     self.on_request(now, request, effects);
@@ -457,12 +477,12 @@ impl Replica {
     fn step(&mut self, now: Time, input: Input, effects: &mut Vec<Effect>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.raft.step(now, input, &mut actions);
-        let mut unsupported = Vec::new();
         for action in actions.drain(..) {
             match action {
                 Action::Send(message) => effects.push(Effect::Send(message)),
                 Action::Persist(write) => {
                     self.disk.on_persist(now, write.id);
+                    self.log_size.add(&write.entries);
                     effects.push(Effect::Persist(write));
                 }
                 Action::Apply(entries) => {
@@ -480,12 +500,13 @@ impl Replica {
                 // The members are those that this server was started with: nobody changes them.
                 Action::ConfigChanged(_) => {}
                 Action::Compact(upto) => effects.push(Effect::Compact(upto)),
-                // No log is cut, so nobody needs a snapshot, and one that came all the same cannot
-                // be installed.
                 Action::SendSnapshot(request) => {
-                    unsupported.push(Input::SnapshotSent { to: request.to, arrived: None });
+                    effects.push(Effect::Apply(ApplyWork::SendSnapshot(request)));
                 }
-                Action::InstallSnapshot(_) => unsupported.push(Input::SnapshotInstalled(false)),
+                Action::InstallSnapshot(snapshot) => {
+                    self.installs = true;
+                    effects.push(Effect::Apply(ApplyWork::InstallSnapshot(snapshot)));
+                }
                 Action::Trace(event) => {
                     if let TraceEvent::DiskStalled { .. } = event {
                         effects.push(Effect::Disk(self.disk.on_stalled(now)));
@@ -495,8 +516,32 @@ impl Replica {
             }
         }
         self.actions = actions;
-        for answer in unsupported {
-            self.step(now, answer, effects);
+    }
+
+    /// The log may be cut, but for what others may still need.
+    fn on_stored(&mut self, now: Time, upto: Index, effects: &mut Vec<Effect>) {
+        let recently = Time::ZERO + now.since(Time::ZERO + self.fate_patience);
+        let input = self.keep.compact(upto, &self.log_size, &self.raft.status(), recently);
+        self.step(now, input, effects);
+    }
+
+    /// A snapshot has arrived. If the core has no use for it, nobody installs it.
+    fn on_snapshot_arrived(&mut self, now: Time, message: Message, effects: &mut Vec<Effect>) {
+        self.installs = false;
+        self.step(now, Input::Message(message), effects);
+        if !self.installs {
+            effects.push(Effect::DiscardSnapshot);
+        }
+    }
+
+    /// The state is another one. What clients of this node wrote while it still led is in it, but
+    /// with which result, nobody here knows.
+    fn on_snapshot_installed(&mut self, now: Time, upto: Option<Index>, effects: &mut Vec<Effect>) {
+        self.step(now, Input::SnapshotInstalled(upto.is_some()), effects);
+        let upto = upto.unwrap_or(Index::ZERO);
+        let count = self.committed.partition_point(|(index, _)| *index <= upto);
+        for (_, client) in self.committed.drain(..count) {
+            effects.push(Effect::Fail(client, Error::LeadershipLost));
         }
     }
 
@@ -575,6 +620,7 @@ impl Replica {
         let leads = change.role == RoleKind::Leader;
         if self.was_leader && !leads {
             self.pending.leadership_lost(now + self.fate_patience);
+            effects.push(Effect::Apply(ApplyWork::CancelSnapshots));
         }
         self.was_leader = leads;
         effects.push(Effect::RoleChanged(change));

@@ -19,9 +19,10 @@ use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
 use crate::descriptors;
 use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
-use crate::recovery::{Recovery, recover};
+use crate::recovery::{Recovery, recover, state_file, store_options};
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
+use crate::snapshots::{Courier, Desk};
 use crate::start_error::StartError;
 use crate::steward::{Steward, Stewardship};
 
@@ -47,6 +48,7 @@ struct Threads {
     log: LogThread<Log<FileDisk>>,
     applier: Applier,
     network: Network,
+    desk: Arc<Desk>,
 }
 
 impl Outside for Threads {
@@ -64,6 +66,10 @@ impl Outside for Threads {
 
     fn compact(&self, upto: Index) {
         request(self.log.requests(), LogRequest::Compact(upto));
+    }
+
+    fn discard_snapshot(&self) {
+        self.desk.discard_arrived();
     }
 
     fn apply(&self, work: ApplyWork) {
@@ -136,9 +142,10 @@ impl Server {
         let replies = clients.replies();
         let to_loop = inside.clone();
         store.on_full_disk(move |waits| _ = to_loop.send(Event::StateRoom(waits)));
-        let applier = Applier::start(store, identity, clock, replies, read_log, stored)?;
         let network = start_network(settings, cluster_id, raft_listener, inside.clone(), peers)?;
-        let threads = Arc::new(Threads { log, applier, network });
+        let (courier, desk) = take_snapshots(settings, &network, &inside);
+        let applier = Applier::start(store, identity, clock, replies, read_log, stored, courier)?;
+        let threads = Arc::new(Threads { log, applier, network, desk });
         let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
         let stewardship = start_steward(settings, cluster_id, &clients, inside.clone())?;
@@ -188,7 +195,7 @@ impl Server {
         }
         drop(inside);
         match Arc::try_unwrap(threads) {
-            Ok(Threads { log, applier, network }) => {
+            Ok(Threads { log, applier, network, .. }) => {
                 network.shutdown();
                 applier.stop();
                 if log.finish().is_none() {
@@ -272,6 +279,7 @@ fn start_network(
     config.client_address = settings.client_address.to_string();
     config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
     config.network_delay = settings.timing.network_delay;
+    config.snapshots.max_bytes_per_second = settings.snapshot_rate;
     let on_event = move |event| {
         // As above: if nobody takes it, nobody needs it.
         let _ = match event {
@@ -280,12 +288,39 @@ fn start_network(
             NetEvent::Connected { peer, client_address: Some(address) } => {
                 inside.send(Event::ClientAddress(peer, address))
             }
-            NetEvent::Connected { .. }
-            | NetEvent::PeerRefused { .. }
-            | NetEvent::SnapshotSent { .. } => Ok(()),
+            NetEvent::SnapshotSent { to, arrived } => {
+                inside.send(Event::SnapshotSent { to, arrived })
+            }
+            NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
         };
     };
     Ok(Network::start_on(listener, config, on_event)?)
+}
+
+/// Opens the door to snapshots of other nodes; returns what the apply thread needs of it.
+fn take_snapshots(
+    settings: &Settings,
+    network: &Network,
+    inside: &Sender<Event>,
+) -> (Courier, Arc<Desk>) {
+    let (path, founders) = (state_file(settings), settings.members.to_config());
+    let to_loop = || {
+        let inside = inside.clone();
+        // If the loop is gone, nobody waits for this.
+        move |event| _ = inside.send(event)
+    };
+    let desk = Arc::new(Desk::new(path.clone(), founders.clone(), to_loop()));
+    let receiving = Arc::clone(&desk);
+    network.receive_snapshots(move |offer| receiving.open(offer));
+    let courier = Courier {
+        sender: network.snapshots(),
+        desk: Arc::clone(&desk),
+        founders,
+        path,
+        options: store_options(settings),
+        tell: Arc::new(to_loop()),
+    };
+    (courier, desk)
 }
 
 fn start_loop(

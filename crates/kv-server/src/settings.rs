@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::log_keep::LogKeep;
 use crate::members::{Address, Members};
 use crate::options::{MemberOptions, NodeOptions, TimingOptions};
 use crate::timing::{Span, Timing, TimingError, TimingMode};
@@ -30,6 +32,12 @@ pub struct Settings {
     pub keep_time: Duration,
     /// How fast everything goes.
     pub timing: Timing,
+    /// How much of the log is kept.
+    pub log_keep: LogKeep,
+    /// The size of a file of the log, in bytes.
+    pub log_segment_bytes: u64,
+    /// The most bytes a second of a snapshot for another node; `None` for no limit.
+    pub snapshot_rate: Option<NonZeroU64>,
 }
 
 /// Why the flags do not fit together: one sentence that names the flag, its value and what to do.
@@ -82,6 +90,12 @@ impl TryFrom<NodeOptions> for Settings {
             keep_revisions: options.past.keep_revisions,
             keep_time: options.past.keep_time.0,
             timing,
+            log_keep: LogKeep {
+                entries: options.log.log_keep_entries,
+                bytes: options.log.log_keep_size.0,
+            },
+            log_segment_bytes: options.log.log_segment_size.0,
+            snapshot_rate: NonZeroU64::new(options.log.snapshot_rate.0),
         })
     }
 }

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use kv_store::StoreError;
 use raft_core::BootError;
 use raft_storage::{Damage, OpenError, RepairError};
+
+/// What to do without a state that fits the log.
+const REPLACE: &str = "Nothing was changed. Put the right file back";
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -36,6 +40,24 @@ pub enum StartError {
     Repair(RepairError),
     /// The state file cannot be used.
     Store(StoreError),
+    /// There is no state file, and the log does not hold what it was made of.
+    StateMissing {
+        /// Where it should be.
+        file: PathBuf,
+        /// The log begins after this index.
+        log_start: u64,
+    },
+    /// The state file is from before the log begins.
+    StateTooOld {
+        /// Where it is.
+        file: PathBuf,
+        /// The last index that it holds.
+        state_end: u64,
+        /// The log begins after this index.
+        log_start: u64,
+    },
+    /// The members of the cluster that the state names cannot be read.
+    Members(String),
     /// What was recovered does not make a node.
     Boot(BootError),
     /// The port for the other nodes is not to be had.
@@ -108,6 +130,21 @@ impl fmt::Display for StartError {
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::StateMissing { file, log_start } => write!(
+                f,
+                "the state file {} is missing, and the log begins after index {log_start}: it no \
+                 longer holds what the state was made of. {REPLACE}",
+                file.display()
+            ),
+            Self::StateTooOld { file, state_end, log_start } => write!(
+                f,
+                "the state file {} ends at index {state_end}, and the log begins after index \
+                 {log_start}: the file is an older copy. {REPLACE}",
+                file.display()
+            ),
+            Self::Members(why) => {
+                write!(f, "{why}; move the state file away, or use the program that wrote it")
+            }
             Self::Boot(error) => error.fmt(f),
             Self::Network(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
@@ -13,11 +15,29 @@ use kv_server::apply::Applier;
 use kv_server::clients::{Bounds, Clients, FREE_HELD_BYTES, Reply};
 use kv_server::event_loop::Clock;
 use kv_server::replica::{self, ApplyWork, Patience};
+use kv_server::snapshots::{Courier, Desk};
 use kv_store::Store;
-use raft_core::Time;
+use raft_core::{ClusterConfig, NodeId, Time};
+use raft_net_tcp::{Config, Network};
 use wire::frame::{FrameReader, HEADER_BYTES, write_frame};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What brings snapshots, if there were anybody to bring them to.
+fn courier() -> (Network, Courier) {
+    let (own, listen) = (NodeId::new(1), "127.0.0.1:0".parse().unwrap());
+    let network = Network::start(Config::new(own, 1, listen, Vec::new()), |_| {}).unwrap();
+    let (path, founders) = (PathBuf::from("nowhere"), ClusterConfig::of_voters([own]));
+    let courier = Courier {
+        sender: network.snapshots(),
+        desk: Arc::new(Desk::new(path.clone(), founders.clone(), |_| {})),
+        founders,
+        path,
+        options: kv_store::Options::default(),
+        tell: Arc::new(|_| {}),
+    };
+    (network, courier)
+}
 
 /// The clients' thread, and what it passes on.
 fn start(bounds: Bounds) -> (Clients, Receiver<Vec<replica::Request>>) {
@@ -186,9 +206,9 @@ fn what_nobody_takes_any_more_is_refused_and_what_comes_later_too() {
 fn a_read_whose_time_is_up_is_not_carried_out() {
     let (clients, requests) = start(Bounds::default());
     let store = Store::new(Limits::default());
-    let applier =
-        Applier::start(store, Header::default(), Clock::start(), clients.replies(), |_| {}, |_| {})
-            .unwrap();
+    let (_network, courier) = courier();
+    let (header, clock, replies) = (Header::default(), Clock::start(), clients.replies());
+    let applier = Applier::start(store, header, clock, replies, |_| {}, |_| {}, courier).unwrap();
     let mut client = Client::greeted(&clients);
     client.ask(2);
     let hour = Duration::from_hours(1);

@@ -14,5 +14,6 @@ mod recover;
 mod refusals;
 mod resources;
 mod restore;
+mod snapshots;
 mod stopping;
 mod stranger;

@@ -1,5 +1,6 @@
 //! One server process, on free ports, with a folder of its own.
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,13 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes.
     pub(crate) fn start(size: usize) -> Self {
-        let mut cluster = Self::unstarted(size);
+        Self::start_with(size, &[])
+    }
+
+    /// Starts so many nodes with these flags as well. They tell more than others: see
+    /// [`Cluster::said`].
+    pub(crate) fn start_with(size: usize, flags: &[&str]) -> Self {
+        let mut cluster = Self::unstarted(size).with_flags(flags);
         cluster.start_all();
         cluster
     }
@@ -69,20 +76,40 @@ impl Cluster {
 
     /// Starts node `id` again on the data it has.
     pub(crate) fn restart(&mut self, id: usize) {
+        self.restart_with(id, &[]);
+    }
+
+    /// The same, with these flags as well this time.
+    pub(crate) fn restart_with(&mut self, id: usize, flags: &[&str]) {
         let mut command = self.command(id);
-        let (child, _) = ready(command.stdout(Stdio::piped()));
+        let (child, _) = ready(command.args(flags).stdout(Stdio::piped()));
         self.nodes[id - 1] = Some(child);
     }
 
-    fn command(&self, id: usize) -> Command {
+    /// What node `id` has told since the cluster began, if the cluster has flags of its own.
+    pub(crate) fn said(&self, id: usize) -> String {
+        fs::read_to_string(self.log_file(id)).unwrap_or_default()
+    }
+
+    fn log_file(&self, id: usize) -> PathBuf {
+        self.folder.path().join(format!("{id}.stderr"))
+    }
+
+    /// How node `id` is started.
+    pub(crate) fn command(&self, id: usize) -> Command {
         let mut command = server();
         command
             .args(["--node-id", &id.to_string(), "--cluster", &self.flag()])
             .args(["--client-bind", &self.client_address(id)])
             .arg("--data-dir")
             .arg(self.data(id))
-            .args(&self.flags)
-            .stderr(Stdio::null());
+            .args(&self.flags);
+        if self.flags.is_empty() {
+            command.stderr(Stdio::null());
+        } else {
+            let log = File::options().create(true).append(true).open(self.log_file(id)).unwrap();
+            command.env("RUST_LOG", "info").stderr(log);
+        }
         command
     }
 

@@ -9,6 +9,7 @@ use kv_proto::{
 };
 use kv_server::directory::Directory;
 use kv_server::disk_health::DiskNotice;
+use kv_server::log_keep::LogKeep;
 use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
 use kv_store::{Position, Store};
@@ -19,6 +20,9 @@ use raft_storage::Room;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(300);
+
+/// How much of their logs the nodes keep.
+pub(crate) const KEEP: LogKeep = LogKeep { entries: 100, bytes: 1 << 20 };
 
 pub(crate) struct Cluster {
     now: Time,
@@ -77,15 +81,6 @@ impl Cluster {
         cluster.pass(Duration::from_millis(100));
         assert!(others.iter().all(|id| cluster.role(*id) == RoleKind::Follower));
         cluster
-    }
-
-    /// The same nodes; they have their logs cut.
-    pub(crate) fn cutting_logs(mut self) -> Self {
-        let cutting = |(id, node): (u64, Node)| {
-            (id, Node { replica: node.replica.cutting_its_log(), ..node })
-        };
-        self.nodes = self.nodes.into_iter().map(cutting).collect();
-        self
     }
 
     /// The state of a node durably holds everything up to `index`.
@@ -290,7 +285,7 @@ impl Cluster {
                 Effect::Compact(upto) => node.cut = Some(upto),
                 Effect::Apply(work) => node.apply(work),
                 Effect::Fail(client, error) => node.answered(client, Err(error)),
-                Effect::RoleChanged(_) | Effect::Trace(_) => {}
+                Effect::RoleChanged(_) | Effect::Trace(_) | Effect::DiscardSnapshot => {}
                 Effect::Disk(notice) => node.notices.push(notice),
                 Effect::Stop => node.has_stopped = true,
             }
@@ -322,7 +317,7 @@ impl Node {
         let raft = Raft::restore(Config::new(NodeId::new(id)), boot, Time::ZERO).unwrap();
         let directory = Directory::new(members, id, format!("node-{id}:9080"));
         Self {
-            replica: Replica::new(raft, directory, ELECTION_TIMEOUT_MAX),
+            replica: Replica::new(raft, directory, ELECTION_TIMEOUT_MAX, KEEP),
             store: Store::new(Limits::default()),
             held: None,
             log_writes: 0,
@@ -369,6 +364,10 @@ impl Node {
             }
             ApplyWork::Digests { .. } => panic!("nobody asks for digests here"),
             ApplyWork::ReadLog(_) => panic!("everything is in memory"),
+            ApplyWork::CancelSnapshots => {}
+            ApplyWork::SendSnapshot(_) | ApplyWork::InstallSnapshot(_) => {
+                panic!("nobody is so far behind")
+            }
         }
     }
 

@@ -6,9 +6,8 @@ mod disk;
 
 use std::time::Duration;
 
-use cluster::{Answer, Cluster};
+use cluster::{Answer, Cluster, KEEP};
 use kv_proto::{Consistency, Error, Outcome, Reply, Revision};
-use kv_server::replica::KEPT_ENTRIES;
 
 #[test]
 fn a_write_is_answered_when_it_is_applied() {
@@ -246,19 +245,42 @@ fn put_many(cluster: &mut Cluster, node: u64, count: u64) {
 
 #[test]
 fn a_log_is_cut_behind_the_stored_state_but_for_what_slow_followers_need() {
-    let mut cluster = Cluster::with_leader(1).cutting_logs();
-    put_many(&mut cluster, 1, 12_000);
+    let mut cluster = Cluster::with_leader(1);
+    put_many(&mut cluster, 1, 2_000);
     cluster.stored(1, 1_500);
     assert_eq!(cluster.cut(1), Some(1_500), "no further than what is stored");
     // The first entry of the log is the leader's own.
-    cluster.stored(1, 12_001);
-    assert_eq!(cluster.cut(1), Some(12_001 - KEPT_ENTRIES));
+    cluster.stored(1, 2_001);
+    assert_eq!(cluster.cut(1), Some(2_001 - KEEP.entries));
+}
+
+/// A follower that has got a snapshot needs what was written while that travelled. When the leader
+/// cut its log there at once, the follower needed another snapshot, and so on for ever.
+#[test]
+fn a_follower_that_is_there_and_behind_is_waited_for_as_long_as_the_log_is_not_too_large() {
+    let mut cluster = Cluster::with_leader(1);
+    put_many(&mut cluster, 1, 500);
+    cluster.hold_disk(3);
+    for request in 501..=1_000 {
+        cluster.put(1, request, "key", "value");
+    }
+    cluster.stored(1, 1_001);
+    assert_eq!(cluster.cut(1), Some(501), "what it has is not needed");
+    let large = "v".repeat(200_000);
+    for request in 1_001..=1_020 {
+        cluster.put(1, request, "key", &large);
+    }
+    cluster.stored(1, 1_021);
+    let cut = cluster.cut(1).expect("the log is too large to wait for anybody");
+    assert!((1_001..1_021).contains(&cut), "{cut}");
 }
 
 #[test]
-fn no_log_is_cut_unless_that_was_asked_for() {
+fn a_follower_that_is_gone_is_not_waited_for() {
     let mut cluster = Cluster::with_leader(1);
-    put_many(&mut cluster, 1, 12_000);
-    cluster.stored(1, 12_001);
-    assert_eq!(cluster.cut(1), None);
+    cluster.cut_off(3);
+    put_many(&mut cluster, 1, 1_000);
+    cluster.pass(Duration::from_secs(1));
+    cluster.stored(1, 1_001);
+    assert_eq!(cluster.cut(1), Some(1_001 - KEEP.entries));
 }

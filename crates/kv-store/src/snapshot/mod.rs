@@ -29,7 +29,7 @@ use std::io;
 
 pub use checker::{Summary, Verifier, verify};
 pub use piece::{MAX_PIECE_BYTES, read_piece};
-pub use restore::{Restore, Restored};
+pub use restore::{Restore, Restored, remove_draft};
 pub use source::{Snapshot, Snapshots};
 
 use crate::error::StoreError;

@@ -1,5 +1,7 @@
 //! Making a state file of a snapshot.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +35,30 @@ pub struct Restored {
     path: PathBuf,
     draft: PathBuf,
     position: Position,
+    members: Arc<[u8]>,
+}
+
+/// Where a snapshot for the state file `path` is put together.
+fn draft_path(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".snapshot");
+    PathBuf::from(draft)
+}
+
+/// Removes what is left of a snapshot for the state file `path` that will not be finished. It may
+/// not be there. A [`Restore`] or [`Restored`] that is in use must be dropped before.
+///
+/// # Errors
+///
+/// If the operating system refuses.
+pub fn remove_draft(path: &Path) -> Result<(), StoreError> {
+    let draft = draft_path(path);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::system(&draft, error))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Restore {
@@ -43,9 +69,7 @@ impl Restore {
     ///
     /// If a file beside it cannot be created.
     pub fn begin(path: &Path) -> Result<Self, StoreError> {
-        let mut draft = path.as_os_str().to_owned();
-        draft.push(".snapshot");
-        let draft = PathBuf::from(draft);
+        let draft = draft_path(path);
         let file = StateFile::create_draft(&draft)?;
         Ok(Self {
             path: path.to_owned(),
@@ -99,7 +123,7 @@ impl Restore {
         let Self { path, draft, file, .. } = self;
         file.close()?;
         read_back(&draft, &state, totals)?;
-        Ok(Restored { path, draft, position: state.mark.position })
+        Ok(Restored { path, draft, position: state.mark.position, members: state.members })
     }
 
     /// Writes what waits, and at the end, the state.
@@ -124,6 +148,11 @@ impl Restored {
     /// The position of the log at which the store is then.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The members of the cluster there, as the log gave them; empty if it never did.
+    pub fn members(&self) -> &[u8] {
+        &self.members
     }
 
     /// Replaces the state file, in one step that is durable when this returns. A store that is open

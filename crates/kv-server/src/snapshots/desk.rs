@@ -1,0 +1,229 @@
+//! Where snapshots of other nodes arrive: one at a time, in a file beside the state.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kv_store::snapshot::{Restore, Restored, remove_draft};
+use log::warn;
+use raft_core::{Body, ClusterConfig, Message, Position, Snapshot, Term};
+use raft_net_tcp::SnapshotSink;
+
+use super::{position, read_members};
+use crate::replica::Event;
+
+/// The place where a snapshot is put together, verified, and waits to be installed.
+///
+/// Invariants:
+/// 1. There is one draft at a time. A later offer replaces an unfinished one, unless that comes
+///    from a leader of a later term; one that is being verified or installed is left alone.
+/// 2. Whoever waits for the end of a snapshot hears it, also if that is forgotten: from then on
+///    its channel has no other end.
+pub struct Desk {
+    path: PathBuf,
+    founders: ClusterConfig,
+    tell: Box<dyn Fn(Event) + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts the offers.
+    turn: u64,
+    stage: Stage,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    /// Pieces come.
+    Receiving { term: Term, restore: Box<Restore> },
+    /// All came: they are read back; or the draft is being put in its place, or removed.
+    Busy,
+    /// It is whole, and waits for the order to install it.
+    Arrived(Arrived),
+}
+
+/// A snapshot that is whole, beside the state that it is to replace.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) restored: Restored,
+    pub(crate) tell: Ending,
+}
+
+/// Tells the one who waits how it ended. Dropped, it says that nobody will install it.
+#[derive(Debug)]
+pub(crate) struct Ending(SyncSender<Result<(), String>>);
+
+impl Ending {
+    pub(crate) fn tell(&self, outcome: Result<(), String>) {
+        // There is room for it; whoever does not wait any more needs no answer.
+        let _ = self.0.try_send(outcome);
+    }
+}
+
+impl Desk {
+    /// A desk for the state file at `path`. `tell` brings what has arrived to the loop; states that
+    /// were never told of members have these `founders`.
+    pub fn new(
+        path: PathBuf,
+        founders: ClusterConfig,
+        tell: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Self {
+        Self { path, founders, tell: Box::new(tell), state: Mutex::default() }
+    }
+
+    /// Makes room for the snapshot that is offered with this message.
+    ///
+    /// # Errors
+    ///
+    /// If there is none: a sentence.
+    pub fn open(self: &Arc<Self>, message: Message) -> Result<Box<dyn SnapshotSink>, String> {
+        let Body::Snapshot(snapshot) = message.body.clone() else {
+            return Err("this is not a snapshot".to_owned());
+        };
+        let (term, mut state) = (message.term, self.lock());
+        match &state.stage {
+            Stage::Busy | Stage::Arrived(_) => {
+                return Err("another snapshot is being installed: try again".to_owned());
+            }
+            Stage::Receiving { term: other, .. } if *other > term => {
+                return Err(format!("a snapshot of the leader of term {other} is on its way"));
+            }
+            Stage::Receiving { .. } | Stage::Idle => {}
+        }
+        state.stage = Stage::Idle;
+        let restore = Restore::begin(&self.path).map_err(|error| error.to_string())?;
+        state.stage = Stage::Receiving { term, restore: Box::new(restore) };
+        state.turn += 1;
+        let (desk, turn) = (Arc::clone(self), state.turn);
+        Ok(Box::new(Sink { desk, turn, due: 0, message, snapshot }))
+    }
+
+    /// What is to be installed, if it ends there.
+    pub(crate) fn take_arrived(&self, at: Position) -> Option<Arrived> {
+        match self.take() {
+            Some(arrived) if position(arrived.restored.position()) == at => Some(arrived),
+            _ => None,
+        }
+    }
+
+    /// What has arrived. Its draft is left alone until the receiving thread has heard the outcome.
+    fn take(&self) -> Option<Arrived> {
+        let mut state = self.lock();
+        match std::mem::take(&mut state.stage) {
+            Stage::Arrived(arrived) => {
+                state.stage = Stage::Busy;
+                Some(arrived)
+            }
+            other => {
+                state.stage = other;
+                None
+            }
+        }
+    }
+
+    /// What has arrived will not be installed: it brings no news, or its leader leads no more.
+    pub fn discard_arrived(&self) {
+        if let Some(arrived) = self.take() {
+            arrived.tell.tell(Err("it is not needed here any more".to_owned()));
+        }
+    }
+
+    /// The receiving thread is done with this offer: what is left of it goes.
+    fn leave(&self, turn: u64) {
+        let mut state = self.lock();
+        if state.turn == turn {
+            state.stage = Stage::Idle;
+            // Nothing is left of one that was installed.
+            if let Err(error) = remove_draft(&self.path) {
+                warn!("what was left of a snapshot stays where it is: {error}");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One snapshot on its way in.
+struct Sink {
+    desk: Arc<Desk>,
+    turn: u64,
+    due: u64,
+    message: Message,
+    snapshot: Snapshot,
+}
+
+impl SnapshotSink for Sink {
+    fn next_piece(&self) -> u64 {
+        self.due
+    }
+
+    fn take(&mut self, piece: &[u8]) -> Result<(), String> {
+        let mut state = self.desk.lock();
+        let is_current = state.turn == self.turn;
+        match &mut state.stage {
+            Stage::Receiving { restore, .. } if is_current => {
+                restore.take(piece).map_err(|error| error.to_string())?;
+                self.due = restore.next_piece();
+                Ok(())
+            }
+            _ => Err("a later snapshot has taken its place".to_owned()),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), String> {
+        let outcome = self.verify()?;
+        (self.desk.tell)(Event::SnapshotArrived(self.message.clone()));
+        let stopping = || "this node is stopping".to_owned();
+        outcome.recv().unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+impl Sink {
+    /// Reads back what came. While it waits to be installed, the end of it is told to the receiver
+    /// that this returns.
+    fn verify(&self) -> Result<Receiver<Result<(), String>>, String> {
+        let mut state = self.desk.lock();
+        if state.turn != self.turn || !matches!(state.stage, Stage::Receiving { .. }) {
+            return Err("a later snapshot has taken its place".to_owned());
+        }
+        let before = std::mem::replace(&mut state.stage, Stage::Busy);
+        drop(state);
+        let Stage::Receiving { restore, .. } = before else {
+            return Err("it is not being received".to_owned());
+        };
+        let restored = self.read_back(*restore)?;
+        let (tell, outcome) = sync_channel(1);
+        self.desk.lock().stage = Stage::Arrived(Arrived { restored, tell: Ending(tell) });
+        Ok(outcome)
+    }
+
+    fn read_back(&self, restore: Restore) -> Result<Restored, String> {
+        let restored = restore.finish().map_err(|error| error.to_string())?;
+        let at = position(restored.position());
+        let members = read_members(restored.members(), &self.desk.founders)?;
+        if at != self.snapshot.at || members != *self.snapshot.cluster {
+            let offered = self.snapshot.at;
+            return Err(format!("a snapshot that ends at {at} came, and was offered as {offered}"));
+        }
+        Ok(restored)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.desk.leave(self.turn);
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("path", &self.path).finish_non_exhaustive()
+    }
+}

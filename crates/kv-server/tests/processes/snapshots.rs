@@ -1,0 +1,293 @@
+//! Logs that are cut, and nodes that get what they lack of them as a snapshot.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use kv_client::Client;
+use kv_proto::Role;
+
+use crate::node::{Cluster, refused, wait_for};
+
+/// Flags under which little of the log is kept, in small files.
+const SHORT_LOG: [&str; 6] =
+    ["--log-keep-entries", "50", "--log-keep-size", "64KiB", "--log-segment-size", "64KiB"];
+
+const VALUE_BYTES: usize = 1000;
+
+/// So many writes make a log that is cut, and a state of a few megabytes.
+const MANY: u32 = 4000;
+
+fn value(number: u32) -> Vec<u8> {
+    // It cannot be packed to nothing: a snapshot of it is as large as it is.
+    let mut seed = u64::from(number) + 1;
+    let next = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed.to_le_bytes()[7]
+    };
+    std::iter::repeat_with(next).take(VALUE_BYTES).collect()
+}
+
+fn put(client: &mut Client, number: u32) -> bool {
+    client.put(format!("key-{number:05}").as_bytes(), &value(number)).is_ok()
+}
+
+/// Writes `first..last`, all of which must be acknowledged.
+fn put_many(cluster: &Cluster, first: u32, last: u32) {
+    let next = AtomicU32::new(first);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let mut client = cluster.client();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= last {
+                        return;
+                    }
+                    assert!(put(&mut client, number), "write {number}");
+                }
+            });
+        }
+    });
+}
+
+/// Runs `story` while four clients write without a pause; returns how many writes were
+/// acknowledged. Those were numbered from `first` on; none of them may be missing.
+fn while_writing(cluster: &mut Cluster, first: u32, story: impl FnOnce(&mut Cluster)) -> u32 {
+    let (is_over, next) = (AtomicBool::new(false), AtomicU32::new(first));
+    let clients: Vec<Client> =
+        (0..4).map(|_| cluster.impatient_client(Duration::from_secs(5))).collect();
+    let acknowledged = std::thread::scope(|scope| {
+        let writers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                let (is_over, next) = (&is_over, &next);
+                scope.spawn(move || {
+                    let mut done = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if put(&mut client, number) {
+                            done.push(number);
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        // Also if the story fails: the writers would go on for ever.
+        let over = Over(&is_over);
+        story(cluster);
+        drop(over);
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<u32>>()
+    });
+    assert_there(cluster, acknowledged.iter().copied());
+    u32::try_from(acknowledged.len()).unwrap()
+}
+
+/// Says that it is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>) {
+    let mut client = cluster.client();
+    for number in numbers {
+        let found = client.get(format!("key-{number:05}").as_bytes()).unwrap().reply;
+        assert_eq!(found.map(|kv| kv.value.to_vec()), Some(value(number)), "key {number}");
+    }
+}
+
+/// Waits until every node is where the leader is, with the same state.
+fn wait_until_equal(cluster: &Cluster, size: usize) {
+    wait_for("equal states", || {
+        let leader = cluster.applied(cluster.leader())?;
+        (1..=size).all(|id| cluster.applied(id) == Some(leader)).then_some(())
+    });
+}
+
+fn is_log_cut(cluster: &Cluster, id: usize) -> bool {
+    !cluster.data(id).join("00000001.log").exists()
+}
+
+fn is_receiving(cluster: &Cluster, id: usize) -> bool {
+    cluster.data(id).join("state.redb.snapshot").exists()
+}
+
+fn installs(cluster: &Cluster, id: usize) -> usize {
+    cluster.said(id).matches("has installed a snapshot").count()
+}
+
+/// Three nodes; one follower, which is returned, is down, and lacks what the others cut off.
+fn with_one_far_behind(flags: &[&str]) -> (Cluster, usize) {
+    let mut cluster = Cluster::start_with(3, &[&SHORT_LOG, flags].concat());
+    put_many(&cluster, 0, 100);
+    let behind = cluster.leader() % 3 + 1;
+    cluster.kill(behind);
+    put_many(&cluster, 100, MANY);
+    let leader = cluster.leader();
+    wait_for("the log to be cut", || is_log_cut(&cluster, leader).then_some(()));
+    (cluster, behind)
+}
+
+#[test]
+fn a_follower_that_lacks_what_was_cut_off_is_brought_back_while_writes_go_on() {
+    let (mut cluster, behind) = with_one_far_behind(&[]);
+    let written = while_writing(&mut cluster, MANY, |cluster| {
+        cluster.restart(behind);
+        wait_for("a snapshot", || (installs(cluster, behind) > 0).then_some(()));
+        wait_for("the rest of the log", || {
+            let (applied, _) = cluster.applied(behind)?;
+            let (leader, _) = cluster.applied(cluster.leader())?;
+            (applied + 500 > leader).then_some(())
+        });
+    });
+    assert!(written > 0);
+    wait_until_equal(&cluster, 3);
+    assert_eq!(installs(&cluster, behind), 1, "and from then on by the log");
+    assert!(!is_receiving(&cluster, behind), "nothing is left over");
+    // It can do what the others can.
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    assert_there(&cluster, (0..MANY).step_by(50));
+    put_many(&cluster, MANY, MANY + 10);
+}
+
+#[test]
+fn nodes_start_again_on_logs_that_were_cut() {
+    let mut cluster = Cluster::start_with(3, &SHORT_LOG);
+    put_many(&cluster, 0, MANY);
+    wait_for("all logs to be cut", || (1..=3).all(|id| is_log_cut(&cluster, id)).then_some(()));
+    cluster.kill_all();
+    for id in 1..=3 {
+        cluster.restart(id);
+    }
+    wait_until_equal(&cluster, 3);
+    assert_there(&cluster, (0..MANY).step_by(10));
+    assert!((1..=3).all(|id| installs(&cluster, id) == 0), "nobody needs a snapshot");
+}
+
+#[test]
+fn a_leader_that_sends_a_large_snapshot_slowly_stays_leader_and_answers() {
+    // Some 4 MB, at 1 MiB a second.
+    let (mut cluster, behind) = with_one_far_behind(&["--snapshot-rate", "1MiB"]);
+    let leader = cluster.leader();
+    let status = |cluster: &Cluster| {
+        let node = cluster.client().status(&cluster.client_address(leader)).unwrap().reply.node;
+        (node.role, node.term)
+    };
+    let before = status(&cluster);
+    assert_eq!(before.0, Role::Leader);
+    let written = while_writing(&mut cluster, MANY, |cluster| {
+        cluster.restart(behind);
+        wait_for("a snapshot on its way", || is_receiving(cluster, behind).then_some(()));
+        assert_eq!(installs(cluster, behind), 0);
+        wait_for("it to arrive", || (installs(cluster, behind) > 0).then_some(()));
+    });
+    assert_eq!(status(&cluster), before);
+    assert!(written > 100, "only {written} writes in three seconds");
+    wait_until_equal(&cluster, 3);
+}
+
+#[test]
+fn a_snapshot_survives_the_end_of_its_receiver_and_of_its_sender_again_and_again() {
+    let (mut cluster, behind) = with_one_far_behind(&["--snapshot-rate", "2MiB"]);
+    while_writing(&mut cluster, MANY, |cluster| {
+        for _ in 0..3 {
+            cluster.restart(behind);
+            wait_for("a snapshot on its way", || is_receiving(cluster, behind).then_some(()));
+            cluster.kill(behind);
+        }
+        cluster.restart(behind);
+        for _ in 0..2 {
+            wait_for("a snapshot on its way", || {
+                (is_receiving(cluster, behind) || installs(cluster, behind) > 0).then_some(())
+            });
+            let leader = cluster.leader();
+            cluster.kill(leader);
+            cluster.restart(leader);
+            cluster.leader();
+        }
+        wait_for("a snapshot", || (installs(cluster, behind) > 0).then_some(()));
+    });
+    wait_until_equal(&cluster, 3);
+    assert!(!is_receiving(&cluster, behind), "nothing is left over");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_nodes_die_logs_are_cut_and_snapshots_travel() {
+    let mut cluster = Cluster::start_with(3, &SHORT_LOG);
+    put_many(&cluster, 0, 500);
+    let mut first = 500;
+    for round in 0..6 {
+        let victim = round % 3 + 1;
+        let written = while_writing(&mut cluster, first, |cluster| {
+            cluster.kill(victim);
+            // Long enough to fall behind what is kept, on most machines.
+            std::thread::sleep(Duration::from_secs(1));
+            cluster.restart(victim);
+            std::thread::sleep(Duration::from_millis(u64::try_from(round).unwrap() * 100));
+        });
+        first += written + 1000;
+    }
+    wait_until_equal(&cluster, 3);
+}
+
+/// The power may go when the state has been replaced, and the log knows nothing of it yet: not even
+/// of the term of the leader that sent it.
+#[test]
+fn a_node_that_stopped_right_after_its_state_was_replaced_goes_on_from_there() {
+    let (mut cluster, behind) = with_one_far_behind(&[]);
+    let leader = cluster.leader();
+    cluster.stop(leader);
+    cluster.restart(leader);
+    let leader = cluster.leader();
+    put_many(&cluster, MANY, MANY + 10);
+    cluster.stop(leader);
+    let state = cluster.data(behind).join("state.redb");
+    fs::copy(cluster.data(leader).join("state.redb"), &state).unwrap();
+    // What the power left of another one is thrown away.
+    let draft = cluster.data(behind).join("state.redb.snapshot");
+    fs::write(&draft, "half of a snapshot").unwrap();
+    cluster.restart(behind);
+    assert!(!draft.exists());
+    put_many(&cluster, MANY + 10, MANY + 20);
+    cluster.restart(leader);
+    wait_until_equal(&cluster, 3);
+    assert_eq!(installs(&cluster, behind), 0);
+}
+
+#[test]
+fn a_node_never_starts_with_an_empty_or_an_old_state_behind_a_log_that_was_cut() {
+    let mut cluster = Cluster::start_with(3, &SHORT_LOG);
+    put_many(&cluster, 0, 10);
+    let leader = cluster.leader();
+    let victim = leader % 3 + 1;
+    cluster.stop(victim);
+    let state = cluster.data(victim).join("state.redb");
+    let old = fs::read(&state).unwrap();
+    cluster.restart(victim);
+    put_many(&cluster, 10, MANY);
+    wait_for("its log to be cut", || is_log_cut(&cluster, victim).then_some(()));
+    cluster.stop(victim);
+    let right = fs::read(&state).unwrap();
+
+    fs::remove_file(&state).unwrap();
+    let (code, said) = refused(&mut cluster.command(victim));
+    assert_eq!(code, Some(1), "{said}");
+    let named = said.contains("state.redb is missing") && said.contains("Put the right");
+    assert!(named, "{said}");
+    assert!(!state.exists(), "nothing was changed");
+
+    fs::write(&state, old).unwrap();
+    let (code, said) = refused(&mut cluster.command(victim));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("older copy") && said.contains("Put the right"), "{said}");
+
+    fs::write(&state, right).unwrap();
+    cluster.restart(victim);
+    wait_until_equal(&cluster, 3);
+}
