@@ -142,3 +142,61 @@ fn torn<D: Disk>(disk: &D, walked: &Walked) -> Option<Torn> {
     let file = disk.path(&file_name(walked.end.segment));
     Some(Torn { file, offset_bytes: begin, length_bytes: offset_bytes(until) - begin })
 }
+
+#[cfg(test)]
+mod tests {
+    use raft_core::HardState;
+
+    use super::*;
+    use crate::tip::Tip;
+
+    fn position(term: u64, index: u64) -> Position {
+        Position::new(Term::new(term), Index::new(index))
+    }
+
+    fn meta(term: u64) -> EntryMeta {
+        EntryMeta { term, kind: KindMeta::Noop }
+    }
+
+    /// A record of these terms after `prev`. The tip lets it pass: it looks at the end of the log
+    /// alone, and not at the term of an entry in the middle.
+    fn record(
+        collector: &mut Collector,
+        prev: Position,
+        terms: &[u64],
+    ) -> Result<(), &'static str> {
+        let last_term = terms.last().map_or(prev.term, |term| Term::new(*term));
+        let header = Header {
+            sequence: 1,
+            durable: 0,
+            previous: 0,
+            payload_bytes: 0,
+            rest: 0,
+            entries: u32::try_from(terms.len()).expect("a few"),
+            is_reset: false,
+            prev,
+            last_term,
+            hard_state: HardState::default(),
+            commit: Index::ZERO,
+        };
+        let metas: Vec<EntryMeta> = terms.iter().map(|term| meta(*term)).collect();
+        collector.record(Place::new(1, 1), &header, &metas)
+    }
+
+    #[test]
+    fn a_record_must_continue_the_term_of_the_very_entry_before_it() {
+        let mut collector = Collector::default();
+        collector.segment(&SegmentHeader { number: 1, sectors: 8, tip: Tip::default() });
+        record(&mut collector, position(0, 0), &[1, 1, 2, 3]).expect("the first entries");
+        // Entry 3 is of term 2, as the log has it, and entry 2 of term 1.
+        record(&mut collector, position(2, 3), &[3]).expect("it replaces entry 4");
+        let refused =
+            record(&mut collector, position(1, 3), &[3]).expect_err("entry 3 is of term 2");
+        assert_eq!(refused, "the entry before its first one is of another term");
+        record(&mut collector, position(2, 2), &[2]).expect_err("entry 2 is of term 1");
+        record(&mut collector, position(3, 5), &[3]).expect_err("there is no entry 5");
+        assert_eq!(collector.index.last(), position(3, 4), "nothing was taken in");
+        record(&mut collector, position(1, 2), &[4]).expect("it replaces entry 3");
+        assert_eq!(collector.index.last(), position(4, 3));
+    }
+}

@@ -37,6 +37,11 @@ struct State {
     /// Changes made so far, and the one at which the power goes.
     changes: u64,
     power_off_at: Option<u64>,
+    /// The change that is refused once; whether it is carried out all the same.
+    refused: Option<(u64, bool)>,
+    /// Reads made so far, and the one that is refused once.
+    reads: u64,
+    refused_read: Option<u64>,
     /// How the name of the file ends whose next write, or sync, fails.
     fail_write: Option<&'static str>,
     fail_sync: Option<&'static str>,
@@ -98,6 +103,22 @@ impl SimDisk {
     /// From change number `at` on (from 0), nothing more reaches the disk for certain.
     pub(crate) fn power_off_at(&self, at: u64) {
         self.state().power_off_at = Some(at);
+    }
+
+    /// Change number `at` (from 0) is refused, and carried out all the same or not. Those after it
+    /// are carried out.
+    pub(crate) fn refuse_change(&self, at: u64, is_done: bool) {
+        self.state().refused = Some((at, is_done));
+    }
+
+    /// How many reads there were.
+    pub(crate) fn reads(&self) -> u64 {
+        self.state().reads
+    }
+
+    /// Read number `at` (from 0) is refused.
+    pub(crate) fn refuse_read(&self, at: u64) {
+        self.state().refused_read = Some(at);
     }
 
     /// The next write to a segment fails.
@@ -176,6 +197,8 @@ impl SimDisk {
         state.names = state.durable_names.clone();
         state.locked = false;
         state.power_off_at = None;
+        state.refused = None;
+        state.refused_read = None;
         state.history.clear();
         Self(Arc::new(Mutex::new(state)))
     }
@@ -212,10 +235,16 @@ impl State {
         let nth = self.changes;
         self.changes += 1;
         self.history.push(what);
-        match self.power_off_at {
-            Some(at) if nth >= at => Err(io::Error::other("the power is off")),
+        match (self.power_off_at, self.refused) {
+            (Some(at), _) if nth >= at => Err(io::Error::other("the power is off")),
+            (_, Some((at, _))) if nth == at => Err(io::Error::other("the disk refuses")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the change that was counted last has no effect.
+    fn is_undone(&self) -> bool {
+        self.refused.is_some_and(|(at, is_done)| self.changes == at + 1 && !is_done)
     }
 
     fn used(&self) -> usize {
@@ -280,8 +309,8 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let was_dead = state.is_dead();
         let done = state.change(format!("create {name}"));
-        if was_dead {
-            return Err(io::Error::other("the power is off"));
+        if was_dead || state.is_undone() {
+            return Err(io::Error::other("the disk is dead"));
         }
         state.find_room(SECTOR)?;
         let file = state.files.len();
@@ -294,7 +323,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let was_dead = state.is_dead();
         let done = state.change(format!("rename {from} {to}"));
-        if !was_dead {
+        if !was_dead && !state.is_undone() {
             state.file(from)?;
             state.change_name(NameChange::Rename(from.into(), to.into()));
         }
@@ -305,7 +334,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let was_dead = state.is_dead();
         let done = state.change(format!("remove {name}"));
-        if !was_dead {
+        if !was_dead && !state.is_undone() {
             state.file(name)?;
             state.change_name(NameChange::Remove(name.into()));
         }
@@ -349,7 +378,12 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset_bytes: u64) -> io::Result<()> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
+        let nth = state.reads;
+        state.reads += 1;
+        if state.refused_read == Some(nth) {
+            return Err(io::Error::other("the disk refuses"));
+        }
         let start = usize::try_from(offset_bytes).expect("a small file");
         let now = &state.files[self.file].now;
         let source = now.get(start..start + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -363,7 +397,7 @@ impl DiskFile for SimFile {
         let name = state.name_of(self.file);
         let done = state.change(format!("write {name}"));
         let fails = state.fail_write.take_if(|end| name.ends_with(*end)).is_some();
-        if was_dead || fails {
+        if was_dead || fails || state.is_undone() {
             return Err(io::Error::other("the write failed"));
         }
         let start = usize::try_from(offset_bytes).expect("a small file");
