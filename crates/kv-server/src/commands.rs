@@ -22,8 +22,17 @@ pub enum Command {
         command: SnapshotCommand,
     },
     /// Make a node of a new cluster from a snapshot
+    ///
+    /// Run it once for each member of the new cluster, always with the same snapshot, --cluster and
+    /// --token; then start the nodes as usual. They form a new cluster, even with the old addresses:
+    /// nodes of the old one keep out of it.
     Restore(RestoreOptions),
     /// Make a cluster of its own from a node whose other members will not come back
+    ///
+    /// For when a majority of the cluster is lost for good. It first says what this node has and
+    /// what may be missing, and asks. Everything in the node's log is then taken as committed, and
+    /// the node becomes the only member of a new cluster. The old files are kept beside the new
+    /// ones. If there is a recent snapshot, restoring that may lose less: compare the indexes.
     Recover(RecoverOptions),
 }
 
@@ -60,10 +69,6 @@ pub enum SnapshotCommand {
 }
 
 /// The flags of `restore`.
-///
-/// Run it once for each member of the new cluster, always with the same snapshot, --cluster and
-/// --token; then start the nodes as usual. They form a new cluster, even with the old addresses:
-/// nodes of the old one keep out of it.
 #[derive(Clone, Debug, Args)]
 pub struct RestoreOptions {
     /// What to restore
@@ -81,11 +86,6 @@ pub struct RestoreOptions {
 }
 
 /// The flags of `recover`.
-///
-/// For when a majority of the cluster is lost for good. It first says what this node has and what
-/// may be missing, and asks. Everything in the node's log is then taken as committed, and the node
-/// becomes the only member of a new cluster. The old files are kept beside the new ones. If there
-/// is a recent snapshot, restoring that may lose less: compare the indexes.
 #[derive(Clone, Debug, Args)]
 pub struct RecoverOptions {
     /// The data directory of the node

@@ -50,6 +50,10 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
         let dir = settings.data_dir.display().to_string();
         return Err(StartError::UnfinishedRecovery { dir });
     }
+    if offline::restore::is_unfinished(&settings.data_dir) {
+        let dir = settings.data_dir.display().to_string();
+        return Err(StartError::UnfinishedRestore { dir });
+    }
     let cluster_id = cluster_id(members, &disk)?;
     let options = raft_storage::Options {
         segment_bytes: settings.log_segment_bytes,

@@ -36,6 +36,11 @@ pub enum StartError {
         /// The data directory.
         dir: String,
     },
+    /// A restore into the data directory was begun and not finished.
+    UnfinishedRestore {
+        /// The data directory.
+        dir: String,
+    },
     /// The log is damaged, and could not be repaired.
     Repair(RepairError),
     /// The state file cannot be used.
@@ -127,6 +132,11 @@ impl fmt::Display for StartError {
                 f,
                 "a recovery of {dir} was begun and not finished, so no node starts on it: finish \
                  it with 'kv-server recover --data-dir {dir}'"
+            ),
+            Self::UnfinishedRestore { dir } => write!(
+                f,
+                "a restore into {dir} was begun and not finished, so no node starts on it: remove \
+                 the directory, and run 'kv-server restore' again"
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),

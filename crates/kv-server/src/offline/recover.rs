@@ -156,8 +156,8 @@ impl<'a> Survivor<'a> {
             out,
             "{} holds node {} of the cluster {}.\n\
              - The state is stored up to index {}; the log ends at {} (term/index), in term {}.\n\
-             - Index {known} is known to be committed. The {} entries after it are taken as \
-             committed, although the old cluster may have acknowledged none of them.\n\
+             - Index {known} is known to be committed. What follows it, {}, is taken as committed, \
+             although the old cluster may have acknowledged nothing of it.\n\
              - Whatever the other members acknowledged after index {last}, and this one never \
              received, is lost.",
             dir.display(),
@@ -166,7 +166,7 @@ impl<'a> Survivor<'a> {
             stored.index,
             recovered.last,
             recovered.hard_state.term,
-            last - known.min(last),
+            entries(last - known.min(last)),
         )?;
         if let Some(damage) = &recovered.damage {
             writeln!(out, "- What lies behind the damage is lost as well: {damage}.")?;
@@ -226,6 +226,10 @@ impl<'a> Survivor<'a> {
         }
         Ok(())
     }
+}
+
+fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 /// Puts the new node in the place of the old one; returns where the old files are. Each step can be

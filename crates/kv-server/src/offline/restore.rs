@@ -3,20 +3,29 @@
 //! Rules:
 //! 1. The snapshot is checked to its end before anything is written.
 //! 2. The directory has to be empty, so nothing can be overwritten.
-//! 3. The log is made last. Without one, no server starts on what is there.
+//! 3. Everything is made in a directory of its own, [`RESTORING`], and moved up when it is whole: the
+//!    file that makes it a log last. If the power goes before, no server starts on what is there.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use kv_store::snapshot::Restore;
-use raft_storage::FileDisk;
+use raft_storage::{FileDisk, LOCK_FILE, META_FILE};
 
 use super::founding::Beginning;
-use super::{OfflineError, snapshot};
+use super::{OfflineError, files, snapshot};
 use crate::commands::RestoreOptions;
 use crate::recovery::STATE_FILE;
 use crate::settings::Founder;
+
+/// Where the files of a restore are until all of them are whole.
+const RESTORING: &str = "restoring";
+
+/// Whether a restore into `dir` was begun and not finished: then nothing else may use it.
+pub(crate) fn is_unfinished(dir: &Path) -> bool {
+    dir.join(RESTORING).exists()
+}
 
 /// Restores the snapshot, and prints what was made of it, and how to go on.
 ///
@@ -35,9 +44,14 @@ pub fn run(options: RestoreOptions, out: &mut impl Write) -> Result<(), OfflineE
         term: summary.position.term,
     };
     let cluster_id = begins.cluster_id(&members, &token);
-    FileDisk::create(&dir)?;
-    take_in(&file, &dir)?;
-    begins.make_log(&dir, node_id, &members, cluster_id)?;
+    let draft = dir.join(RESTORING);
+    FileDisk::create(&draft)?;
+    take_in(&file, &draft)?;
+    begins.make_log(&draft, node_id, &members, cluster_id)?;
+    files::move_all(&draft, &dir, |name| name != META_FILE && name != LOCK_FILE)?;
+    files::move_all(&draft, &dir, |name| name == META_FILE)?;
+    files::remove(&draft)?;
+    files::sync(&dir)?;
     writeln!(
         out,
         "restored {} into {}: {}\n\
@@ -65,6 +79,12 @@ pub fn run(options: RestoreOptions, out: &mut impl Write) -> Result<(), OfflineE
 }
 
 fn refuse_used(dir: &Path) -> Result<(), OfflineError> {
+    if is_unfinished(dir) {
+        return Err(OfflineError::Refused(format!(
+            "{} holds what a restore left that was interrupted: remove it, and try again",
+            dir.display()
+        )));
+    }
     match fs::read_dir(dir).map(|mut items| items.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(OfflineError::Refused(format!(

@@ -89,6 +89,24 @@ fn nothing_is_changed_unless_a_person_agrees() {
     assert!(cluster.client().get(b"last").unwrap().reply.is_some());
 }
 
+/// The log of the survivor is damaged as well. What lies before the damage, and what the state file
+/// has, is better than nothing; but it has to be said.
+#[test]
+fn of_a_damaged_survivor_what_is_intact_is_recovered_and_the_loss_is_named() {
+    let cluster = survivor();
+    let dir = cluster.data(3);
+    let log = dir.join("00000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[4 * 512 + 100] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let (code, out, err) = run(&mut recover(&dir, &["--yes"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("behind the damage is lost") && out.contains("00000001.log"), "{out}");
+    let mut child = start(&out, &cluster.client_address(3));
+    client_of(&cluster).put(b"new", b"life").unwrap();
+    terminate(&mut child, "-TERM");
+}
+
 #[test]
 fn a_node_that_runs_is_not_recovered() {
     let cluster = Cluster::start(1);
