@@ -24,8 +24,8 @@ pub enum Command {
     /// Make a node of a new cluster from a snapshot
     ///
     /// Run it once for each member of the new cluster, always with the same snapshot, --cluster and
-    /// --token; then start the nodes as usual. They form a new cluster, even with the old addresses:
-    /// nodes of the old one keep out of it.
+    /// --token; then start the nodes as usual. They form a new cluster, even with the old
+    /// addresses: nodes of the old one keep out of it.
     Restore(RestoreOptions),
     /// Make a cluster of its own from a node whose other members will not come back
     ///
