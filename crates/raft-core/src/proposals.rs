@@ -14,6 +14,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use crate::api::Outcome;
 use crate::invariants::rule;
 use crate::log::Log;
+use crate::planted::Bug;
 use crate::types::{Index, Position, Ticket};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -79,8 +80,10 @@ impl Proposals {
 /// What became of a proposal that was removed, now that `log` is committed beyond its position.
 fn fate_of_displaced(at: Position, log: &Log) -> Outcome {
     let start = log.start();
-    if log.holds(at) {
+    if log.holds(at) || log.planted.has(Bug::OverwrittenCommitted) {
         Outcome::Committed(at)
+    } else if log.planted.has(Bug::UnknownOverwritten) {
+        Outcome::Overwritten
     } else if at.index < start.index && at.term <= start.term {
         Outcome::Unknown
     } else {

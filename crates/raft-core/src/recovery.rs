@@ -62,7 +62,7 @@ impl Raft {
         }
         let term = self.term();
         match self.recovery.target.filter(|(asked_in, _)| *asked_in == term) {
-            Some((_, last)) if self.holds_durably(last) => {
+            Some((_, last)) if self.has_recovered(last) => {
                 self.recovery = Recovery::default();
                 self.end_recovery();
                 out.push(Action::Trace(Event::Recovered { last }));
@@ -71,6 +71,10 @@ impl Raft {
             // it believe that everything is here. So the question is repeated to the end.
             Some(_) | None => self.ask_to_recover(out),
         }
+    }
+
+    fn has_recovered(&self, target: Position) -> bool {
+        self.holds_durably(target) || self.planted.has(Bug::RecoveredByAnswer)
     }
 
     fn holds_durably(&self, at: Position) -> bool {

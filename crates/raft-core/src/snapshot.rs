@@ -68,7 +68,9 @@ impl Raft {
             return;
         }
         let kept_from = Index::new(self.commit.get().saturating_sub(keep));
-        let upto = upto.min(self.handed_out).min(kept_from);
+        let is_too_far = self.planted.has(Bug::CutTooFar);
+        let allowed = if is_too_far { self.log.durable().min(self.commit) } else { upto };
+        let upto = allowed.min(self.handed_out).min(kept_from);
         if upto > self.log.start().index {
             self.log.compact(upto);
             out.push(Action::Compact(upto));

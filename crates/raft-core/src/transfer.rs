@@ -160,7 +160,8 @@ impl Raft {
     /// The leader, whose log ends at `last`, wants this node to take over.
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, last: Position, out: &mut Vec<Action>) {
         let is_from_leader = self.follow(from, out);
-        let is_able = last == self.log.last() && self.is_fit_to_campaign();
+        let is_equal = last == self.log.last() || self.planted.has(Bug::StaleTakeover);
+        let is_able = is_equal && self.is_fit_to_campaign();
         if is_from_leader && is_able && self.log.cluster().is_voter(self.config.id) {
             out.push(Action::Trace(Event::AskedToLead { by: from }));
             self.campaign_for_leader(out);

@@ -19,6 +19,8 @@ pub(crate) struct Asked {
     /// Everything up to here was committed when it was asked.
     pub(crate) floor: Index,
     pub(crate) fate: Fate,
+    /// Its entry is committed, whoever knows of it.
+    pub(crate) is_committed: bool,
 }
 
 /// What is asked for.
@@ -81,6 +83,6 @@ impl Occasion {
     /// This, asked on this occasion.
     pub(crate) fn ask(self, by: Asker, what: What) -> Asked {
         let Self { node, start, at, floor } = self;
-        Asked { by, what, node, start, at, floor, fate: Fate::Open }
+        Asked { by, what, node, start, at, floor, fate: Fate::Open, is_committed: false }
     }
 }

@@ -17,6 +17,10 @@ use crate::node::Node;
 use crate::scenario::{Scenario, Workload};
 use crate::violation::{Checked, Violation, check};
 
+/// How often a client asks the oldest leader, in a thousand times; and where there are several.
+const MISLED: u64 = 150;
+const MISLED_OFTEN: u64 = 500;
+
 /// Everything that was ever asked.
 #[derive(Debug)]
 pub(crate) struct Clients {
@@ -96,9 +100,14 @@ impl Clients {
         }
     }
 
-    /// Now and then, a client asks this node instead, which leads or believes so.
-    pub(crate) fn misled(&mut self, leader: Option<usize>) -> Option<usize> {
-        leader.filter(|_| self.dice.chance(150))
+    /// Now and then, a client has not heard of the latest leader, and asks the one that has
+    /// believed for the longest time to be it.
+    pub(crate) fn misled(&mut self, nodes: &[Node]) -> Option<usize> {
+        let leads = |at: &usize| nodes[*at].raft.is_some() && nodes[*at].seen.leads;
+        let leaders = (0..nodes.len()).filter(leads);
+        let often = if leaders.clone().count() > 1 { MISLED_OFTEN } else { MISLED };
+        let oldest = leaders.min_by_key(|at| nodes[*at].seen.led);
+        oldest.filter(|_| self.dice.chance(often))
     }
 
     /// What this client asks on this occasion.
@@ -166,6 +175,10 @@ impl Clients {
         check(is_its && asked.fate == Fate::Open, "a ticket has one outcome", || {
             format!("{} tells {outcome:?} of #{number}, which is {asked:?}", node.id)
         })?;
+        let is_refusal = matches!(outcome, Outcome::Rejected(_) | Outcome::Overwritten);
+        check(!is_refusal || !asked.is_committed, "what was refused is dead", || {
+            format!("{} tells {outcome:?} of #{number}, which is committed", node.id)
+        })?;
         count(asked.what, outcome, node, coverage);
         let fate = match (outcome, asked.what) {
             (Outcome::Committed(position), What::Write(_)) => Fate::Committed(position),
@@ -220,14 +233,18 @@ impl Clients {
 
     /// An entry is committed, which was asked for under this ticket if it is a change of members:
     /// nobody may have been told that it never will be.
-    pub(crate) fn committed(&self, entry: &Entry, change: Option<Ticket>) -> Checked {
+    pub(crate) fn committed(&mut self, entry: &Entry, change: Option<Ticket>) -> Checked {
         let number = match &entry.payload {
             Payload::Command(bytes) => Command::decode(bytes).map(|command| command.number),
             Payload::Config(_) if change.is_some() => change.map(Ticket::get),
             Payload::Config(_) | Payload::Noop => return Ok(()),
         };
         let place = number.and_then(|number| usize::try_from(number).ok());
-        let fate = place.and_then(|place| self.asked.get(place)).map(|asked| asked.fate);
+        let asked = place.and_then(|place| self.asked.get_mut(place));
+        let fate = asked.map(|asked| {
+            asked.is_committed = true;
+            asked.fate
+        });
         check(fate.is_some_and(|fate| fate != Fate::Refused), "what was refused is dead", || {
             format!("operation {number:?} is committed at {}, and was {fate:?}", entry.at)
         })
@@ -351,7 +368,6 @@ fn count(what: What, outcome: Outcome, node: &Node, coverage: &mut Coverage) {
         Outcome::Overwritten if what == What::Change => Mark::ChangeOverwritten,
         Outcome::Overwritten => Mark::Overwritten,
         Outcome::Transferred => Mark::Transferred,
-        // No log is cut yet.
         Outcome::Unknown => Mark::OutcomeOvertaken,
         Outcome::Rejected(why) => return count_refusal(why, coverage),
     };

@@ -18,7 +18,9 @@ impl Speed {
         [Self(10), Self(50), Self(90), Self(110), Self(200), Self(1000)];
 
     /// The speeds that sound clocks have: two of them differ by less than a third.
-    pub(crate) const SOUND: [Self; 3] = [Self(87), Self(100), Self(115)];
+    pub(crate) const SOUND: [Self; 3] = [Self::SLOWEST_SOUND, Self::TRUE, Self::FASTEST_SOUND];
+    pub(crate) const SLOWEST_SOUND: Self = Self(87);
+    pub(crate) const FASTEST_SOUND: Self = Self(115);
 
     pub(crate) const fn percent(self) -> u64 {
         self.0

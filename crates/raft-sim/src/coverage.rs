@@ -87,6 +87,7 @@ marks! {
     MessageHeldBack => "messages held back while they could not arrive",
     LinkCut => "links cut",
     Partitioned => "partitions",
+    LeaderIsolated => "leaders cut off from everybody",
     Disconnected => "connections broken",
     Crashed => "power losses",
     Killed => "processes killed",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use raft_core::invariants::Before;
 use raft_core::{
-    Action, DropReason, Entry, Event as Told, Input, Outcome, Payload, Raft, ReadMode, ReadPurpose,
-    RoleKind, Ticket, VoteAnswer, Write,
+    Action, Body, DropReason, Entry, Event as Told, Input, Message, Outcome, Payload, Raft,
+    ReadMode, ReadPurpose, RoleKind, Ticket, VoteAnswer, Write,
 };
 
 use crate::asked::What;
@@ -31,6 +31,10 @@ impl World {
         self.trace.note(self.now, || format!("{id} {}", show::input(&input)));
         let lease_asked = match &input {
             Input::Read(ticket, ReadMode::Lease) => Some(*ticket),
+            _ => None,
+        };
+        let asked_to_lead = match &input {
+            Input::Message(Message { body: Body::TimeoutNow { last }, .. }) => Some(*last),
             _ => None,
         };
         let change_asked = match &input {
@@ -67,6 +71,12 @@ impl World {
                 && lease_asked == Some(*ticket)
             {
                 self.check_lease(at)?;
+            }
+            if let Action::Trace(Told::AskedToLead { by }) = &action {
+                let last = self.nodes[at].storage.newest.last();
+                check(asked_to_lead == Some(last), "who takes over has the leader's log", || {
+                    format!("{id} does for {by} at {last}, and was asked at {asked_to_lead:?}")
+                })?;
             }
             self.carry_out(at, action)?;
         }
@@ -152,11 +162,14 @@ impl World {
     /// A change is made as it was asked for, and leadership went to the node it was to go to.
     fn check_outcome(&self, at: usize, ticket: Ticket, outcome: Outcome) -> Checked {
         match (outcome, self.clients.what(ticket)) {
-            (Outcome::Committed(position), Some(What::Change)) => {
+            (Outcome::Committed(position), Some(what)) => {
                 let is_committed = self.oracle.committed(position.index) == Some(position);
-                check(is_committed, "a change that is done is committed", || {
+                check(is_committed, "what is told as committed is", || {
                     format!("{} says that {position} is", self.nodes[at].id)
                 })?;
+                if what != What::Change {
+                    return Ok(());
+                }
                 self.operator.check_done(ticket, position, self.oracle.config(position))
             }
             (Outcome::Transferred, Some(What::Transfer(to))) => {

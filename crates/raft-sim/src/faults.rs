@@ -44,11 +44,14 @@ pub enum Fault {
     Transfers,
     /// Nodes are told to campaign.
     Campaigns,
+    /// Leaders are cut off from everybody. Where reads rely on clocks, the leader's then runs as
+    /// slow as it may, and all others as fast.
+    Isolation,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -67,6 +70,7 @@ impl Fault {
         Self::Changes,
         Self::Transfers,
         Self::Campaigns,
+        Self::Isolation,
     ];
 
     /// Its name on the command line.
@@ -90,6 +94,7 @@ impl Fault {
             Self::Changes => "changes",
             Self::Transfers => "transfers",
             Self::Campaigns => "campaigns",
+            Self::Isolation => "isolation",
         }
     }
 
@@ -114,7 +119,8 @@ impl Fault {
             | Self::Damage
             | Self::Changes
             | Self::Transfers
-            | Self::Campaigns => true,
+            | Self::Campaigns
+            | Self::Isolation => true,
         }
     }
 

@@ -2,6 +2,7 @@
 //! wrong.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use raft_core::{Input, Raft};
 
@@ -41,10 +42,14 @@ impl World {
             Deed::Cut(links, lasts) => {
                 let is_partition = fault == Fault::Partitions;
                 self.coverage.reach(if is_partition { Mark::Partitioned } else { Mark::LinkCut });
-                self.network.cut(links);
-                let nodes = self.nodes.len();
-                self.trace.note(self.now, || format!("cut {}", show_links(links, nodes)));
-                self.queue.push(self.now + lasts, Event::Mend(links));
+                self.cut(links, lasts);
+                Ok(())
+            }
+            Deed::Isolate(at, lasts) => {
+                self.coverage.reach(Mark::LeaderIsolated);
+                let (out, back) = (|node| node == at, |node| node != at);
+                self.cut(Links::between(out, back).union(Links::between(back, out)), lasts);
+                self.pull_clocks_apart(at);
                 Ok(())
             }
             Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
@@ -79,6 +84,27 @@ impl World {
                 self.set_timer(at);
                 Ok(())
             }
+        }
+    }
+
+    /// These links are cut, for so long.
+    fn cut(&mut self, links: Links, lasts: Duration) {
+        self.network.cut(links);
+        let nodes = self.nodes.len();
+        self.trace.note(self.now, || format!("cut {}", show_links(links, nodes)));
+        self.queue.push(self.now + lasts, Event::Mend(links));
+    }
+
+    /// Where reads rely on clocks, that of this node runs as slow as it may from now on, and all
+    /// others as fast.
+    fn pull_clocks_apart(&mut self, slow: usize) {
+        if self.scenario.lease_drift.is_none() {
+            return;
+        }
+        for at in 0..self.nodes.len() {
+            let speed = if at == slow { Speed::SLOWEST_SOUND } else { Speed::FASTEST_SOUND };
+            self.nodes[at].clock.set_speed(speed, self.now);
+            self.set_timer(at);
         }
     }
 

@@ -146,6 +146,14 @@ impl Model {
         self.hard_state.recovering = true;
     }
 
+    /// The log keeps the next entry, of which something is another: a mistake to be noticed.
+    pub(crate) fn keep_damaged(&mut self, entry: &Entry) {
+        if let Payload::Command(bytes) = &entry.payload {
+            let changed = bytes.iter().map(|byte| byte ^ 1).collect();
+            self.append(&[Entry { at: entry.at, payload: Payload::Command(changed) }]);
+        }
+    }
+
     /// What a log would answer to this.
     pub(crate) fn read(&self, request: &ReadLog) -> Entries {
         let Some(first) = self.place(request.first) else { return Entries::empty() };

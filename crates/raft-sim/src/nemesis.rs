@@ -20,6 +20,8 @@ const LEADER_PER_MILLE: u64 = 400;
 pub(crate) enum Deed {
     /// These links are cut for so long.
     Cut(Links, Duration),
+    /// This node, which leads, hears nobody and is not heard for so long.
+    Isolate(usize, Duration),
     /// What is under way on this link is lost, and the sender told, if so.
     Disconnect { from: usize, to: usize, is_told: bool },
     /// The process of this node ends.
@@ -100,6 +102,7 @@ impl Nemesis {
                 let (from, is_told) = (dice.place(nodes), dice.coin());
                 Deed::Disconnect { from, to: victim, is_told }
             }
+            Fault::Isolation => Deed::Isolate(leader?, mean + lasts),
             Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
             Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
             Fault::Damage => Deed::Damage(victim, stop(dice, End::PowerLoss, lasts)),

@@ -50,6 +50,9 @@ impl Mistake {
     pub fn medium(self) -> Option<MediumKind> {
         match self {
             Self::Driver(blunder) => Some(blunder.medium()),
+            // A model that is damaged loses its end; what is left of files may be older than that.
+            #[cfg(feature = "planted-bugs")]
+            Self::Core(raft_core::planted::Bug::RecoveringCommits) => Some(MediumKind::Disk),
             #[cfg(feature = "planted-bugs")]
             Self::Core(_) => None,
         }
@@ -106,6 +109,9 @@ blunders! {
     LostTail: "a restart forgets an entry that was not committed",
     Amnesia: "a node may come back with an empty disk, under its old name",
     CommittedOnRestart: "a restart takes its whole log for committed",
+    DamageUnmarked: "a restart takes what a damage has left for all there was",
+    VoteDamaged: "a repair of a damaged log forgets the vote",
+    DamagedRecordKept: "a repair keeps the first damaged record, as it is",
     StaleRead: "reads are answered from the local state at once",
     SkippedEntry: "a node leaves out one entry when it applies",
     CutUnsaved: "the log is cut where the state is not saved yet",
@@ -114,10 +120,11 @@ blunders! {
 }
 
 impl Blunder {
-    /// What the logs have to be kept on. Real logs would object to what models are made to forget.
+    /// What the logs have to be kept on. Real logs would object to most of what models are made to
+    /// forget; that they object to a vote taken back is what is to be seen.
     const fn medium(self) -> MediumKind {
         match self {
-            Self::NoFileSync | Self::NoDirectorySync => MediumKind::Disk,
+            Self::NoFileSync | Self::NoDirectorySync | Self::VoteDamaged => MediumKind::Disk,
             _ => MediumKind::Memory,
         }
     }

@@ -255,6 +255,9 @@ impl Storage {
         let before = self.durable.entries().to_vec();
         self.durable.damage(self.durable.start().index.plus(kept as u64));
         self.miss(&before);
+        if let (Some(first), true) = (before.get(kept), self.has(Blunder::DamagedRecordKept)) {
+            self.durable.keep_damaged(first);
+        }
         true
     }
 
@@ -306,9 +309,11 @@ impl Storage {
     /// What a restart forgets by this mistake.
     fn forget(&mut self, blunder: Blunder, applied: Index) {
         let last = self.durable.last();
-        let HardState { term, vote, boots, .. } = &mut self.durable.hard_state;
+        let HardState { term, vote, boots, recovering } = &mut self.durable.hard_state;
         match blunder {
             Blunder::ForgottenVote => *vote = None,
+            Blunder::VoteDamaged if *recovering => *vote = None,
+            Blunder::DamageUnmarked => *recovering = false,
             Blunder::ForgottenTerm => {
                 (*term, *vote) = (last.term, None);
             }

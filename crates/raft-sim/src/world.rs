@@ -214,9 +214,7 @@ impl World {
         }
         let leader = self.leader();
         let at = self.clients.choose(&self.nodes, leader);
-        // Some have not heard of the latest leader.
-        let led = |node: &Node| node.raft.is_some() && node.seen.leads;
-        let at = self.clients.misled(self.nodes.iter().position(led)).unwrap_or(at);
+        let at = self.clients.misled(&self.nodes).unwrap_or(at);
         let node = &self.nodes[at];
         if node.raft.is_none() {
             // Nobody is there: the connection is refused, and nothing was asked.

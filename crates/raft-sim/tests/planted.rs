@@ -60,7 +60,7 @@ fn another_state_than_that_of_others_is_noticed() {
 
 /// What takes more seeds than there is time for here: `cargo xtask sim --planted` does find it.
 #[cfg(feature = "planted-bugs")]
-const RARE: [&str; 16] = [
+const RARE: [&str; 19] = [
     "applied-while-installing",
     "cut-unsaved",
     "disloyal-voter",
@@ -75,7 +75,10 @@ const RARE: [&str; 16] = [
     "question-reused",
     "read-by-old-round",
     "read-unproven",
+    "recovering-commits",
+    "stale-takeover",
     "truncated-without-conflict",
+    "unknown-overwritten",
     "vote-by-index",
 ];
 
