@@ -11,10 +11,31 @@ use crate::values::Reader;
 
 /// The place of a key's history. It stays the same as long as anything of the key is retained;
 /// then another key may get it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyId(u32);
 
 impl KeyId {
+    /// The place behind these histories.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^32 of them, which take a quarter of a terabyte. Two keys in one place would
+    /// be worse than an end.
+    pub(crate) fn next(histories: &[History]) -> Self {
+        Self(u32::try_from(histories.len()).expect("fewer than 2^32 keys"))
+    }
+
+    /// The same place after so many others were put before.
+    pub(crate) fn moved_by(self, places: usize) -> Self {
+        let moved = u32::try_from(places).ok().and_then(|places| self.0.checked_add(places));
+        Self(moved.expect("fewer than 2^32 keys"))
+    }
+
+    /// As an index.
+    pub(crate) fn place(self) -> usize {
+        self.0 as usize
+    }
+
     #[cfg(test)]
     pub(crate) fn new(number: u32) -> Self {
         Self(number)
@@ -44,6 +65,12 @@ pub(crate) struct Found<'a> {
 }
 
 impl Index {
+    /// The index in which the history of every key of `keys` is in its place, and that of no key
+    /// in those that are `free`.
+    pub(crate) fn from_parts(keys: Keys, histories: Vec<History>, free: Vec<KeyId>) -> Self {
+        Self { keys, histories, free }
+    }
+
     /// The key's place, if anything of it is retained.
     pub(crate) fn find(&self, key: &[u8]) -> Option<KeyId> {
         self.keys.get(key)
@@ -59,7 +86,7 @@ impl Index {
 
     /// The history at this place.
     pub(crate) fn history(&self, id: KeyId) -> &History {
-        &self.histories[id.0 as usize]
+        &self.histories[id.place()]
     }
 
     /// Makes `version` what the key is from now on, and notes what it was. Returns whether it
@@ -71,14 +98,13 @@ impl Index {
         version: Version,
         past: &mut Past,
     ) -> bool {
-        let history = &mut self.histories[id.0 as usize];
+        let history = &mut self.histories[id.place()];
         let (at, seq, is_deletion) = (version.modified, version.seq, !version.is_live());
         let old = history.latest.replace(version).filter(Version::is_live);
         let Some(superseded) = old else { return false };
-        let size_bytes = (key.len() + superseded.value_bytes()) as u64;
         let deletion = is_deletion.then(|| Deletion { seq, key: key.into() });
-        let before = history.before;
-        history.before = past.push(Note { at, id, superseded, before, deletion, size_bytes });
+        let note = Note::new(at, id, key, superseded, deletion);
+        history.before = past.push(Note { before: history.before, ..note });
         true
     }
 
@@ -86,7 +112,7 @@ impl Index {
     /// since.
     pub(crate) fn forget(&mut self, note: &Note) {
         let Some(deletion) = &note.deletion else { return };
-        let history = &mut self.histories[note.id.0 as usize];
+        let history = &mut self.histories[note.id.place()];
         if history.latest.as_ref().is_some_and(|latest| latest.seq == deletion.seq) {
             *history = History::default();
             self.keys.remove(deletion.key.as_slice());
@@ -117,10 +143,9 @@ impl Index {
 }
 
 fn add_history(histories: &mut Vec<History>) -> KeyId {
-    // Half a terabyte of them. Two keys in one place would be worse than an end.
-    let id = u32::try_from(histories.len()).expect("fewer than 2^32 keys");
+    let id = KeyId::next(histories);
     histories.push(History::default());
-    KeyId(id)
+    id
 }
 
 impl Found<'_> {

@@ -31,6 +31,14 @@ impl Key {
             Repr::Long(bytes) => bytes,
         }
     }
+
+    fn head(&self) -> Head {
+        match &self.0 {
+            Repr::Short { bytes, .. } => head(bytes),
+            // At least as long as a head.
+            Repr::Long(bytes) => bytes.first_chunk().map_or((u128::MAX, u64::MAX), head),
+        }
+    }
 }
 
 impl From<&[u8]> for Key {
@@ -62,7 +70,7 @@ impl PartialOrd for Key {
 
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
+        self.head().cmp(&other.head()).then_with(|| self.as_slice().cmp(other.as_slice()))
     }
 }
 
@@ -83,12 +91,7 @@ impl<'a> Needle<'a> {
 
     /// How it stands to a key of the index.
     pub(crate) fn cmp_to(&self, key: &Key) -> Ordering {
-        let other = match &key.0 {
-            Repr::Short { bytes, .. } => head(bytes),
-            // At least as long as a head.
-            Repr::Long(bytes) => bytes.first_chunk().map_or((u128::MAX, u64::MAX), head),
-        };
-        self.head.cmp(&other).then_with(|| self.key.cmp(key.as_slice()))
+        self.head.cmp(&key.head()).then_with(|| self.key.cmp(key.as_slice()))
     }
 
     /// A byte that is most often another one for another key, also for one that begins or ends

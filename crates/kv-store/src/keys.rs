@@ -25,6 +25,10 @@ const LEAF_KEYS: usize = 64;
 /// The most leaves of a node.
 const NODE_LEAVES: usize = 512;
 
+/// Leaves made of keys in order are filled to three quarters: so many more can be added before they
+/// have to be split.
+const BUILT_KEYS: usize = LEAF_KEYS / 4 * 3;
+
 /// An ordered map.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
@@ -104,6 +108,54 @@ impl Keys {
     }
 }
 
+/// Makes the map of keys that come in order.
+#[derive(Debug, Default)]
+pub(crate) struct KeysBuilder {
+    keys: Keys,
+    node: Level<Leaf>,
+    leaf: Option<Leaf>,
+}
+
+impl KeysBuilder {
+    /// The last key, and its place.
+    pub(crate) fn last(&self) -> Option<(&Key, KeyId)> {
+        self.leaf.as_ref()?.entries.last().map(Entry::pair)
+    }
+
+    /// Adds a key that follows every other.
+    pub(crate) fn push(&mut self, key: Key, id: KeyId) {
+        if self.leaf.as_ref().is_some_and(|leaf| leaf.entries.len() >= BUILT_KEYS) {
+            self.end_leaf();
+        }
+        let leaf = self.leaf.get_or_insert_with(Leaf::with_room);
+        leaf.tags[leaf.entries.len()] = Needle::new(key.as_slice()).tag();
+        leaf.entries.push(Entry { key, id });
+    }
+
+    fn end_leaf(&mut self) {
+        if self.node.children.len() >= NODE_LEAVES / 4 * 3 {
+            self.end_node();
+        }
+        if let Some(leaf) = self.leaf.take() {
+            self.node.push(leaf.entries[0].key.clone(), leaf);
+        }
+    }
+
+    fn end_node(&mut self) {
+        let node = std::mem::take(&mut self.node);
+        if let Some(bound) = node.bounds.first().cloned() {
+            self.keys.nodes.push(bound, node);
+        }
+    }
+
+    /// The map.
+    pub(crate) fn finish(mut self) -> Keys {
+        self.end_leaf();
+        self.end_node();
+        self.keys
+    }
+}
+
 /// From this key on, up to that one.
 type Ends<'a> = (Needle<'a>, Option<Needle<'a>>);
 
@@ -134,6 +186,11 @@ impl<T> Level<T> {
     fn between(&self, (start, end): Ends<'_>) -> &[T] {
         let end = end.map_or(self.children.len(), |end| self.place(&end) + 1);
         self.children.get(self.place(&start)..end).unwrap_or_default()
+    }
+
+    fn push(&mut self, bound: Key, child: T) {
+        self.bounds.push(bound);
+        self.children.push(child);
     }
 
     fn insert(&mut self, at: usize, bound: Key, child: T) {
@@ -191,6 +248,11 @@ impl Leaf {
         let mut tags = [0; LEAF_KEYS];
         tags[0] = needle.tag();
         Self { entries: vec![entry], tags }
+    }
+
+    /// An empty one, which need not grow.
+    fn with_room() -> Self {
+        Self { entries: Vec::with_capacity(LEAF_KEYS), tags: [0; LEAF_KEYS] }
     }
 
     /// Where a key is.
@@ -358,6 +420,27 @@ mod tests {
                 prop_assert_eq!(keys.get(&key), None);
             }
             prop_assert!(keys.nodes.children.is_empty(), "nothing is left of nothing");
+        }
+    }
+
+    #[test]
+    fn made_of_keys_in_order_it_is_the_map_of_them() {
+        for count in [0, 1, BUILT_KEYS, BUILT_KEYS + 1, 100_000] {
+            let mut builder = KeysBuilder::default();
+            for number in 0..u32::try_from(count).expect("a few") {
+                builder.push(Key::from(&number.to_be_bytes()[..]), KeyId::new(number));
+                let last = builder.last().map(|(key, id)| (key.as_slice().to_vec(), id));
+                assert_eq!(last, Some((number.to_be_bytes().to_vec(), KeyId::new(number))));
+            }
+            let mut keys = builder.finish();
+            keys.check();
+            assert_eq!(keys.range(b"", None).count(), count);
+            for number in 0..u32::try_from(count).expect("a few") {
+                assert_eq!(keys.get(&number.to_be_bytes()), Some(KeyId::new(number)));
+                keys.get_or_insert(&[&number.to_be_bytes()[..], b"+"].concat(), || KeyId::new(0));
+            }
+            keys.check();
+            assert_eq!(keys.range(b"", None).count(), 2 * count);
         }
     }
 

@@ -25,6 +25,7 @@
 //! * [`store`](Store): the log's side. Applies entries, counts them, keeps the digest.
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
 //! * `index`: the keys, in the order of `keys`, each a `key`. `history`: the states of one.
+//! * `build`: the index of a whole state file, made at once.
 //! * `retention`: the past, and forgetting it in small steps.
 //! * `digest`: one number by which replicas are compared.
 //! * `values`: the one door to the bytes of values; `disk`, behind it, is the file.
@@ -50,6 +51,7 @@
 //! the disk. Transactions, watches, leases and sessions are still to come; until there are leases,
 //! every lease named by a put is unknown.
 
+mod build;
 mod digest;
 mod disk;
 mod error;

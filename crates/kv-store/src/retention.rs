@@ -182,6 +182,18 @@ impl Past {
 }
 
 impl Note {
+    /// What a key was until `at`. It stands behind no other note yet.
+    pub(crate) fn new(
+        at: Revision,
+        id: KeyId,
+        key: &[u8],
+        superseded: Version,
+        deletion: Option<Deletion>,
+    ) -> Self {
+        let size_bytes = (key.len() + superseded.value_bytes()) as u64;
+        Self { at, id, superseded, before: NoteNumber::NONE, deletion, size_bytes }
+    }
+
     fn memory_bytes(&self) -> u64 {
         self.size_bytes + OVERHEAD_BYTES
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use kv_proto::{Error, Limits, Reply, Revision};
 use redb::StorageBackend;
 
+use crate::build::{Part, build};
 use crate::digest::Digest;
-use crate::disk::{self, Bounds, Disk, Mark, Position, Record, State, StateFile, weight};
+use crate::disk::{self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, StateFile, weight};
 use crate::error::{Failure, StoreError};
 use crate::history::Version;
 use crate::index::{Index, KeyId};
@@ -43,6 +44,8 @@ pub struct Options {
     /// The memory for values that are in the state file as well, in bytes: the latest. The default
     /// is 8 MiB.
     pub cache_bytes: usize,
+    /// The memory for pages of the state file, in bytes. The default is 8 MiB.
+    pub page_cache_bytes: usize,
     /// The memory for values that are not in the state file yet, in bytes. When the disk is so far
     /// behind, applying waits for it. The default is 16 MiB.
     pub max_unwritten_bytes: usize,
@@ -54,6 +57,7 @@ impl Default for Options {
             limits: Limits::default(),
             retention: Retention::default(),
             cache_bytes: 8 << 20,
+            page_cache_bytes: PAGE_CACHE_BYTES,
             max_unwritten_bytes: 16 << 20,
         }
     }
@@ -116,7 +120,7 @@ impl Store {
     /// If the file cannot be used, or is not as it was written.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let empty = Self::with_retention(options.limits, options.retention).state();
-        Self::load(disk::open_or_create(path, &empty)?, options)
+        Self::load(disk::open_or_create(path, &empty, options.page_cache_bytes)?, options)
     }
 
     /// As [`open`](Self::open), in what `backend` holds: for tests that are the disk themselves.
@@ -130,7 +134,7 @@ impl Store {
         name: &Path,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        let file = StateFile::open_on(backend, name)?;
+        let file = StateFile::open_on(backend, name, options.page_cache_bytes)?;
         if file.state(&file.view()?)?.is_none() {
             let empty = Self::with_retention(options.limits, options.retention).state();
             file.write_blocks(&[], Some(&empty))?;
@@ -140,7 +144,10 @@ impl Store {
 
     fn load(file: StateFile, options: &Options) -> Result<Self, StoreError> {
         let mut store = Self::with_retention(options.limits, options.retention);
-        let loaded = disk::load(&file, |state, seq, record| store.take_in(state, seq, record))?;
+        let (loaded, parts) = disk::load(&file, [Part::default(), Part::default()])?;
+        let built = build(parts, &mut store.past);
+        let built = built.map_err(|(seq, why)| file.damaged(format!("record {seq} {why}")))?;
+        (store.index, store.live_keys) = (built.index, built.live_keys);
         let Mark { position, revision, compacted, digest, next_seq } = loaded.state.mark;
         store.past.resume(compacted);
         (store.position, store.revision, store.next_seq) = (position, revision, next_seq);
@@ -150,29 +157,6 @@ impl Store {
         let bounds = Bounds { cache_bytes, max_unwritten_bytes };
         store.values = Values::Disk(Box::new(Disk::start(file, loaded, bounds)?));
         Ok(store)
-    }
-
-    /// Takes in a record from the state file, where they stand in the order in which they were
-    /// made.
-    fn take_in(
-        &mut self,
-        state: &State,
-        seq: u64,
-        record: &Record<'_>,
-    ) -> Result<(), &'static str> {
-        if record.modified <= Revision::FRESH || record.modified > state.mark.revision {
-            return Err("is of a revision that the state does not have");
-        }
-        let id = self.index.find_or_insert(record.key);
-        let history = self.index.history(id);
-        if history.latest.as_ref().is_some_and(|latest| latest.modified >= record.modified) {
-            return Err("is older than the one before it");
-        }
-        if record.put.is_none() && history.live().is_none() {
-            return Err("deletes what does not exist");
-        }
-        self.make(id, record.key, Version::of(record, seq));
-        Ok(())
     }
 
     /// Makes `version` what the key is from now on.

@@ -5,7 +5,8 @@ mod support;
 
 use std::path::Path;
 
-use kv_store::{Store, StoreError};
+use kv_proto::Range;
+use kv_store::{Options, Store, StoreError};
 
 use support::sim_disk::{Dice, SimDisk};
 use support::workload::{apply_until, assert_same, forgetful, reference};
@@ -65,6 +66,92 @@ fn power_may_fail_at_every_step() {
         let batch = usize::try_from(index / 60).expect("a few");
         assert_same(&store, &references[batch]);
     }
+}
+
+/// What is on a disk after a life that ended in an error: the state at the end of a batch, and no
+/// less than was durable.
+fn assert_whole(image: Vec<u8>, durable: u64, references: &[Store], what: &str) {
+    match reopen(image) {
+        Ok(store) => {
+            let index = store.applied_index();
+            assert!(index >= durable, "{what}: {durable} was durable, {index} is left");
+            assert_eq!(index % 60, 0, "{what}: a batch is whole or not there");
+            assert_same(&store, &references[usize::try_from(index / 60).expect("a few")]);
+        }
+        // Not even an empty store was there yet.
+        Err(error) => assert_eq!(durable, 0, "{what}: {error}"),
+    }
+}
+
+/// The answers of a disk that fails once and works again must not be believed: after a failed
+/// sync, nobody knows what was written, and the next sync does not say.
+#[test]
+fn any_one_write_or_sync_may_fail_and_is_the_end_of_the_store() {
+    const LAST: u64 = 300;
+    let references: Vec<_> =
+        (0..=LAST / 60).map(|batch| reference(&forgetful(), 60 * batch)).collect();
+    let whole = SimDisk::default();
+    live(&whole, LAST).1.expect("the disk works");
+    let mut dice = Dice(5);
+    let mut failed = 0;
+    for step in 0..whole.steps() {
+        let disk = SimDisk::default();
+        disk.fail_once_at(step);
+        let (durable, outcome) = live(&disk, LAST);
+        failed += usize::from(outcome.is_err());
+        let what = format!("after step {step} failed");
+        // What a batch after the failed one wrote would not be whole here.
+        assert_whole(disk.after_power_loss(|| true), durable, &references, &what);
+        let torn = disk.after_power_loss(|| dice.roll(2) == 0);
+        assert_whole(torn, durable, &references, &what);
+    }
+    // The last steps close the file, when everything is durable.
+    assert!(failed + 20 > whole.steps(), "{failed} of {} failed", whole.steps());
+}
+
+#[test]
+fn any_one_read_may_fail_and_nothing_wrong_is_answered() {
+    const LAST: u64 = 300;
+    let references: Vec<_> =
+        (0..=LAST / 60).map(|batch| reference(&forgetful(), 60 * batch)).collect();
+    // Opened from a file, with values read from it: almost everything reads.
+    let options = Options { page_cache_bytes: 0, cache_bytes: 0, ..forgetful() };
+    let begin = SimDisk::default();
+    live(&begin, 120).1.expect("the disk works");
+    let image = begin.after_power_loss(|| true);
+    let run = |disk: &SimDisk| {
+        let mut durable = 120;
+        let mut answers = Vec::new();
+        let mut run = || -> Result<(), StoreError> {
+            let mut store = Store::open_on(disk.clone(), Path::new("disk"), &options)?;
+            while store.applied_index() < LAST {
+                let next = store.applied_index() + 60;
+                apply_until(&mut store, next)?;
+                durable = store.flush()?.index;
+                answers.push(store.range(&Range::prefix(b"")));
+                store.check()?;
+            }
+            Ok(())
+        };
+        let outcome = run();
+        (durable, outcome, answers)
+    };
+    let whole = SimDisk::with_content(image.clone());
+    let (_, outcome, expected) = run(&whole);
+    outcome.expect("the disk works");
+    let mut failed = 0;
+    for read in 0..whole.reads() {
+        let disk = SimDisk::with_content(image.clone());
+        disk.fail_read_at(read);
+        let (durable, outcome, answers) = run(&disk);
+        failed += usize::from(outcome.is_err());
+        for (answer, expected) in answers.iter().zip(&expected) {
+            assert!(answer.is_err() || answer == expected, "after read {read} failed");
+        }
+        let what = format!("after read {read} failed");
+        assert_whole(disk.after_power_loss(|| true), durable, &references, &what);
+    }
+    assert!(2 * failed > whole.reads(), "only {failed} of {} were noticed", whole.reads());
 }
 
 #[test]

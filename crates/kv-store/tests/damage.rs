@@ -141,3 +141,43 @@ fn a_value_that_goes_bad_while_the_store_is_open_is_not_answered() {
     assert!(store.check().is_err(), "nothing goes on from here");
     assert!(store.skip(entry(3_002)).is_err());
 }
+
+/// The database believes its own pages once it has checked them. One that went bad later could make
+/// it panic, and the node with it, without a word about the disk.
+#[test]
+fn any_page_may_go_bad_while_the_store_is_open_and_is_an_error_or_not_needed() {
+    let options = Options { cache_bytes: 0, page_cache_bytes: 0, ..forgetful() };
+    let image = image();
+    let end = LAST + 100;
+    let (before, after) = (reference(&forgetful(), LAST), reference(&forgetful(), end));
+    let everything = Range::prefix(b"");
+    let (mut noticed, mut dice) = (0, Dice(7));
+    for page in 0..image.len() / 4096 {
+        // Somewhere, and where pages begin with what they are and how much is in them.
+        for place in [0, 2, 9, usize::try_from(dice.roll(4096)).expect("small")] {
+            let what = format!("byte {place} of page {page}");
+            let disk = SimDisk::with_content(image.clone());
+            let store = Store::open_on(disk.clone(), Path::new("disk"), &options);
+            let mut store = store.expect("nothing is bad yet");
+            disk.flip(page * 4096 + place);
+            let answer = store.range(&everything);
+            match &answer {
+                Err(Error::Internal { reason }) => assert!(reason.contains("damaged"), "{reason}"),
+                answer => assert_eq!(*answer, before.range(&everything), "{what}"),
+            }
+            let outcome = apply_until(&mut store, end).and_then(|()| store.flush());
+            match outcome {
+                Err(error) => assert!(error.to_string().contains("damaged"), "{what}: {error}"),
+                Ok(_) => assert!(answer.is_ok(), "nothing goes on after an error"),
+            }
+            if store.check().is_ok() {
+                match store.range(&everything) {
+                    Err(error) => assert!(error.to_string().contains("damaged"), "{error}"),
+                    answer => assert_eq!(answer, after.range(&everything), "{what}"),
+                }
+            }
+            noticed += usize::from(store.check().is_err());
+        }
+    }
+    assert!(noticed > 100, "only {noticed} were noticed");
+}

@@ -4,13 +4,15 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use kv_proto::span::Span;
 use kv_proto::{
-    Command, Delete, DeleteReply, Direction, Error, KeyValue, LeaseChange, LeaseId, Limits, Put,
-    PutReply, Range, RangeReply, Reply, Revision, SortBy,
+    Command, Compact, CompactReply, Delete, DeleteReply, Direction, Error, KeyValue, LeaseChange,
+    LeaseId, Limits, Put, PutReply, Range, RangeReply, Reply, Revision, SortBy,
 };
-use kv_store::{Retention, Store};
+use kv_store::snapshot::Restore;
+use kv_store::{Options, Retention, Store};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -312,5 +314,110 @@ proptest! {
         let mut store = Store::new(Limits::default());
         store.apply(entry(1), &bytes).expect("no disk");
         store.apply(entry(2), &bytes[..cut.index(bytes.len())]).expect("no disk");
+    }
+}
+
+/// What happens to a store on a disk.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Write),
+    Read(Range),
+    Compact(Compact),
+    /// Everything is written, and the file opened again.
+    Reopen,
+    /// A snapshot is taken, and the store goes on as what was made of it.
+    Copy,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let compact = prop_oneof![
+        (0..70u64).prop_map(|revision| Compact::Revision(Revision::new(revision))),
+        (0..20u64).prop_map(Compact::Keep),
+    ];
+    prop_oneof![
+        20 => write().prop_map(Step::Write),
+        10 => range().prop_map(Step::Read),
+        2 => compact.prop_map(Step::Compact),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Copy),
+    ]
+}
+
+/// A store made of a snapshot of `store`, beside it.
+fn copy(store: &Store, path: &Path, options: &Options) -> Store {
+    store.flush().expect("the disk works");
+    let mut snapshot = store.snapshot().expect("the disk works").expect("it has a file");
+    let mut restore = Restore::begin(path).expect("the disk works");
+    while let Some(piece) = snapshot.next_piece().expect("the disk works") {
+        restore.take(&piece).expect("it is whole");
+    }
+    restore.finish().expect("it is whole").put_in_place().expect("the disk works");
+    let copy = Store::open(path, options).expect("it was just made");
+    assert_eq!(copy.digest(), store.digest());
+    copy
+}
+
+/// The compacted revision after it.
+fn expected_of(compact: Compact, store: &Store) -> Result<Revision, Error> {
+    let (current, compacted) = (store.revision(), store.compacted_revision());
+    let asked = match compact {
+        Compact::Revision(asked) if asked > current => {
+            return Err(Error::FutureRevision { asked, current });
+        }
+        Compact::Revision(asked) if asked <= compacted => {
+            return Err(Error::Compacted { asked, compacted });
+        }
+        Compact::Revision(asked) => asked,
+        Compact::Keep(count) => Revision::new(current.get().saturating_sub(count)),
+    };
+    Ok(asked.max(compacted))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_store_on_a_disk_does_what_the_model_does_through_restarts_and_snapshots(
+        steps in vec(step(), 1..120),
+        retention in retention(),
+    ) {
+        let dir = tempfile::tempdir().expect("a directory for tests");
+        let options = Options { retention, cache_bytes: 0, ..Options::default() };
+        let mut path = dir.path().join("0");
+        let mut store = Store::open(&path, &options).expect("it is empty");
+        let mut model = Model::default();
+        for (number, step) in (1..).zip(&steps) {
+            let next = entry(store.applied_index() + 1);
+            match step {
+                Step::Write(write) => {
+                    let applied = store.apply(next, &write.encode()).expect("the disk works");
+                    prop_assert_eq!(&applied.result, &model.apply(write), "{:?}", write);
+                }
+                Step::Read(range) => {
+                    let expected = model.range(range, store.compacted_revision());
+                    prop_assert_eq!(store.range(range), expected, "{:?}", range);
+                }
+                Step::Compact(compact) => {
+                    let expected = expected_of(*compact, &store);
+                    let command = encode(&Command::Compact(*compact));
+                    let applied = store.apply(next, &command).expect("the disk works");
+                    let overdue = store.stats().overdue_versions;
+                    let expected = expected.map(|compacted| CompactReply { compacted, overdue });
+                    prop_assert_eq!(applied.result, expected.map(Reply::Compact), "{:?}", compact);
+                }
+                Step::Reopen => {
+                    let digest = store.digest();
+                    drop(store);
+                    store = Store::open(&path, &options).expect("it was closed in order");
+                    prop_assert_eq!(store.digest(), digest);
+                }
+                Step::Copy => {
+                    path = dir.path().join(number.to_string());
+                    store = copy(&store, &path, &options);
+                }
+            }
+            let live_keys = model.pairs(b"\0", b"\0", u64::MAX).len() as u64;
+            prop_assert_eq!(store.stats().live_keys, live_keys);
+        }
+        assert_every_revision_reads_as_it_was(&store, &model);
     }
 }

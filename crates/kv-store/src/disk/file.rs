@@ -12,6 +12,7 @@ use redb::{
     TableDefinition,
 };
 
+use super::checked::Checked;
 use super::groups::{Marks, bad_marks};
 use super::patient::{Patience, Patient};
 use super::state::{BadState, FORMAT, State};
@@ -29,8 +30,8 @@ pub(crate) const STATE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 /// The key of that row.
 pub(crate) const STATE_ROW: u64 = 0;
 
-/// What the database may keep of its pages. The operating system keeps them as well.
-const PAGE_CACHE_BYTES: usize = 8 << 20;
+/// What the database usually may keep of its pages. The operating system keeps them as well.
+pub(crate) const PAGE_CACHE_BYTES: usize = 8 << 20;
 
 /// An open state file.
 pub(crate) struct StateFile {
@@ -41,25 +42,29 @@ pub(crate) struct StateFile {
 
 impl StateFile {
     /// Opens the file at `path`, which must exist, and checks all of it.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, page_cache_bytes: usize) -> Result<Self, StoreError> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|error| StoreError::system(path, error))?;
         if file.metadata().map_err(|error| StoreError::system(path, error))?.len() == 0 {
             return Err(StoreError::damaged(path, "it is empty"));
         }
         let backend = FileBackend::new(file).map_err(|error| StoreError::database(path, error))?;
-        Self::open_on(backend, path)
+        Self::open_on(backend, path, page_cache_bytes)
     }
 
     /// Creates the file at `path` with this content, whole or not at all: under another name at
     /// first, and in its place when it is safe on disk.
-    pub(crate) fn create(path: &Path, state: &State) -> Result<Self, StoreError> {
+    pub(crate) fn create(
+        path: &Path,
+        state: &State,
+        page_cache_bytes: usize,
+    ) -> Result<Self, StoreError> {
         let draft = draft_path(path);
         let created = Self::create_draft(&draft)?;
         created.write_blocks(&[], Some(state))?;
         created.close()?;
         put_in_place(&draft, path)?;
-        Self::open(path)
+        Self::open(path, page_cache_bytes)
     }
 
     /// A new file without content, under a name that is not its own yet.
@@ -75,17 +80,21 @@ impl StateFile {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(draft).map_err(refused)?;
         let backend = FileBackend::new(file).map_err(|error| StoreError::database(draft, error))?;
-        Self::open_on(backend, draft)
+        Self::open_on(backend, draft, PAGE_CACHE_BYTES)
     }
 
     /// Opens what `backend` holds, and checks all of it. `path` is only its name.
-    pub(crate) fn open_on(backend: impl StorageBackend, path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open_on(
+        backend: impl StorageBackend,
+        path: &Path,
+        page_cache_bytes: usize,
+    ) -> Result<Self, StoreError> {
         let backend = Patient::new(backend);
         let patience = Arc::clone(backend.patience());
         let database = Builder::new()
-            .set_cache_size(PAGE_CACHE_BYTES)
+            .set_cache_size(page_cache_bytes)
             .set_check_integrity_on_open(true)
-            .create_with_backend(backend)
+            .create_with_backend(Checked::new(backend))
             .map_err(|error| StoreError::database(path, error))?;
         Ok(Self { path: path.to_owned(), database, patience })
     }

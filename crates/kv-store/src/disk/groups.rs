@@ -197,6 +197,13 @@ impl Groups {
         lives
     }
 
+    /// Adds groups that were loaded elsewhere, of which none is here.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.by_number.append(&mut other.by_number);
+        self.live_bytes += other.live_bytes;
+        self.dead_bytes += other.dead_bytes;
+    }
+
     /// Looks for groups worth cleaning, after loading.
     pub(crate) fn judge_all(&mut self) {
         let numbers: Vec<_> = self.by_number.keys().copied().collect();

@@ -12,8 +12,8 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `patient`;
-//! `load` reads all of it at a start, and `bytes` is for `record` and `state`.
+//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `patient`,
+//! `checked`; `load` reads all of it at a start, and `bytes` is for `record` and `state`.
 //!
 //! # Invariants
 //!
@@ -30,6 +30,7 @@
 
 mod block;
 mod bytes;
+mod checked;
 mod file;
 mod groups;
 mod load;
@@ -41,7 +42,7 @@ mod record;
 mod state;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -49,9 +50,9 @@ use kv_proto::Bytes;
 
 pub(crate) use block::{Block, BlockBuilder};
 pub(crate) use bytes::{Cursor, put_number};
-pub(crate) use file::{RECORDS, StateFile, View, put_in_place};
+pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, Taker, load, load_in_order};
 use queue::Changes;
 pub(crate) use queue::Queue;
 pub(crate) use reader::Reader;
@@ -97,7 +98,10 @@ impl Disk {
         let for_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()
             .name("state".into())
-            .spawn(move || writer.run(&for_writer))
+            .spawn(move || {
+                let _told = TellsOfPanic { queue: &for_writer, path: writer.path().to_owned() };
+                writer.run(&for_writer);
+            })
             .map_err(|error| StoreError::system(file.path(), error))?;
         Ok(Self { file, queue, changes: Changes::default(), writer: Some(thread) })
     }
@@ -175,12 +179,30 @@ impl Drop for Disk {
     }
 }
 
+/// Whoever waits for the writer is told when it panics, where that does not end the process.
+struct TellsOfPanic<'a> {
+    queue: &'a Queue,
+    path: PathBuf,
+}
+
+impl Drop for TellsOfPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.queue.fail(StoreError::damaged(&self.path, "the thread that writes it panicked"));
+        }
+    }
+}
+
 /// Opens the state file at `path`. Creates one, of a store to which nothing was applied, if there
 /// is none.
-pub(crate) fn open_or_create(path: &Path, empty: &State) -> Result<StateFile, StoreError> {
+pub(crate) fn open_or_create(
+    path: &Path,
+    empty: &State,
+    page_cache_bytes: usize,
+) -> Result<StateFile, StoreError> {
     match path.try_exists() {
-        Ok(true) => StateFile::open(path),
-        Ok(false) => StateFile::create(path, empty),
+        Ok(true) => StateFile::open(path, page_cache_bytes),
+        Ok(false) => StateFile::create(path, empty, page_cache_bytes),
         Err(error) => Err(StoreError::system(path, error)),
     }
 }

@@ -3,6 +3,7 @@
 //! A transaction holds, together: the new records, the marks of those that died, what cleaning
 //! moved, and the state after the batch's last entry. A crash leaves all of it or nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::{ReadableTable, Table};
@@ -42,6 +43,11 @@ impl Writer {
     pub(crate) fn new(file: Arc<StateFile>, groups: Groups, state: State) -> Self {
         let (tail, next_seq) = (BlockBuilder::default(), state.mark.next_seq);
         Self { file, groups, tail, state, next_seq, scratch: Vec::new() }
+    }
+
+    /// The name of the file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// Writes what the queue holds, until it is closed or something fails.

@@ -9,7 +9,10 @@ use super::SnapshotError;
 use super::checker::Checker;
 use super::piece::{Totals, take_record};
 use crate::digest::Digest;
-use crate::disk::{self, BlockBuilder, Cursor, Position, State, StateFile, put_in_place};
+use crate::disk::{
+    self, BlockBuilder, Cursor, PAGE_CACHE_BYTES, Position, Record, State, StateFile, Taker,
+    put_in_place,
+};
 use crate::error::StoreError;
 
 /// How many bytes of pieces are written in one transaction.
@@ -166,20 +169,32 @@ impl Restored {
     }
 }
 
+/// Sums up what is in a file, as the pieces of a snapshot do.
+struct Sum {
+    records: u64,
+    digest: Digest,
+    /// For the bytes of a record.
+    bytes: Vec<u8>,
+}
+
+impl Taker for Sum {
+    fn take(&mut self, _: &State, seq: u64, record: &Record<'_>) -> Result<(), &'static str> {
+        self.bytes.clear();
+        record.encode(&mut self.bytes);
+        self.digest.number(seq);
+        self.digest.bytes(&self.bytes);
+        self.records += 1;
+        Ok(())
+    }
+}
+
 /// Whether the file holds what came.
 fn read_back(draft: &Path, state: &State, totals: Totals) -> Result<(), StoreError> {
-    let file = StateFile::open(draft)?;
-    let (mut digest, mut records) = (Digest::EMPTY, 0);
-    let mut bytes = Vec::new();
-    let loaded = disk::load(&file, |_, seq, record| {
-        bytes.clear();
-        record.encode(&mut bytes);
-        digest.number(seq);
-        digest.bytes(&bytes);
-        records += 1;
-        Ok(())
-    })?;
-    if loaded.state != *state || totals != (Totals { records, digest: digest.get() }) {
+    let file = StateFile::open(draft, PAGE_CACHE_BYTES)?;
+    let mut sum = Sum { records: 0, digest: Digest::EMPTY, bytes: Vec::new() };
+    let loaded = disk::load_in_order(&file, &mut sum)?;
+    let found = Totals { records: sum.records, digest: sum.digest.get() };
+    if loaded.state != *state || found != totals {
         return Err(file.damaged("it does not hold what was written to it"));
     }
     file.close()

@@ -25,6 +25,12 @@ struct Inner {
     steps: usize,
     /// The step that fails, and every one after it.
     power_fails_at: Option<usize>,
+    /// The step that fails, and none after it.
+    fails_once_at: Option<usize>,
+    /// Reads so far.
+    reads: usize,
+    /// The read that fails, and none after it.
+    read_fails_at: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +81,25 @@ impl SimDisk {
         self.lock().power_fails_at = Some(step);
     }
 
+    /// The change or sync that is this step fails, and nothing else.
+    pub(crate) fn fail_once_at(&self, step: usize) {
+        self.lock().fails_once_at = Some(step);
+    }
+
+    /// This read fails, and nothing else.
+    pub(crate) fn fail_read_at(&self, read: usize) {
+        self.lock().read_fails_at = Some(read);
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.lock().reads
+    }
+
+    /// One bit of one byte is another one from now on.
+    pub(crate) fn flip(&self, offset: usize) {
+        self.lock().seen[offset] ^= 0x10;
+    }
+
     /// Every page for which `is_meant` goes bad.
     pub(crate) fn rot(&self, is_meant: impl Fn(&[u8]) -> bool) {
         for page in self.lock().seen.chunks_mut(4096).filter(|page| is_meant(page)) {
@@ -115,6 +140,9 @@ impl SimDisk {
 impl Inner {
     fn step(&mut self) -> io::Result<()> {
         self.steps += 1;
+        if self.fails_once_at.is_some_and(|step| self.steps == step + 1) {
+            return Err(io::Error::other("the disk failed"));
+        }
         match self.power_fails_at {
             Some(limit) if self.steps > limit => Err(io::Error::other("the power is gone")),
             _ => Ok(()),
@@ -128,7 +156,11 @@ impl StorageBackend for SimDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.reads += 1;
+        if inner.read_fails_at.is_some_and(|read| inner.reads == read + 1) {
+            return Err(io::Error::other("the disk failed"));
+        }
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let found = inner.seen.get(start..).and_then(|rest| rest.get(..out.len()));
         let found = found.ok_or(io::ErrorKind::UnexpectedEof)?;

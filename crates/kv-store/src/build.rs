@@ -1,0 +1,144 @@
+//! The index of a whole state file, made at once.
+//!
+//! Adding a million keys one by one takes longer than reading them. So they are collected as they
+//! come, sorted, and put into leaves that are right from the start. The records of a key, which
+//! come from anywhere in the file, meet in the sorting.
+
+use std::cmp::Ordering;
+
+use kv_proto::Revision;
+
+use crate::disk::{Record, State, Taker};
+use crate::history::{History, Version};
+use crate::index::{Index, KeyId};
+use crate::key::Key;
+use crate::keys::KeysBuilder;
+use crate::retention::{Deletion, Note, NoteNumber, Past};
+
+/// Some of the records of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
+    keys: Vec<(Key, KeyId)>,
+    /// A place for each record. Of those of one key, one is used in the end.
+    histories: Vec<History>,
+}
+
+impl Taker for Part {
+    fn take(&mut self, state: &State, seq: u64, record: &Record<'_>) -> Result<(), &'static str> {
+        if record.modified <= Revision::FRESH || record.modified > state.mark.revision {
+            return Err("is of a revision that the state does not have");
+        }
+        self.keys.push((record.key.into(), KeyId::next(&self.histories)));
+        let latest = Some(Version::of(record, seq));
+        self.histories.push(History { latest, before: NoteNumber::NONE });
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        // Within a part, places rise as the numbers of the records do.
+        self.keys.sort_unstable_by(|(left, a), (right, b)| left.cmp(right).then(a.cmp(b)));
+    }
+}
+
+/// An index of all keys, and how many of them exist.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub(crate) index: Index,
+    pub(crate) live_keys: u64,
+}
+
+/// Makes the index of all that the parts took in, and notes in `past`, which is empty, what was
+/// superseded.
+///
+/// # Errors
+///
+/// The number of a record that cannot be, and what is wrong with it.
+pub(crate) fn build(parts: [Part; 2], past: &mut Past) -> Result<Built, (u64, &'static str)> {
+    let [Part { keys: first, mut histories }, mut second] = parts;
+    let moved = histories.len();
+    histories.append(&mut second.histories);
+    let mut builder = Builder { histories, free: Vec::new(), live_keys: 0, superseded: Vec::new() };
+    let mut keys = KeysBuilder::default();
+    let mut first = first.into_iter().peekable();
+    let second = second.keys.into_iter().map(|(key, id)| (key, id.moved_by(moved)));
+    let mut second = second.peekable();
+    loop {
+        let is_first = match (first.peek(), second.peek()) {
+            (Some(left), Some(right)) => builder.compare(left, right).is_lt(),
+            (left, _) => left.is_some(),
+        };
+        let next = if is_first { first.next() } else { second.next() };
+        let Some((key, id)) = next else { break };
+        match keys.last() {
+            Some((last, home)) if *last == key => builder.add_version(home, &key, id)?,
+            _ => {
+                builder.add_key(id)?;
+                keys.push(key, id);
+            }
+        }
+    }
+    builder.note_all(past);
+    let Builder { histories, free, live_keys, .. } = builder;
+    Ok(Built { index: Index::from_parts(keys.finish(), histories, free), live_keys })
+}
+
+struct Builder {
+    histories: Vec<History>,
+    free: Vec<KeyId>,
+    live_keys: u64,
+    /// With the number of the record that superseded each: the order in which they go.
+    superseded: Vec<(u64, Note)>,
+}
+
+impl Builder {
+    /// By key, and the records of a key by their numbers.
+    fn compare(&self, (left, a): &(Key, KeyId), (right, b): &(Key, KeyId)) -> Ordering {
+        let seq = |id: KeyId| self.histories[id.place()].latest.as_ref().map(|latest| latest.seq);
+        left.cmp(right).then_with(|| seq(*a).cmp(&seq(*b)))
+    }
+
+    /// The first version of a key.
+    fn add_key(&mut self, id: KeyId) -> Result<(), (u64, &'static str)> {
+        match &self.histories[id.place()].latest {
+            Some(version) if !version.is_live() => Err((version.seq, "deletes what is not there")),
+            _ => {
+                self.live_keys += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// A later version of the key whose place is `home`; it stands at `id`, which is not needed.
+    fn add_version(
+        &mut self,
+        home: KeyId,
+        key: &Key,
+        id: KeyId,
+    ) -> Result<(), (u64, &'static str)> {
+        let Some(version) = self.histories[id.place()].latest.take() else { return Ok(()) };
+        self.free.push(id);
+        let (at, seq, is_live) = (version.modified, version.seq, version.is_live());
+        let Some(old) = self.histories[home.place()].latest.replace(version) else { return Ok(()) };
+        if old.modified >= at {
+            return Err((seq, "is older than the one before it"));
+        }
+        if !old.is_live() {
+            self.live_keys += u64::from(is_live);
+            return if is_live { Ok(()) } else { Err((seq, "deletes what is not there")) };
+        }
+        self.live_keys -= u64::from(!is_live);
+        let deletion = (!is_live).then(|| Deletion { seq, key: key.clone() });
+        self.superseded.push((seq, Note::new(at, home, key.as_slice(), old, deletion)));
+        Ok(())
+    }
+
+    /// Notes what was superseded, in the order in which it was.
+    fn note_all(&mut self, past: &mut Past) {
+        self.superseded.sort_unstable_by_key(|(seq, _)| *seq);
+        for (_, mut note) in std::mem::take(&mut self.superseded) {
+            let history = &mut self.histories[note.id.place()];
+            note.before = history.before;
+            history.before = past.push(note);
+        }
+    }
+}
