@@ -55,6 +55,7 @@ impl Raft {
         self.apply_read.forget_retry();
     }
 
+    #[inline]
     pub(crate) fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action>) {
         if let Some(last) = entries.last_position() {
             self.handed_out = last.index;

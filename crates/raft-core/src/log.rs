@@ -354,7 +354,19 @@ impl Log {
 
     /// Entries from `first` on, up to about `max_bytes` but at least one; `None` if `first` is
     /// not in memory. Nothing is copied while one chunk has them all.
+    #[inline]
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
+        match self.cache.back() {
+            Some(newest) if newest.first == first && newest.bytes() <= max_bytes => {
+                Some(newest.entries.clone())
+            }
+            _ => self.cached_up_to(first, max_bytes),
+        }
+    }
+
+    /// [`Log::cached`], where that is not all of the newest chunk.
+    #[cold]
+    fn cached_up_to(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         let at = self.chunk_of(first)?;
         let chunk = &self.cache[at];
         let head = chunk.starting_at(first);
@@ -383,6 +395,7 @@ impl Log {
     }
 
     /// [`Log::cached_run`], where that is not all of the newest chunk.
+    #[inline(never)]
     fn cached_part(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
         let entries = chunk.starting_at(first);

@@ -32,6 +32,7 @@ impl Voters {
 
     /// The largest value that a quorum has reached, where `value` tells what a voter has reached.
     /// A set without voters has reached nothing: `T::default()`.
+    #[inline]
     pub(crate) fn reached<T: Ord + Copy + Default>(&self, value: impl Fn(NodeId) -> T) -> T {
         let incoming = reached_by_majority(&self.incoming, &value);
         match &self.outgoing {
@@ -56,6 +57,7 @@ impl Voters {
 const FEW: usize = 9;
 
 /// The value in the middle: of four voters, the second from below, for three have reached it.
+#[inline]
 fn reached_by_majority<T: Ord + Copy + Default>(
     voters: &[NodeId],
     value: &impl Fn(NodeId) -> T,
@@ -73,6 +75,7 @@ fn reached_by_majority<T: Ord + Copy + Default>(
 }
 
 /// The value in the middle of any number of voters, if there are any.
+#[cold]
 fn middle_of<T: Ord + Copy + Default>(voters: &[NodeId], value: &impl Fn(NodeId) -> T) -> T {
     let middle = (voters.len() - 1) / 2;
     if voters.len() > FEW {

@@ -93,35 +93,45 @@ impl Raft {
     }
 
     /// Sends the peer with this number all that its window has room for.
+    #[inline]
     pub(crate) fn replicate_to(&mut self, at: usize, out: &mut Vec<Action>) {
-        loop {
-            let limits = &self.config.limits;
-            let Role::Leader(leader) = &self.role else {
-                return;
-            };
-            let peer = &leader.peers[at];
-            let first = peer.next;
-            if first > self.log.last().index || !peer.may_send(limits) {
-                return;
-            }
-            if !self.reading_for.is_empty() && self.reading_for.contains(&peer.id) {
-                return;
-            }
-            if first <= self.log.start().index {
-                return self.need_snapshot(at, out);
-            }
-            let Some(entries) = self.log.cached(first, limits.max_append_bytes) else {
-                self.reading_for.insert(peer.id);
-                let last = self.log.first_cached().prev();
-                let purpose = ReadPurpose::Replicate(peer.id);
-                let max_bytes = limits.max_append_bytes;
-                return out.push(Action::ReadLog(ReadLog { purpose, first, last, max_bytes }));
-            };
-            self.send_append(at, entries, out);
+        while let Some((id, first)) = self.next_to_send(at) {
+            self.send_next(at, id, first, out);
         }
     }
 
+    /// The name of the peer with this number and what it is to be sent next, if there is anything
+    /// and its window has room for it.
+    #[inline]
+    fn next_to_send(&self, at: usize) -> Option<(NodeId, Index)> {
+        let Role::Leader(leader) = &self.role else {
+            return None;
+        };
+        let peer = &leader.peers[at];
+        if peer.next > self.log.last().index || !peer.may_send(&self.config.limits) {
+            return None;
+        }
+        let is_reading = !self.reading_for.is_empty() && self.reading_for.contains(&peer.id);
+        (!is_reading).then_some((peer.id, peer.next))
+    }
+
+    /// Sends the peer with this number the entries from `first` on, or sees to it that it gets
+    /// them in another way; it may be sent nothing more then.
+    fn send_next(&mut self, at: usize, id: NodeId, first: Index, out: &mut Vec<Action>) {
+        if first <= self.log.start().index {
+            return self.need_snapshot(at, out);
+        }
+        let max_bytes = self.config.limits.max_append_bytes;
+        if let Some(entries) = self.log.cached(first, max_bytes) {
+            return self.send_append(at, entries, out);
+        }
+        self.reading_for.insert(id);
+        let (purpose, last) = (ReadPurpose::Replicate(id), self.log.first_cached().prev());
+        out.push(Action::ReadLog(ReadLog { purpose, first, last, max_bytes }));
+    }
+
     /// Sends entries that begin at the peer's next index.
+    #[inline]
     fn send_append(&mut self, at: usize, entries: Entries, out: &mut Vec<Action>) {
         let Role::Leader(leader) = &mut self.role else {
             return;
