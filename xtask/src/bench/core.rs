@@ -42,13 +42,10 @@ pub struct Options {
 ///
 /// If it does not build, if the file cannot be written, or if a program fails.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let target = workspace::metadata()?.target_directory.into_std_path_buf().join(TARGET_FOLDER);
-    let mut build = workspace::cargo(&["build", "--release", "--manifest-path"]);
-    build.arg(MANIFEST).arg("--target-dir").arg(&target);
-    succeed(&mut build)?;
+    let programs = build()?;
     let json = options.json.as_deref().map(start_file).transpose()?;
     for program in PROGRAMS {
-        let mut run = Command::new(target.join("release").join(program));
+        let mut run = Command::new(programs.join(program));
         run.arg("--rounds").arg(options.rounds.to_string());
         run.arg("--slice-ms").arg(options.slice_ms.to_string());
         run.arg("--longest-log").arg(options.longest_log.to_string());
@@ -58,6 +55,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         succeed(&mut run)?;
     }
     Ok(())
+}
+
+/// Builds the comparison; returns the folder of its programs.
+pub(super) fn build() -> Result<PathBuf, Failure> {
+    let target = workspace::metadata()?.target_directory.into_std_path_buf().join(TARGET_FOLDER);
+    let mut build = workspace::cargo(&["build", "--release", "--manifest-path"]);
+    build.arg(MANIFEST).arg("--target-dir").arg(&target);
+    succeed(&mut build)?;
+    Ok(target.join("release"))
 }
 
 /// Empties the file that the programs add to.

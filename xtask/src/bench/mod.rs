@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: figures taken side by side, in one run on one machine.
 //!
-//! [`cluster`] compares the whole store with others, [`core`] raft-core with raft-rs. [`storage`]
-//! compares the log with the bare disk, and says what the store costs.
+//! [`cluster`] compares the whole store with others, [`core`] raft-core with raft-rs, and
+//! [`instructions`] counts what the two do. [`storage`] compares the log with the bare disk, and
+//! says what the store costs.
 
 pub mod cluster;
 pub mod core;
+pub mod instructions;
 pub mod storage;
 
 use std::process::Command;

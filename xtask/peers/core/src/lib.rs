@@ -14,10 +14,12 @@
 //! [`ours`] drives `raft-core`, [`peer`] drives `raft-rs` and says what was done to be fair to it.
 //! [`rounds`] measures in interleaved rounds, [`report`] prints. The binary `speed` measures time;
 //! `allocations` counts allocations in a program of its own, so that the counting costs no time
-//! in the other.
+//! in the other; `work` and `floor` do a given amount of it, for programs that count
+//! instructions. [`floor`] is what would be left of `raft-core` if it decided nothing.
 //!
 //! What this does not do: it compares no network, no disk, no elections and no snapshots.
 
+pub mod floor;
 pub mod options;
 pub mod ours;
 pub mod peer;

@@ -10,9 +10,39 @@ use raft_core::{
 use crate::Cluster;
 
 /// A cluster of `raft-core`, with its default limits.
+pub type RaftCore = Driven<Raft>;
+
+/// What takes inputs and wants actions: a [`Raft`], or what stands in for one.
+pub trait Core {
+    /// The node `id` of a new cluster of these nodes.
+    fn start(id: NodeId, nodes: &[NodeId]) -> Self;
+
+    /// As [`Raft::step`], at a time that stands still.
+    fn step(&mut self, input: Input, out: &mut Vec<Action>);
+
+    /// Whether it leads.
+    fn leads(&self) -> bool;
+}
+
+impl Core for Raft {
+    fn start(id: NodeId, nodes: &[NodeId]) -> Self {
+        let boot = Boot::new(ClusterConfig::of_voters(nodes.iter().copied()));
+        Self::restore(Config::new(id), boot, Time::ZERO).expect("the configuration fits")
+    }
+
+    fn step(&mut self, input: Input, out: &mut Vec<Action>) {
+        Self::step(self, Time::ZERO, input, out);
+    }
+
+    fn leads(&self) -> bool {
+        self.status().role == RoleKind::Leader
+    }
+}
+
+/// A cluster of such nodes, and what they need of a driver.
 #[derive(Debug)]
-pub struct RaftCore {
-    nodes: Vec<Node>,
+pub struct Driven<C> {
+    nodes: Vec<Node<C>>,
     /// What is being carried out.
     actions: Vec<Action>,
     command: Arc<[u8]>,
@@ -23,26 +53,22 @@ pub struct RaftCore {
 }
 
 #[derive(Debug)]
-struct Node {
-    raft: Raft,
+struct Node<C> {
+    core: C,
     /// What it wants done and has not been done.
     actions: Vec<Action>,
 }
 
-impl Node {
+impl<C: Core> Node<C> {
     fn step(&mut self, input: Input) {
-        self.raft.step(Time::ZERO, input, &mut self.actions);
+        self.core.step(input, &mut self.actions);
     }
 }
 
-impl Cluster for RaftCore {
+impl<C: Core> Cluster for Driven<C> {
     fn start(nodes: u64, command_bytes: usize) -> Self {
         let ids: Vec<_> = (1..=nodes).map(NodeId::new).collect();
-        let node = |id: &NodeId| {
-            let boot = Boot::new(ClusterConfig::of_voters(ids.iter().copied()));
-            let raft = Raft::restore(Config::new(*id), boot, Time::ZERO);
-            Node { raft: raft.expect("the configuration fits"), actions: Vec::new() }
-        };
+        let node = |id: &NodeId| Node { core: C::start(*id, &ids), actions: Vec::new() };
         let command = vec![7_u8; command_bytes].into();
         let nodes = ids.iter().map(node).collect();
         let mut cluster = Self { nodes, actions: Vec::new(), command, committed: 0, applied: 0 };
@@ -50,7 +76,7 @@ impl Cluster for RaftCore {
         cluster.settle();
         cluster.nodes[0].step(Input::Campaign);
         cluster.settle();
-        assert_eq!(cluster.nodes[0].raft.status().role, RoleKind::Leader);
+        assert!(cluster.nodes[0].core.leads());
         cluster
     }
 
@@ -63,7 +89,7 @@ impl Cluster for RaftCore {
     }
 }
 
-impl RaftCore {
+impl<C: Core> Driven<C> {
     /// Carries out what the nodes want done, until none wants anything.
     fn settle(&mut self) {
         let mut actions = mem::take(&mut self.actions);
