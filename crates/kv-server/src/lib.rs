@@ -39,6 +39,7 @@ pub mod offline;
 pub mod options;
 mod pending;
 mod recovery;
+pub mod rejoin;
 pub mod replica;
 mod seldom;
 pub mod server;

@@ -46,6 +46,11 @@ pub struct NodeOptions {
     #[arg(value_parser = value_parser!(u16).range(1..))]
     pub client_port_offset: u16,
 
+    /// This node was a member and lost its data directory: it gets everything from the others, who
+    /// all have to run, and does not vote until it has it
+    #[arg(long)]
+    pub rejoin: bool,
+
     /// How much of the past can be read.
     #[command(flatten)]
     pub past: PastOptions,

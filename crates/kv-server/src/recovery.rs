@@ -45,7 +45,6 @@ pub(crate) fn store_options(settings: &Settings) -> kv_store::Options {
 pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let members = &settings.members;
     let disk = FileDisk::create(&settings.data_dir)?;
-    let own = NodeId::new(settings.node_id);
     if offline::recover::is_unfinished(&settings.data_dir) {
         let dir = settings.data_dir.display().to_string();
         return Err(StartError::UnfinishedRecovery { dir });
@@ -54,11 +53,7 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
         let dir = settings.data_dir.display().to_string();
         return Err(StartError::UnfinishedRestore { dir });
     }
-    let cluster_id = cluster_id(members, &disk)?;
-    let options = raft_storage::Options {
-        segment_bytes: settings.log_segment_bytes,
-        ..raft_storage::Options::new(own, cluster_id, members.to_string())
-    };
+    let options = log_options(settings, &disk)?;
     let (log, recovered) = open_log(settings, &disk, &options)?;
     if let Some(torn) = &recovered.torn {
         info!(
@@ -66,7 +61,7 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
             torn.file, torn.offset_bytes
         );
     }
-    let mut config = Config::new(own);
+    let mut config = Config::new(NodeId::new(settings.node_id));
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
     let store = open_store(settings, &recovered)?;
@@ -75,7 +70,21 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let directory = Directory::new(members, settings.node_id, client_address);
     let patience = settings.timing.election_timeout_max;
     let replica = Replica::new(raft, directory, patience, settings.log_keep);
+    let cluster_id = options.cluster_id;
     Ok(Recovery { cluster_id, log, store, replica, clock: Clock::start() })
+}
+
+/// Whose log it is, and how it is kept.
+pub(crate) fn log_options(
+    settings: &Settings,
+    disk: &FileDisk,
+) -> Result<raft_storage::Options, StartError> {
+    let (own, members) = (NodeId::new(settings.node_id), &settings.members);
+    let cluster_id = cluster_id(members, disk)?;
+    Ok(raft_storage::Options {
+        segment_bytes: settings.log_segment_bytes,
+        ..raft_storage::Options::new(own, cluster_id, members.to_string())
+    })
 }
 
 /// The name of the cluster. Its founders make it up; one that began with another's state has a name
@@ -148,7 +157,7 @@ fn open_log(
 }
 
 /// A seed for election timeouts that differs between nodes and between starts.
-fn seed(node_id: u64) -> u64 {
+pub(crate) fn seed(node_id: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(node_id)
 }

@@ -20,6 +20,7 @@ use crate::clients::{Bounds, Clients};
 use crate::descriptors;
 use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
 use crate::recovery::{Recovery, recover, state_file, store_options};
+use crate::rejoin;
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
 use crate::snapshots::{Courier, Desk};
@@ -101,6 +102,7 @@ impl Server {
     ///
     /// If the directory cannot be used, a port is taken, or the system refuses a thread.
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
+        rejoin::prepare(settings)?;
         // The ports first and the threads last: where a port is taken, nothing is left behind.
         let raft_listener = listen_to_peers(settings.raft_bind)?;
         let listener = listen(settings.client_bind)?;
@@ -272,14 +274,7 @@ fn start_network(
     inside: Sender<Event>,
     peers_in: Sender<Event>,
 ) -> Result<Network, StartError> {
-    let own = NodeId::new(settings.node_id);
-    let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
-    let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
-    let mut config = raft_net_tcp::Config::new(own, cluster_id, settings.raft_bind, peers);
-    config.client_address = settings.client_address.to_string();
-    config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
-    config.network_delay = settings.timing.network_delay;
-    config.snapshots.max_bytes_per_second = settings.snapshot_rate;
+    let config = network_config(settings, cluster_id);
     let on_event = move |event| {
         // As above: if nobody takes it, nobody needs it.
         let _ = match event {
@@ -295,6 +290,19 @@ fn start_network(
         };
     };
     Ok(Network::start_on(listener, config, on_event)?)
+}
+
+/// How this node talks to the others of its cluster.
+pub(crate) fn network_config(settings: &Settings, cluster_id: u64) -> raft_net_tcp::Config {
+    let own = NodeId::new(settings.node_id);
+    let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
+    let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
+    let mut config = raft_net_tcp::Config::new(own, cluster_id, settings.raft_bind, peers);
+    config.client_address = settings.client_address.to_string();
+    config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
+    config.network_delay = settings.timing.network_delay;
+    config.snapshots.max_bytes_per_second = settings.snapshot_rate;
+    config
 }
 
 /// Opens the door to snapshots of other nodes; returns what the apply thread needs of it.

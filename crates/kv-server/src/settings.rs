@@ -32,6 +32,8 @@ pub struct Settings {
     pub keep_time: Duration,
     /// How fast everything goes.
     pub timing: Timing,
+    /// Whether this node was a member and lost its data directory.
+    pub rejoins: bool,
     /// How much of the log is kept.
     pub log_keep: LogKeep,
     /// The size of a file of the log, in bytes.
@@ -90,6 +92,7 @@ impl TryFrom<NodeOptions> for Settings {
             keep_revisions: options.past.keep_revisions,
             keep_time: options.past.keep_time.0,
             timing,
+            rejoins: options.rejoin,
             log_keep: LogKeep {
                 entries: options.log.log_keep_entries,
                 bytes: options.log.log_keep_size.0,

@@ -9,8 +9,11 @@ use kv_store::StoreError;
 use raft_core::BootError;
 use raft_storage::{Damage, OpenError, RepairError};
 
+use crate::rejoin::RejoinError;
+
 /// What to do without a state that fits the log.
-const REPLACE: &str = "Nothing was changed. Put the right file back";
+const REPLACE: &str = "Nothing was changed. Put the right file back; or, if all other nodes run, \
+                       move the data directory away and start this node with --rejoin";
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub enum StartError {
         /// The log begins after this index.
         log_start: u64,
     },
+    /// It cannot come back without its data.
+    Rejoin(RejoinError),
     /// The members of the cluster that the state names cannot be read.
     Members(String),
     /// What was recovered does not make a node.
@@ -98,6 +103,12 @@ impl From<BootError> for StartError {
 impl From<raft_net_tcp::StartError> for StartError {
     fn from(error: raft_net_tcp::StartError) -> Self {
         Self::Network(error)
+    }
+}
+
+impl From<RejoinError> for StartError {
+    fn from(error: RejoinError) -> Self {
+        Self::Rejoin(error)
     }
 }
 
@@ -152,6 +163,7 @@ impl fmt::Display for StartError {
                  {log_start}: the file is an older copy. {REPLACE}",
                 file.display()
             ),
+            Self::Rejoin(error) => error.fmt(f),
             Self::Members(why) => {
                 write!(f, "{why}; move the state file away, or use the program that wrote it")
             }

@@ -12,6 +12,7 @@ mod hostile;
 mod node;
 mod recover;
 mod refusals;
+mod rejoin;
 mod resources;
 mod restore;
 mod snapshots;

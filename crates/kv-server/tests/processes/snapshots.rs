@@ -10,13 +10,13 @@ use kv_proto::Role;
 use crate::node::{Cluster, refused, wait_for};
 
 /// Flags under which little of the log is kept, in small files.
-const SHORT_LOG: [&str; 6] =
+pub(crate) const SHORT_LOG: [&str; 6] =
     ["--log-keep-entries", "50", "--log-keep-size", "64KiB", "--log-segment-size", "64KiB"];
 
 const VALUE_BYTES: usize = 1000;
 
 /// So many writes make a log that is cut, and a state of a few megabytes.
-const MANY: u32 = 4000;
+pub(crate) const MANY: u32 = 4000;
 
 fn value(number: u32) -> Vec<u8> {
     // It cannot be packed to nothing: a snapshot of it is as large as it is.
@@ -33,7 +33,7 @@ fn put(client: &mut Client, number: u32) -> bool {
 }
 
 /// Writes `first..last`, all of which must be acknowledged.
-fn put_many(cluster: &Cluster, first: u32, last: u32) {
+pub(crate) fn put_many(cluster: &Cluster, first: u32, last: u32) {
     let next = AtomicU32::new(first);
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -53,7 +53,11 @@ fn put_many(cluster: &Cluster, first: u32, last: u32) {
 
 /// Runs `story` while four clients write without a pause; returns how many writes were
 /// acknowledged. Those were numbered from `first` on; none of them may be missing.
-fn while_writing(cluster: &mut Cluster, first: u32, story: impl FnOnce(&mut Cluster)) -> u32 {
+pub(crate) fn while_writing(
+    cluster: &mut Cluster,
+    first: u32,
+    story: impl FnOnce(&mut Cluster),
+) -> u32 {
     let (is_over, next) = (AtomicBool::new(false), AtomicU32::new(first));
     let clients: Vec<Client> =
         (0..4).map(|_| cluster.impatient_client(Duration::from_secs(5))).collect();
@@ -93,7 +97,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>) {
+pub(crate) fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>) {
     let mut client = cluster.client();
     for number in numbers {
         let found = client.get(format!("key-{number:05}").as_bytes()).unwrap().reply;
@@ -102,14 +106,14 @@ fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>) {
 }
 
 /// Waits until every node is where the leader is, with the same state.
-fn wait_until_equal(cluster: &Cluster, size: usize) {
+pub(crate) fn wait_until_equal(cluster: &Cluster, size: usize) {
     wait_for("equal states", || {
         let leader = cluster.applied(cluster.leader())?;
         (1..=size).all(|id| cluster.applied(id) == Some(leader)).then_some(())
     });
 }
 
-fn is_log_cut(cluster: &Cluster, id: usize) -> bool {
+pub(crate) fn is_log_cut(cluster: &Cluster, id: usize) -> bool {
     !cluster.data(id).join("00000001.log").exists()
 }
 
@@ -117,7 +121,7 @@ fn is_receiving(cluster: &Cluster, id: usize) -> bool {
     cluster.data(id).join("state.redb.snapshot").exists()
 }
 
-fn installs(cluster: &Cluster, id: usize) -> usize {
+pub(crate) fn installs(cluster: &Cluster, id: usize) -> usize {
     cluster.said(id).matches("has installed a snapshot").count()
 }
 
@@ -278,14 +282,14 @@ fn a_node_never_starts_with_an_empty_or_an_old_state_behind_a_log_that_was_cut()
     fs::remove_file(&state).unwrap();
     let (code, said) = refused(&mut cluster.command(victim));
     assert_eq!(code, Some(1), "{said}");
-    let named = said.contains("state.redb is missing") && said.contains("Put the right");
+    let named = said.contains("state.redb is missing") && said.contains("--rejoin");
     assert!(named, "{said}");
     assert!(!state.exists(), "nothing was changed");
 
     fs::write(&state, old).unwrap();
     let (code, said) = refused(&mut cluster.command(victim));
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("older copy") && said.contains("Put the right"), "{said}");
+    assert!(said.contains("older copy") && said.contains("--rejoin"), "{said}");
 
     fs::write(&state, right).unwrap();
     cluster.restart(victim);
