@@ -127,6 +127,8 @@ pub(crate) fn leader(cluster: &ClusterStatus) -> Option<(u64, u64)> {
 
 #[derive(Serialize)]
 struct JsonStatus {
+    /// In hexadecimal, as the servers take and tell it.
+    cluster_id: String,
     nodes: Vec<JsonNode>,
 }
 
@@ -158,7 +160,8 @@ struct JsonNode {
 
 impl From<&ClusterStatus> for JsonStatus {
     fn from(cluster: &ClusterStatus) -> Self {
-        Self { nodes: cluster.nodes.iter().map(JsonNode::from).collect() }
+        let nodes = cluster.nodes.iter().map(JsonNode::from).collect();
+        Self { cluster_id: format!("{:016x}", cluster.cluster_id), nodes }
     }
 }
 

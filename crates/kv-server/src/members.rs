@@ -9,7 +9,11 @@ use raft_core::{ClusterConfig, NodeId};
 
 /// The members a cluster is founded with: their ids and Raft addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members(BTreeMap<u64, Address>);
+pub struct Members {
+    addresses: BTreeMap<u64, Address>,
+    /// The name of the cluster, if it is not the one that these members found.
+    name: Option<u64>,
+}
 
 /// `HOST:PORT`, with a name or a number for the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +114,7 @@ impl FromStr for Members {
             }
         }
         check_addresses_differ(&members)?;
-        Ok(Self(members))
+        Ok(Self { addresses: members, name: None })
     }
 }
 
@@ -134,34 +138,40 @@ fn check_addresses_differ(members: &BTreeMap<u64, Address>) -> Result<(), String
 impl Members {
     /// A cluster of one.
     pub fn single(id: u64, address: Address) -> Self {
-        Self(BTreeMap::from([(id, address)]))
+        Self { addresses: BTreeMap::from([(id, address)]), name: None }
     }
 
     /// The Raft address of a member.
     pub fn address(&self, id: u64) -> Option<&Address> {
-        self.0.get(&id)
+        self.addresses.get(&id)
     }
 
     /// Every member, in the order of the ids.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Address)> {
-        self.0.iter().map(|(id, address)| (*id, address))
+        self.addresses.iter().map(|(id, address)| (*id, address))
     }
 
     /// The ids, for messages.
     pub fn ids(&self) -> String {
-        let ids: Vec<String> = self.0.keys().map(u64::to_string).collect();
+        let ids: Vec<String> = self.addresses.keys().map(u64::to_string).collect();
         ids.join(", ")
     }
 
     /// As Raft's configuration: all of them vote.
     pub fn to_config(&self) -> ClusterConfig {
-        ClusterConfig::of_voters(self.0.keys().copied().map(NodeId::new))
+        ClusterConfig::of_voters(self.addresses.keys().copied().map(NodeId::new))
     }
 
     /// The name of the cluster that these members found: a hash of their ids and addresses, so
     /// that nodes that were told different things do not take each other for their own.
     pub fn cluster_id(&self) -> u64 {
-        name_of(&self.to_string())
+        self.name.unwrap_or_else(|| name_of(&self.to_string()))
+    }
+
+    /// The same members, of a cluster with this name: one that was restored or recovered.
+    #[must_use]
+    pub fn named(self, name: u64) -> Self {
+        Self { name: Some(name), ..self }
     }
 }
 
@@ -175,7 +185,7 @@ pub(crate) fn name_of(origin: &str) -> u64 {
 
 impl fmt::Display for Members {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (id, address)) in self.0.iter().enumerate() {
+        for (at, (id, address)) in self.addresses.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
             write!(f, "{comma}{id}={address}")?;
         }
@@ -202,6 +212,13 @@ mod tests {
     fn the_id_of_a_cluster_never_changes() {
         let members: Members = "127.0.0.1:8080,127.0.0.1:8081,127.0.0.1:8082".parse().unwrap();
         assert_eq!(members.cluster_id(), 0xe16e_73c9_df23_d484);
+    }
+
+    #[test]
+    fn a_cluster_that_was_restored_has_the_name_that_it_was_given() {
+        let members: Members = "a:1,b:2".parse().unwrap();
+        let named = members.clone().named(7);
+        assert_eq!((named.cluster_id(), named.to_string()), (7, members.to_string()));
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub struct NodeOptions {
     #[command(flatten)]
     pub member: MemberOptions,
 
+    /// The cluster's id, of one that was restored or recovered: as 'kv-server restore' told it.
+    /// Only for a data directory that does not know it, because it is new [default: made of
+    /// --cluster]
+    #[arg(long, value_name = "HEX", value_parser = cluster_id)]
+    pub cluster_id: Option<u64>,
+
     /// Where to listen for clients [default: the host of --bind, at the Raft port plus
     /// --client-port-offset]
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "client_port_offset")]
@@ -171,4 +177,10 @@ pub struct TimingOptions {
     /// Holds back every reply to a client for so long
     #[arg(long, value_name = "TIME", default_value = "0")]
     pub client_delay: Span,
+}
+
+/// Parses the id of a cluster, which people see in hexadecimal.
+fn cluster_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16)
+        .map_err(|_| "it is not up to 16 digits of a hexadecimal number".to_owned())
 }

@@ -76,6 +76,10 @@ impl TryFrom<NodeOptions> for Settings {
         let timing = timing(&options.timing);
         timing.validate()?;
         let Founder { node_id, bind, members, data_dir } = Founder::try_from(options.member)?;
+        let members = match options.cluster_id {
+            Some(name) => members.named(name),
+            None => members,
+        };
         let client_bind = match options.client_bind {
             Some(address) => address,
             None => bind.offset(options.client_port_offset)?,
@@ -269,6 +273,15 @@ mod tests {
         let expected =
             Timing { heartbeat_interval: millis(1500), network_delay: millis(20), ..demo };
         assert_eq!(node.timing, expected);
+    }
+
+    #[test]
+    fn a_cluster_that_was_restored_is_named() {
+        assert_eq!(
+            settings("--cluster-id e900992eade5f14f").unwrap().members.cluster_id(),
+            0xe900_992e_ade5_f14f
+        );
+        assert!(refusal("--cluster-id moon").contains("moon"));
     }
 
     #[test]
