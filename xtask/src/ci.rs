@@ -48,6 +48,9 @@ const STEPS: [Step; 10] = [
     ("planted", || {
         let mut test = workspace::cargo(&["test", "--package", "raft-sim", "--locked"]);
         test.args(["--features", "planted-bugs", "--test", "planted"]);
+        succeed(test)?;
+        let mut test = workspace::cargo(&["test", "--package", "raft-storage", "--locked"]);
+        test.args(["--features", "planted-bugs", "--test", "fuzz"]);
         succeed(test)
     }),
     ("simulation", || crate::sim::run(&SIMULATION.map(String::from))),

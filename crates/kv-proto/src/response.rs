@@ -199,6 +199,9 @@ impl<'a> Raw<'a> {
                 },
             }),
             Body::Status(status) => Reply::Status(status.into_owned()),
+            Body::Troubled(_, DiskState::Fine) => {
+                return Err(Error::malformed("trouble with a disk that is fine"));
+            }
             Body::Troubled(status, disk) => {
                 let mut status = status.into_owned();
                 status.node.disk = disk;

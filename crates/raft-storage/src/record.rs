@@ -320,7 +320,8 @@ pub(crate) fn decode_metas<'p>(
     if term != header.last_term.get() {
         return Err("its last entry is of another term than it says");
     }
-    if commands_bytes != rest.len() {
+    // With the feature, a mistake that fuzzing has to find: lengths are believed.
+    if commands_bytes != rest.len() && cfg!(not(feature = "planted-bugs")) {
         return Err("its commands are longer or shorter than it says");
     }
     Ok((metas, rest))

@@ -1,0 +1,21 @@
+//! What clients and servers send each other: see `crates/kv-proto/tests/fuzz/target.rs`. From the
+//! top of the repository, with a corpus to begin with:
+//!
+//! ```text
+//! mkdir -p fuzz/corpus/frames && cp crates/kv-proto/tests/corpus/* fuzz/corpus/frames
+//! cargo +nightly fuzz run frames --sanitizer none -- -max_len=4096
+//! ```
+//!
+//! What it finds goes into the corpus of the crate, where an ordinary test tries it every time.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../crates/kv-proto/tests/fuzz/target.rs"]
+mod target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(why) = target::check(bytes, target::decode) {
+        panic!("{why}");
+    }
+});
