@@ -104,7 +104,8 @@ fn warning(id: u64, difference: &Difference) -> String {
     let others: Vec<String> = difference.others.iter().map(u64::to_string).collect();
     let index = difference.index;
     let verdict = if difference.is_outvoted {
-        "a majority agrees on another, so this node does not serve: stop it, and replace its state"
+        "a majority agrees on another, so this node does not serve: stop it, move its data \
+         directory away, and start it with --rejoin"
     } else {
         "nobody can tell which is right: save a snapshot of each, and compare them"
     };

@@ -295,7 +295,7 @@ impl fmt::Display for Error {
             Self::Diverged { node, index } => write!(
                 f,
                 "node {node} does not serve: at index {index} its state differs from that of the \
-                 majority; use another node, and replace the state of this one"
+                 majority; use another node, and start this one with --rejoin on an empty directory"
             ),
         }
     }

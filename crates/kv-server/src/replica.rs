@@ -64,8 +64,8 @@ pub enum Event {
     LogRoom(Room),
     /// There is no room for the state file (`true`), or there is again.
     StateRoom(bool),
-    /// The state of this node was found to differ from that of others.
-    Differs(Difference),
+    /// The state of this node was found to differ so from that of others; or not to, any more.
+    Differs(Option<Difference>),
     /// What became of a snapshot for this node, and up to where it goes if it arrived.
     SnapshotSent {
         /// Whom it was for.

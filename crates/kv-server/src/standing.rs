@@ -28,9 +28,9 @@ impl Standing {
         Self { node, difference: None, yield_at: Time::ZERO }
     }
 
-    /// The state was found to differ.
-    pub(crate) fn learn(&mut self, difference: Difference) {
-        self.difference = Some(difference);
+    /// The state was found to differ so, or to be equal to all others again.
+    pub(crate) fn learn(&mut self, difference: Option<Difference>) {
+        self.difference = difference;
     }
 
     /// In what the state differs, if it does.

@@ -7,8 +7,7 @@
 //!
 //! * Every node asks all of them for the digests of their states, and
 //!   [compares](crate::compare). A difference is told on standard error when it changes, and to the
-//!   loop, which then says so to whoever asks, and serves no more if the node was outvoted. A
-//!   difference stays known: a node whose state was replaced is started anew.
+//!   loop, which then says so to whoever asks, and serves no more if the node was outvoted.
 //! * The leader has old revisions [forgotten](crate::aging), by a command in the log.
 
 use std::io;
@@ -17,10 +16,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use kv_client::{Client, Error, Options};
 use kv_proto::{Compact, Difference, DigestsReply, Member, Revision, Role};
-use log::{debug, error};
+use log::{debug, error, warn};
 
 use crate::aging::Aging;
-use crate::compare::compare;
+use crate::compare::{Comparison, compare};
 
 /// How far apart its rounds are.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -54,25 +53,25 @@ pub struct Stewardship {
 }
 
 impl Steward {
-    /// Starts it on a thread of its own. `on_difference` hears when this node's state is found to
-    /// differ from that of others.
+    /// Starts it on a thread of its own. `on_change` hears in what this node's state is found to
+    /// differ from that of others, when that changes.
     ///
     /// # Errors
     ///
     /// If the operating system refuses a thread.
     pub fn start(
         self,
-        on_difference: impl Fn(Difference) + Send + 'static,
+        on_change: impl Fn(Option<Difference>) + Send + 'static,
     ) -> io::Result<Stewardship> {
         let (until_dropped, stop) = bounded(0);
         // Nobody waits for the thread: an answer that is late must not hold up a stop.
         std::thread::Builder::new()
             .name("steward".into())
-            .spawn(move || self.run(&stop, &on_difference))?;
+            .spawn(move || self.run(&stop, &on_change))?;
         Ok(Stewardship { _until_dropped: until_dropped })
     }
 
-    fn run(self, stop: &Receiver<()>, on_difference: &impl Fn(Difference)) {
+    fn run(self, stop: &Receiver<()>, on_change: &impl Fn(Option<Difference>)) {
         let mut aging = Aging::new(self.keep_time);
         let mut known: Option<Difference> = None;
         while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
@@ -84,28 +83,21 @@ impl Steward {
             if let (Some(oldest), Role::Leader) = (aged, status.reply.node.role) {
                 forget_before(&mut own, oldest);
             }
-            if let Some(news) = self.find_news(&own, &status.reply.members, known.as_ref()) {
-                error!("{}", describe(self.node_id, &news));
-                known = Some(news.clone());
-                on_difference(news);
+            let now = self.compare(&own, &status.reply.members).after(known.as_ref());
+            if is_news(known.as_ref(), now.as_ref()) {
+                tell(self.node_id, now.as_ref());
+                known.clone_from(&now);
+                on_change(now);
             }
         }
     }
 
-    /// A difference that is not known yet. Once outvoted, a node stays so.
-    fn find_news(
-        &self,
-        client: &Client,
-        members: &[Member],
-        known: Option<&Difference>,
-    ) -> Option<Difference> {
-        if members.len() < 2 || known.is_some_and(|known| known.is_outvoted) {
-            return None;
+    fn compare(&self, client: &Client, members: &[Member]) -> Comparison {
+        if members.len() < 2 {
+            return Comparison::default();
         }
         let said = members.iter().filter_map(|member| self.ask(client, member)).collect();
-        let found = compare(self.node_id, members.len(), &said)?;
-        let is_news = |known: &Difference| known.others != found.others || found.is_outvoted;
-        known.is_none_or(is_news).then_some(found)
+        compare(self.node_id, members.len(), &said)
     }
 
     fn ask(&self, client: &Client, member: &Member) -> Option<(u64, DigestsReply)> {
@@ -133,19 +125,26 @@ fn forget_before(own: &mut Client, oldest: Revision) {
     }
 }
 
-/// The difference in a sentence.
-fn describe(node_id: u64, difference: &Difference) -> String {
-    let Difference { index, others, is_outvoted } = difference;
+/// Whether people have to hear of it. The index alone changes all the time.
+fn is_news(known: Option<&Difference>, now: Option<&Difference>) -> bool {
+    let gist = |it: &Difference| (it.others.clone(), it.is_outvoted);
+    known.map(gist) != now.map(gist)
+}
+
+fn tell(node_id: u64, difference: Option<&Difference>) {
+    let Some(Difference { index, others, is_outvoted }) = difference else {
+        return warn!("the state of node {node_id} is equal to that of the others again");
+    };
     let others: Vec<String> = others.iter().map(u64::to_string).collect();
     let verdict = if *is_outvoted {
-        "a majority agrees on another state, so this node does not serve any more: stop it, and \
-         replace its state"
+        "a majority agrees on another state, so this node does not serve any more: stop it, move \
+         its data directory away, and start it with --rejoin"
     } else {
         "no majority says that this one is wrong, so it goes on: compare the nodes with 'kv-cli \
          status'"
     };
-    format!(
+    error!(
         "THE STATE OF NODE {node_id} DIFFERS from that of node {} at index {index}; {verdict}",
         others.join(" and node ")
-    )
+    );
 }

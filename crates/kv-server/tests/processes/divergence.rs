@@ -83,6 +83,19 @@ fn the_one_of_three_that_differs_stops_serving_and_the_others_go_on() {
     assert_eq!(client.get(b"colour").unwrap().reply.unwrap().value.as_ref(), b"blue");
     let status = cluster.client().cluster_status().unwrap();
     assert!(status.nodes.iter().all(|row| row.difference.is_some()), "{status:?}");
+
+    // It gets a sound state from the others, and serves again.
+    cluster.kill(odd);
+    std::fs::rename(cluster.data(odd), cluster.folder().join("wrong")).unwrap();
+    let mut cluster = cluster.with_flags(&["--rejoin"]);
+    cluster.restart(odd);
+    wait_for("the node to be equal to the others", || {
+        let (own, others) = (cluster.applied(odd)?, cluster.applied(leader)?);
+        (own == others && stale_read(&cluster.client_address(odd)).is_none()).then_some(())
+    });
+    wait_for("everybody to be of one mind", || {
+        (1..=3).all(|id| difference(&cluster, id).is_none()).then_some(())
+    });
 }
 
 /// Of two that differ, nobody can say which is wrong: a false alarm must not take a cluster down.

@@ -139,7 +139,7 @@ fn a_restored_cluster_with_the_old_addresses_is_another_cluster() {
     let name = format!("{:016x}", names(1));
     cluster.kill(3);
     fs::rename(cluster.data(3), cluster.folder().join("old-3")).unwrap();
-    let mut cluster = cluster.with_flags(&["--cluster-id", &name]);
+    let mut cluster = cluster.with_flags(&["--rejoin", "--cluster-id", &name]);
     cluster.restart(3);
     wait_for("node 3 to get everything from the others", || {
         let (own, others) = (cluster.applied(3)?, cluster.applied(1)?);

@@ -129,7 +129,8 @@ impl Cluster {
     /// Node `node` hears that its state differs from that of all others.
     pub(crate) fn differs(&mut self, node: u64, is_outvoted: bool) {
         let others = self.ids().into_iter().filter(|id| *id != node).collect();
-        self.event(node, Event::Differs(Difference { index: 64, others, is_outvoted }));
+        let difference = Difference { index: 64, others, is_outvoted };
+        self.event(node, Event::Differs(Some(difference)));
         self.turn(node);
     }
 
