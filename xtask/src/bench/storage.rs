@@ -31,6 +31,8 @@ pub enum Part {
     All,
     /// The log: appends beside writing and syncing the same bytes, and recovery
     Log,
+    /// The store: puts, reads, scans, memory, restart, snapshots, and how long single puts wait
+    Store,
 }
 
 /// A program that measures one part: an example of a package. Its one argument is the directory.
@@ -40,8 +42,10 @@ struct Program {
     example: &'static str,
 }
 
-const PROGRAMS: [Program; 1] =
-    [Program { part: Part::Log, package: "raft-storage", example: "sync_cost" }];
+const PROGRAMS: [Program; 2] = [
+    Program { part: Part::Log, package: "raft-storage", example: "sync_cost" },
+    Program { part: Part::Store, package: "kv-store", example: "measure" },
+];
 
 /// Builds the programs, and runs them.
 ///
