@@ -5,6 +5,7 @@
 //! come from anywhere in the file, meet in the sorting.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use kv_proto::Revision;
 
@@ -14,6 +15,7 @@ use crate::index::{Index, KeyId};
 use crate::key::Key;
 use crate::keys::KeysBuilder;
 use crate::retention::{Deletion, Note, NoteNumber, Past};
+use crate::turns::{Turn, Turns};
 
 /// Some of the records of a file.
 #[derive(Debug, Default)]
@@ -21,12 +23,19 @@ pub(crate) struct Part {
     keys: Vec<(Key, KeyId)>,
     /// A place for each record. Of those of one key, one is used in the end.
     histories: Vec<History>,
+    /// With the numbers of the records that made them.
+    turns: Vec<(u64, Turn)>,
 }
 
 impl Taker for Part {
     fn take(&mut self, state: &State, seq: u64, record: &Record<'_>) -> Result<(), &'static str> {
         if record.modified <= Revision::FRESH || record.modified > state.mark.revision {
             return Err("is of a revision that the state does not have");
+        }
+        let came = record.put.as_ref().map(|put| put.version == 1);
+        if record.modified > state.mark.compacted && came != Some(false) {
+            let turn = Turn { at: record.modified, key: record.key.into(), came: came.is_some() };
+            self.turns.push((seq, turn));
         }
         self.keys.push((record.key.into(), KeyId::next(&self.histories)));
         let latest = Some(Version::of(record, seq));
@@ -45,6 +54,7 @@ impl Taker for Part {
 pub(crate) struct Built {
     pub(crate) index: Index,
     pub(crate) live_keys: u64,
+    pub(crate) turns: Turns,
 }
 
 /// Makes the index of all that the parts took in, and notes in `past`, which is empty, what was
@@ -54,7 +64,8 @@ pub(crate) struct Built {
 ///
 /// The number of a record that cannot be, and what is wrong with it.
 pub(crate) fn build(parts: [Part; 2], past: &mut Past) -> Result<Built, (u64, &'static str)> {
-    let [Part { keys: first, mut histories }, mut second] = parts;
+    let [Part { keys: first, mut histories, mut turns }, mut second] = parts;
+    turns.append(&mut second.turns);
     let moved = histories.len();
     histories.append(&mut second.histories);
     let mut builder = Builder { histories, free: Vec::new(), live_keys: 0, superseded: Vec::new() };
@@ -77,9 +88,12 @@ pub(crate) fn build(parts: [Part; 2], past: &mut Past) -> Result<Built, (u64, &'
             }
         }
     }
-    builder.note_all(past);
+    let gone = builder.note_all(past);
+    turns.sort_unstable_by_key(|(seq, _)| *seq);
+    let turns = Turns::new(gone, turns.into_iter().map(|(_, turn)| turn).collect());
     let Builder { histories, free, live_keys, .. } = builder;
-    Ok(Built { index: Index::from_parts(keys.finish(), histories, free), live_keys })
+    let index = Index::from_parts(keys.finish(), histories, free);
+    Ok(Built { index, live_keys, turns })
 }
 
 struct Builder {
@@ -132,13 +146,21 @@ impl Builder {
         Ok(())
     }
 
-    /// Notes what was superseded, in the order in which it was.
-    fn note_all(&mut self, past: &mut Past) {
+    /// Notes what was superseded, in the order in which it was. Returns the keys that do not exist
+    /// any more.
+    fn note_all(&mut self, past: &mut Past) -> BTreeSet<Key> {
+        let mut gone = BTreeSet::new();
         self.superseded.sort_unstable_by_key(|(seq, _)| *seq);
         for (_, mut note) in std::mem::take(&mut self.superseded) {
             let history = &mut self.histories[note.id.place()];
             note.before = history.before;
+            if let (Some(deletion), Some(latest)) = (&note.deletion, &history.latest)
+                && deletion.seq == latest.seq
+            {
+                gone.insert(deletion.key.clone());
+            }
             history.before = past.push(note);
         }
+        gone
     }
 }

@@ -171,7 +171,7 @@ mod tests {
             while let Some(note) = self.past.pop(Revision::new(oldest)) {
                 dead.push(note.superseded.seq);
                 dead.extend(note.deletion.as_ref().map(|deletion| deletion.seq));
-                self.index.forget(&note);
+                self.index.forget(note);
             }
             dead
         }

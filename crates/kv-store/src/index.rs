@@ -5,6 +5,7 @@ use kv_proto::{Bytes, KeyValue, Revision};
 
 use crate::error::StoreError;
 use crate::history::{History, Live, Version};
+use crate::key::Key;
 use crate::keys::Keys;
 use crate::retention::{Deletion, Note, Past};
 use crate::values::Reader;
@@ -108,16 +109,27 @@ impl Index {
         true
     }
 
-    /// Removes the key of a note that was the last of it: if the key was deleted, and not put
-    /// since.
-    pub(crate) fn forget(&mut self, note: &Note) {
-        let Some(deletion) = &note.deletion else { return };
-        let history = &mut self.histories[note.id.place()];
-        if history.latest.as_ref().is_some_and(|latest| latest.seq == deletion.seq) {
-            *history = History::default();
-            self.keys.remove(deletion.key.as_slice());
-            self.free.push(note.id);
+    /// How many keys of `span` are here, whether they exist or not.
+    pub(crate) fn count(&self, span: Span<'_>) -> usize {
+        match span {
+            Span::One(key) => usize::from(self.keys.get(key).is_some()),
+            Span::Between(start, end) => self.keys.count(start, Some(end)),
+            Span::From(start) => self.keys.count(start, None),
         }
+    }
+
+    /// Removes the key of a note that was the last of it, if the key was deleted and not put since.
+    /// Returns the key if so.
+    pub(crate) fn forget(&mut self, note: Note) -> Option<Key> {
+        let deletion = note.deletion?;
+        let history = &mut self.histories[note.id.place()];
+        if history.latest.as_ref().is_none_or(|latest| latest.seq != deletion.seq) {
+            return None;
+        }
+        *history = History::default();
+        self.keys.remove(deletion.key.as_slice());
+        self.free.push(note.id);
+        Some(deletion.key)
     }
 
     /// The keys of `span` that existed at `revision`, in order.

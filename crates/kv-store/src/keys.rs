@@ -108,6 +108,23 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// How many keys there are from `start` on, up to `end` without it if there is one; `end` does
+    /// not lie before `start`.
+    ///
+    /// It looks at every leaf between them, but not into it.
+    pub(crate) fn count(&self, start: &[u8], end: Option<&[u8]>) -> usize {
+        let ends = (Needle::new(start), end.map(Needle::new));
+        let nodes = self.nodes.between(ends).iter();
+        let mut leaves = nodes.flat_map(move |node| node.between(ends));
+        let whole: usize = leaves.clone().map(|leaf| leaf.entries.len()).sum();
+        let before = leaves.clone().next().map_or(0, |leaf| leaf.place(&ends.0));
+        let last = ends.1.zip(leaves.next_back());
+        let after = last.map_or(0, |(end, leaf)| leaf.entries.len() - leaf.place(&end));
+        whole.saturating_sub(before + after)
+    }
+}
+
 /// Makes the map of keys that come in order.
 #[derive(Debug, Default)]
 pub(crate) struct KeysBuilder {
@@ -383,6 +400,8 @@ mod tests {
         assert!(keys.range(start, Some(end)).rev().map(pair).eq(between.rev()));
         let after = model.range(start.to_vec()..).map(|(key, id)| (key.clone(), *id));
         assert!(keys.range(start, None).map(pair).eq(after));
+        assert_eq!(keys.count(start, Some(end)), model.range(start.to_vec()..end.to_vec()).count());
+        assert_eq!(keys.count(start, None), model.range(start.to_vec()..).count());
         assert_eq!(keys.get(start), model.get(start).copied());
     }
 

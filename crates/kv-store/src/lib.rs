@@ -25,6 +25,7 @@
 //! * [`store`](Store): the log's side. Applies entries, counts them, keeps the digest.
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
 //! * `index`: the keys, in the order of `keys`, each a `key`. `history`: the states of one.
+//! * `turns`: how many keys there are, without looking at each.
 //! * `build`: the index of a whole state file, made at once.
 //! * `retention`: the past, and forgetting it in small steps.
 //! * `digest`: one number by which replicas are compared.
@@ -63,6 +64,7 @@ mod read;
 mod retention;
 pub mod snapshot;
 mod store;
+mod turns;
 mod values;
 mod write;
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use kv_proto::span::Span;
 use kv_proto::{Bytes, Direction, Error, KeyValue, Range, RangeReply, Revision, SortBy};
 
 use crate::error::{Failure, StoreError};
@@ -19,8 +20,8 @@ impl Store {
     /// How fresh the answer is was settled before: it tells what has been applied here, whatever
     /// `range` says about consistency.
     ///
-    /// It takes time in proportion to the keys in the range, not to those returned, because all of
-    /// them are counted; any order but that of the keys also takes memory for each.
+    /// It takes time in proportion to what is returned, and very little for each key that it only
+    /// counts; any order but that of the keys takes time and memory for each.
     ///
     /// # Errors
     ///
@@ -42,10 +43,15 @@ impl Store {
         let options = &range.options;
         let revision = self.readable(options.revision)?;
         let found = self.index.live_at(span, revision, &self.past);
+        let count = match span {
+            Span::One(_) => self.index.live_at(span, revision, &self.past).count() as u64,
+            span => self.turns.count(self.index.count(span), span, revision),
+        };
         if options.count_only {
-            return Ok(RangeReply { count: found.count() as u64, ..RangeReply::default() });
+            return Ok(RangeReply { count, ..RangeReply::default() });
         }
         let page = Page {
+            count,
             max_pairs: options.max_pairs(&self.limits).max(1),
             max_bytes: options.max_bytes(&self.limits),
             keys_only: options.keys_only,
@@ -82,6 +88,8 @@ impl Store {
 
 /// The part of an answer that fits one reply.
 struct Page<'a> {
+    /// Of what the range holds in all.
+    count: u64,
     /// At least one.
     max_pairs: usize,
     /// Of keys and values. The first pair is taken whatever its size.
@@ -93,22 +101,17 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// Takes pairs until a limit is met, then only counts. The key it first left out goes into
-    /// `next_key`.
-    fn fill<'a>(
-        mut self,
-        mut found: impl Iterator<Item = Found<'a>>,
-    ) -> Result<RangeReply, Failure> {
+    /// Takes pairs until a limit is met. The key it first left out goes into `next_key`.
+    fn fill<'a>(mut self, found: impl Iterator<Item = Found<'a>>) -> Result<RangeReply, Failure> {
         let mut left_out = None;
-        for next in found.by_ref() {
+        for next in found {
             if !self.take(next)? {
                 left_out = Some(next);
                 break;
             }
         }
-        let counted = found.count() + usize::from(left_out.is_some());
         Ok(RangeReply {
-            count: (self.kvs.len() + counted) as u64,
+            count: self.count,
             kvs: self.kvs,
             more: left_out.is_some(),
             next_key: left_out.map(|found| Bytes::from(found.key)),

@@ -15,6 +15,7 @@ use crate::history::Version;
 use crate::index::{Index, KeyId};
 use crate::retention::{Deletion, Past, Retention};
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::turns::{Turn, Turns};
 use crate::values::Values;
 
 /// The state machine. See the [crate's documentation](crate) for its parts and invariants.
@@ -23,6 +24,7 @@ pub struct Store {
     pub(crate) limits: Limits,
     pub(crate) index: Index,
     pub(crate) past: Past,
+    pub(crate) turns: Turns,
     pub(crate) revision: Revision,
     pub(crate) digest: Digest,
     pub(crate) live_keys: u64,
@@ -100,6 +102,7 @@ impl Store {
             limits,
             index: Index::default(),
             past: Past::new(retention),
+            turns: Turns::default(),
             revision: Revision::FRESH,
             digest: Digest::EMPTY,
             live_keys: 0,
@@ -147,7 +150,7 @@ impl Store {
         let (loaded, parts) = disk::load(&file, [Part::default(), Part::default()])?;
         let built = build(parts, &mut store.past);
         let built = built.map_err(|(seq, why)| file.damaged(format!("record {seq} {why}")))?;
-        (store.index, store.live_keys) = (built.index, built.live_keys);
+        (store.index, store.live_keys, store.turns) = (built.index, built.live_keys, built.turns);
         let Mark { position, revision, compacted, digest, next_seq } = loaded.state.mark;
         store.past.resume(compacted);
         (store.position, store.revision, store.next_seq) = (position, revision, next_seq);
@@ -162,7 +165,11 @@ impl Store {
     /// Makes `version` what the key is from now on.
     pub(crate) fn make(&mut self, id: KeyId, key: &[u8], version: Version) {
         let exists = version.is_live();
+        let at = version.modified;
         let existed = self.index.make(id, key, version, &mut self.past);
+        if exists != existed {
+            self.turns.push(Turn { at, key: key.into(), came: exists });
+        }
         self.live_keys = self.live_keys + u64::from(exists) - u64::from(existed);
     }
 
@@ -379,13 +386,16 @@ impl Store {
     /// Forgets a bounded part of what nobody may ask for any more.
     fn forget(&mut self, steps: u64) {
         self.past.advance(self.revision);
+        self.turns.forget(self.past.compacted(), steps);
         for _ in 0..steps {
             let Some(note) = self.past.pop(self.revision) else { return };
             self.values.kill(note.superseded.seq, weight(note.size_bytes));
             if let Some(Deletion { seq, key }) = &note.deletion {
                 self.values.kill(*seq, weight(key.as_slice().len() as u64));
             }
-            self.index.forget(&note);
+            if let Some(key) = self.index.forget(note) {
+                self.turns.forget_key(&key);
+            }
         }
     }
 }
