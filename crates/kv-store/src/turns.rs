@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //! 1. The keys that are gone are those of the index that do not exist now.
-//! 2. Whenever a key came into being or ceased to exist at a revision after the compacted one, there
-//!    is a turn of it. They stand in the order of their revisions.
+//! 2. Whenever a key came into being or ceased to exist at a revision after the compacted one,
+//!    there is a turn of it. They stand in the order of their revisions.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
