@@ -128,6 +128,12 @@ pub struct LogOptions {
     #[arg(default_value_t = Size(raft_storage::Options::DEFAULT_SEGMENT_BYTES))]
     pub log_segment_size: Size,
 
+    /// How much room is set aside for the day on which the disk is full: for votes, and for what
+    /// is under way then; 0 for none
+    #[arg(long, value_name = "SIZE")]
+    #[arg(default_value_t = Size(raft_storage::Options::DEFAULT_RESERVE_BYTES))]
+    pub log_reserve: Size,
+
     /// The most that a snapshot for another node takes of the network in a second; 0 for no limit
     #[arg(long, value_name = "SIZE", default_value_t = Size(32 << 20))]
     pub snapshot_rate: Size,

@@ -83,6 +83,7 @@ pub(crate) fn log_options(
     let cluster_id = cluster_id(members, disk)?;
     Ok(raft_storage::Options {
         segment_bytes: settings.log_segment_bytes,
+        reserve_bytes: settings.log_reserve_bytes,
         ..raft_storage::Options::new(own, cluster_id, members.to_string())
     })
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub log_keep: LogKeep,
     /// The size of a file of the log, in bytes.
     pub log_segment_bytes: u64,
+    /// The size of the file that is kept for a full disk, in bytes.
+    pub log_reserve_bytes: u64,
     /// The most bytes a second of a snapshot for another node; `None` for no limit.
     pub snapshot_rate: Option<NonZeroU64>,
 }
@@ -102,6 +104,7 @@ impl TryFrom<NodeOptions> for Settings {
                 bytes: options.log.log_keep_size.0,
             },
             log_segment_bytes: options.log.log_segment_size.0,
+            log_reserve_bytes: options.log.log_reserve.0,
             snapshot_rate: NonZeroU64::new(options.log.snapshot_rate.0),
         })
     }

@@ -299,9 +299,9 @@ impl Store {
     }
 
     /// Has `listener` told `true` when the disk has no room for the state file, and `false` when
-    /// writing goes on. Nothing is lost meanwhile, and reads go on; but applying waits once
-    /// [`Options::max_unwritten_bytes`] are unwritten, so it is time to take on less. It is called
-    /// on another thread. A store in memory has nothing to tell.
+    /// writing goes on; and at once, how it is now. Nothing is lost meanwhile, and reads go on; but
+    /// applying waits once [`Options::max_unwritten_bytes`] are unwritten, so it is time to take on
+    /// less. Later calls come from another thread. A store in memory has nothing to tell.
     pub fn on_full_disk(&self, listener: impl Fn(bool) + Send + 'static) {
         if let Values::Disk(disk) = &self.values {
             disk.file().patience().listen(listener);

@@ -73,6 +73,7 @@ fn put(index: u64) -> Vec<u8> {
 fn listen(store: &Store) -> Receiver<bool> {
     let (said, heard) = channel();
     store.on_full_disk(move |is_full| _ = said.send(is_full));
+    assert_eq!(heard.try_recv(), Ok(false), "how it is now");
     heard
 }
 

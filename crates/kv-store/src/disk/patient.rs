@@ -60,10 +60,12 @@ impl Patience {
         self.changed.notify_all();
     }
 
-    /// Has `listener` told when writing begins to wait, and when it goes on. It is called by the
-    /// thread that writes, and must not wait for it.
+    /// Has `listener` told whether writing waits now, when it begins to, and when it goes on. Later
+    /// calls come from the thread that writes, and must not wait for it.
     pub(crate) fn listen(&self, listener: impl Fn(bool) + Send + 'static) {
-        self.lock().listener = Some(Box::new(listener));
+        let mut inner = self.lock();
+        listener(self.waits.load(Ordering::Acquire));
+        inner.listener = Some(Box::new(listener));
     }
 
     /// There is no room; `false` if nobody is to wait for it.
