@@ -306,16 +306,19 @@ impl Clients {
         }
     }
 
-    /// The process of a node has ended. Returns how many proposals it took with it.
-    pub(crate) fn stopped(&mut self, node: NodeId) -> usize {
+    /// The process of a node has ended. Returns how many proposals it took with it, and the clients
+    /// that have nothing left to wait for.
+    pub(crate) fn stopped(&mut self, node: NodeId) -> (usize, Vec<usize>) {
+        let nodes = [node];
+        let lost: Vec<_> = self.open(&nodes).collect();
         let mut proposals = 0;
-        for asked in self.asked.iter_mut().filter(|asked| asked.node == node) {
-            if asked.is_open() {
-                asked.fate = Fate::Lost;
-                proposals += usize::from(matches!(asked.what, What::Write(_)));
-            }
-        }
-        proposals
+        let ends = |number: usize| {
+            self.asked[number].fate = Fate::Lost;
+            proposals += usize::from(matches!(self.asked[number].what, What::Write(_)));
+            self.release(number)
+        };
+        let free = lost.into_iter().filter_map(ends).collect();
+        (proposals, free)
     }
 
     /// The operations that were asked of these nodes and have no outcome yet.

@@ -159,9 +159,11 @@ impl World {
         node.installing = None;
         self.queue.set_timer(at, None);
         self.queue.push(self.now + lasts, Event::Restart(at));
-        if self.clients.stopped(node.id) > 0 {
+        let (proposals, free) = self.clients.stopped(node::id(at));
+        if proposals > 0 {
             self.coverage.reach(Mark::CrashedWithProposals);
         }
+        free.into_iter().for_each(|client| self.think(client));
         if self.nodes.iter().all(|node| node.raft.is_none()) {
             self.coverage.reach(Mark::EveryoneDown);
         }
