@@ -140,16 +140,14 @@ impl<D: Disk> Log<D> {
         first: Index,
         last: Index,
     ) -> Result<Vec<Entry>, ReadError> {
-        let file = self.disk.path(&file_name(place.segment));
-        let failed = |error| IoError::new("read", &file, error);
+        let mut payload = Vec::new();
+        let found = self.find(place, &mut payload);
+        let file = || self.disk.path(&file_name(place.segment));
         let damaged = |sector: u32, fault| {
             let offset_bytes = offset_bytes(sector);
-            ReadError::Damaged(Damage { file: file.clone(), offset_bytes, fault })
+            ReadError::Damaged(Damage { file: file(), offset_bytes, fault })
         };
-        let mut payload = Vec::new();
-        let reader = self.reader_of(place.segment).map_err(failed)?;
-        let found = reader.record(place.sector, &mut payload).map_err(failed)?;
-        let header = match found {
+        let header = match found.map_err(|error| IoError::new("read", &file(), error))? {
             Found::Record { header, .. } => header,
             Found::Bad(sector, fault) => return Err(damaged(sector, fault)),
             Found::Nothing | Found::Torn => {
@@ -161,6 +159,11 @@ impl<D: Disk> Log<D> {
             .map_err(|rule| damaged(place.sector, Fault::Record { rule }))?;
         let entries = entries_from(&header, &metas, commands, first);
         Ok(entries.take_while(|entry| entry.at.index <= last).collect())
+    }
+
+    /// Looks for the record at `place`; its payload goes to `payload`.
+    fn find(&mut self, place: Place, payload: &mut Vec<u8>) -> std::io::Result<Found> {
+        self.reader_of(place.segment)?.record(place.sector, payload)
     }
 
     fn reader_of(&mut self, segment: u32) -> std::io::Result<&mut SegmentReader<D::File>> {

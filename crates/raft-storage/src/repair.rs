@@ -144,7 +144,8 @@ fn copy<D: Disk>(disk: &D, from: &str, to: &str) -> io::Result<()> {
 }
 
 fn copy_range<F: DiskFile>(source: &F, target: &F, end_bytes: u64) -> io::Result<()> {
-    let mut buffer = vec![0; COPY_BYTES];
+    let most = usize::try_from(end_bytes).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; COPY_BYTES.min(most)];
     let mut at = 0;
     while at < end_bytes {
         let now = buffer.len().min(usize::try_from(end_bytes - at).unwrap_or(usize::MAX));
