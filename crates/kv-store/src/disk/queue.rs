@@ -102,6 +102,10 @@ impl Queue {
     pub(crate) fn add(&self, changes: &mut Changes, mark: Mark) -> Result<(), StoreError> {
         let mut inner = self.lock();
         let was_waiting = inner.mark.replace(mark).is_some();
+        // Here and nowhere else: between two entries, no question is being answered, which may have
+        // opened the file before the last batch was written to it.
+        let unwritten = inner.durable.next_seq;
+        inner.recent.evict(unwritten);
         inner.waiting_bytes += changes.memory_bytes();
         inner.recent.append(&changes.records);
         changes.records.clear();
@@ -186,7 +190,6 @@ impl Queue {
         let mut inner = self.lock();
         inner.writing_bytes = 0;
         inner.durable = durable;
-        inner.recent.evict(durable.next_seq);
         self.to_store.notify_all();
     }
 
@@ -220,5 +223,44 @@ impl Inner {
 
     fn outcome(&self) -> Result<Mark, StoreError> {
         self.failure.clone().map_or(Ok(self.durable), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_proto::Revision;
+
+    use super::super::record::{PutRecord, Record};
+    use super::*;
+
+    fn mark(next_seq: u64) -> Mark {
+        let (revision, compacted) = (Revision::new(1 + next_seq), Revision::FRESH);
+        let position = Position { term: 1, index: next_seq };
+        Mark { position, revision, compacted, digest: 0, next_seq }
+    }
+
+    fn add(queue: &Queue, seq: u64) {
+        let put = PutRecord { created: Revision::new(2), version: 1, lease: None, value: b"value" };
+        let mut changes = Changes::default();
+        let modified = Revision::new(2 + seq);
+        changes.records.push(&Record { modified, sub: 0, key: b"key", put: Some(put) });
+        queue.add(&mut changes, mark(seq + 1)).expect("nothing failed");
+    }
+
+    /// A question opens the file once, and may look for another value later, when a batch was
+    /// written meanwhile: what the file shows it does not have that value, so memory must.
+    #[test]
+    fn what_was_written_stays_in_memory_until_the_next_entry() {
+        let bounds = Bounds { cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
+        let queue = Queue::new(mark(0), bounds);
+        add(&queue, 0);
+        queue.lock().is_urgent = true;
+        let batch = queue.take().expect("something waits");
+        queue.written(batch.mark);
+        assert_eq!(queue.durable().index, 1);
+        assert!(queue.recent(0).is_some(), "a question may be under way");
+        add(&queue, 1);
+        assert!(queue.recent(0).is_none(), "it is over");
+        assert!(queue.recent(1).is_some());
     }
 }
