@@ -1,4 +1,4 @@
-//! What the disk of this node lets it do: [`DiskHealth`].
+//! What the disk of this node lets it do: `DiskHealth`.
 //!
 //! A node whose disk is full or slow is still a good follower: it votes, answers reads, and takes
 //! part in whatever goes on without its disk. So it does not stop, nor does it stand in the way:

@@ -8,7 +8,7 @@
 //! * Every node asks all of them for the digests of their states, and
 //!   [compares](crate::compare). A difference is told on standard error when it changes, and to the
 //!   loop, which then says so to whoever asks, and serves no more if the node was outvoted.
-//! * The leader has old revisions [forgotten](crate::aging), by a command in the log.
+//! * The leader has old revisions forgotten, by a command in the log.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 //! Rules:
 //! 1. The snapshot is checked to its end before anything is written.
 //! 2. The directory has to be empty, so nothing can be overwritten.
-//! 3. Everything is made in a directory of its own, [`RESTORING`], and moved up when it is whole:
+//! 3. Everything is made in a directory of its own, `RESTORING`, and moved up when it is whole:
 //!    the file that makes it a log last. If the power goes before, no server starts on what is
 //!    there.
 

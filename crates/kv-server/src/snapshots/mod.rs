@@ -107,7 +107,7 @@ impl Courier {
         *store = Store::open(&self.path, &self.options)?;
         let tell = Arc::clone(&self.tell);
         store.on_full_disk(move |waits| tell(Event::StateRoom(waits)));
-        info!("has installed a snapshot: its state is that at index {}", snapshot.at.index);
+        info!("this node has installed a snapshot: the state is that at {}", snapshot.at.index);
         (self.tell)(Event::SnapshotInstalled(Some(snapshot.at.index)));
         arrived.tell.tell(Ok(()));
         Ok(())
