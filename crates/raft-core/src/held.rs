@@ -27,6 +27,21 @@ impl Held {
     /// Keeps `message` until the write `until` is durable. When as many are held as may be, it
     /// counts as lost on the network, which every peer can cope with.
     pub(crate) fn hold(&mut self, until: PersistId, message: Message) {
+        if self.messages.is_empty() {
+            self.messages.push_back((until, message));
+        } else {
+            self.hold_with_others(until, message);
+        }
+    }
+
+    /// [`Held::hold`], for what is seldom held: it does not get in the way of those who send.
+    #[cold]
+    pub(crate) fn hold_back(&mut self, until: PersistId, message: Message) {
+        self.hold(until, message);
+    }
+
+    #[cold]
+    fn hold_with_others(&mut self, until: PersistId, message: Message) {
         if self.messages.len() >= MAX_HELD || self.is_said_already(until, &message) {
             return;
         }

@@ -331,7 +331,9 @@ impl Raft {
     ) {
         let message = Message { from: self.config.id, to, term, body };
         match self.writes.hard_state_pending() {
-            Some(until) if !self.planted.has(Bug::SentUnsaved) => self.held.hold(until, message),
+            Some(until) if !self.planted.has(Bug::SentUnsaved) => {
+                self.held.hold_back(until, message);
+            }
             _ => out.push(Action::Send(message)),
         }
     }
@@ -417,11 +419,13 @@ impl Raft {
         let limit_bytes = self.config.limits.max_cached_bytes;
         let spare_bytes = SPARE_BYTES.min(limit_bytes);
         if self.log.cached_bytes() > spare_bytes {
+            // Some at a time: it is seldom worth looking for one.
+            let target_bytes = spare_bytes - spare_bytes / 16;
             let needed_after = match &self.role {
                 Role::Leader(leader) => leader.matched_by_all().min(self.handed_out),
                 Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => self.handed_out,
             };
-            self.log.evict(spare_bytes, needed_after);
+            self.log.evict(target_bytes, needed_after);
         }
         if self.log.cached_bytes() > limit_bytes {
             self.log.evict(limit_bytes, self.handed_out);

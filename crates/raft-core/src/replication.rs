@@ -337,25 +337,27 @@ impl Raft {
 /// At a follower.
 impl Raft {
     /// Follows the node that speaks as the leader of this term; returns whether it may be that.
+    #[inline]
     pub(crate) fn follow(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
-        let (now, term) = (self.now, self.term());
         match &mut self.role {
-            Role::Leader(_) => {
-                self.drop_message(from, DropReason::SecondLeader, out);
-                return false;
-            }
-            Role::Follower(follower) if follower.leader.is_some_and(|leader| leader != from) => {
-                self.drop_message(from, DropReason::SecondLeader, out);
-                return false;
-            }
-            Role::Follower(follower) => {
+            Role::Follower(follower) if follower.leader.is_none_or(|leader| leader == from) => {
                 follower.leader = Some(from);
-                self.leader_heard_at = Some(now);
+                self.leader_heard_at = Some(self.now);
+                self.reset_election_timer();
+                true
             }
-            Role::PreCandidate(_) | Role::Candidate(_) => {
-                self.become_follower(term, Some(from), out);
-            }
+            _ => self.follow_newcomer(from, out),
         }
+    }
+
+    /// [`Raft::follow`], where this node neither followed `from` nor waited for a leader.
+    #[cold]
+    fn follow_newcomer(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
+        if matches!(self.role, Role::Leader(_) | Role::Follower(_)) {
+            self.drop_message(from, DropReason::SecondLeader, out);
+            return false;
+        }
+        self.become_follower(self.term(), Some(from), out);
         self.reset_election_timer();
         true
     }
@@ -415,17 +417,23 @@ impl Raft {
         agree.then(|| (self.committed(), entries.starting_at(self.commit.next())))
     }
 
-    /// Stores entries whose predecessor matched. Entries that are here already stay, and so does
-    /// what follows them: a delayed append must not remove what a later one brought.
+    /// Stores entries whose predecessor matched.
+    #[inline]
     fn store(&mut self, entries: Entries, out: &mut Vec<Action>) {
-        let here = match entries.first() {
-            _ if self.planted.has(Bug::TruncatedWithoutConflict) => 0,
-            Some(first) if first.at.index <= self.log.last().index => {
-                entries.iter().take_while(|entry| self.log.holds(entry.at)).count()
-            }
-            _ => 0,
-        };
-        let new = if here == 0 { entries } else { entries.slice(here..entries.len()) };
+        match entries.first() {
+            Some(first) if first.at.index > self.log.last().index => self.log.append(entries),
+            Some(_) => self.store_over(&entries, out),
+            None => {}
+        }
+    }
+
+    /// Stores entries where there are some. Those that are here already stay, and so does what
+    /// follows them: a delayed append must not remove what a later one brought.
+    #[cold]
+    fn store_over(&mut self, entries: &Entries, out: &mut Vec<Action>) {
+        let keeps = !self.planted.has(Bug::TruncatedWithoutConflict);
+        let here = entries.iter().take_while(|entry| keeps && self.log.holds(entry.at)).count();
+        let new = entries.slice(here..entries.len());
         let Some(first) = new.first() else { return };
         if first.at.index <= self.log.last().index {
             self.truncate(first.at.index, out);
