@@ -14,7 +14,8 @@ pub struct Bounds {
     /// for little are served while others hold everything else.
     pub max_held_bytes: usize,
     /// The memory that replies may take which one client does not fetch, in bytes: an estimate
-    /// that leaves out keys and values, because they belong to the store as well.
+    /// that leaves out keys and values, because keys belong to the store as well, and large values
+    /// are shared by all replies that have them.
     pub max_waiting_bytes: usize,
 }
 

@@ -13,7 +13,7 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `patient`,
-//! `checked`; `load` reads all of it at a start, and `bytes` is for `record` and `state`.
+//! `checked`, `handed`; `load` reads all of it at a start, and `bytes` is for `record` and `state`.
 //!
 //! # Invariants
 //!
@@ -33,6 +33,7 @@ mod bytes;
 mod checked;
 mod file;
 mod groups;
+mod handed;
 mod load;
 mod patient;
 mod queue;
@@ -52,6 +53,7 @@ pub(crate) use block::{Block, BlockBuilder};
 pub(crate) use bytes::{Cursor, put_number};
 pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
+use handed::Handed;
 pub(crate) use load::{Loaded, Taker, load, load_in_order};
 use queue::Changes;
 pub(crate) use queue::Queue;
@@ -78,6 +80,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Disk {
     file: Arc<StateFile>,
     queue: Arc<Queue>,
+    handed: Handed,
     /// Of the entry that is being applied.
     changes: Changes,
     writer: Option<JoinHandle<()>>,
@@ -103,7 +106,8 @@ impl Disk {
                 writer.run(&for_writer);
             })
             .map_err(|error| StoreError::system(file.path(), error))?;
-        Ok(Self { file, queue, changes: Changes::default(), writer: Some(thread) })
+        let (handed, changes) = (Handed::default(), Changes::default());
+        Ok(Self { file, queue, handed, changes, writer: Some(thread) })
     }
 
     /// Takes the next record.
@@ -129,6 +133,11 @@ impl Disk {
     /// A value that is in memory: of a record of an entry before this one.
     pub(crate) fn recent(&self, seq: u64) -> Option<Bytes> {
         self.queue.recent(seq)
+    }
+
+    /// The large values that are in use.
+    pub(crate) fn handed(&self) -> &Handed {
+        &self.handed
     }
 
     pub(crate) fn file(&self) -> &StateFile {

@@ -34,12 +34,13 @@ impl<'a> Reader<'a> {
 
     /// The value of the record `seq`, which must live.
     pub(crate) fn load(&self, seq: u64) -> Result<Bytes, StoreError> {
-        if let Some(value) = self.disk.recent(seq) {
+        if let Some(value) = self.disk.handed().get(seq) {
             return Ok(value);
         }
-        let read = self.read(seq);
-        if let Err(error) = &read {
-            self.disk.fail(error.clone());
+        let read = self.disk.recent(seq).map_or_else(|| self.read(seq), Ok);
+        match &read {
+            Ok(value) => self.disk.handed().note(seq, value),
+            Err(error) => self.disk.fail(error.clone()),
         }
         read
     }
