@@ -169,14 +169,18 @@ impl DiskLog {
 
     /// Does harm to the files, while no process runs; whether there was anything to be harmed.
     /// Nobody but the witness knows of a node whose log has not been written since its repair that
-    /// it recovers: then it is left alone.
+    /// it recovers: then it is left alone. And what was harmed is found before it is harmed again:
+    /// a log and a witness that are both damaged cannot be repaired.
     pub(crate) fn harm(
         &mut self,
         durable: &Model,
         dice: &mut Dice,
         coverage: &mut Coverage,
     ) -> bool {
-        let may_hit_witness = !durable.hard_state.recovering && !self.is_harmed;
+        if self.is_harmed {
+            return false;
+        }
+        let may_hit_witness = !durable.hard_state.recovering;
         let done = harm::strike(&self.disk, &self.fresh, may_hit_witness, dice);
         if let Some(harm) = done {
             coverage.reach(harm.mark());

@@ -163,7 +163,9 @@ impl World {
         if proposals > 0 {
             self.coverage.reach(Mark::CrashedWithProposals);
         }
-        free.into_iter().for_each(|client| self.think(client));
+        for client in free {
+            self.think(client);
+        }
         if self.nodes.iter().all(|node| node.raft.is_none()) {
             self.coverage.reach(Mark::EveryoneDown);
         }
