@@ -10,9 +10,10 @@
 //! forward and the next: a long log takes long to send where windows are small.
 //!
 //! After that, nothing is lost any more, and the healed nodes keep the leader they have: none of
-//! them even looks for another, whatever the others say (partial connectivity).
+//! them even looks for another, whatever the others say (partial connectivity). Only a node that
+//! was asked to take over while there were faults may still do so, once its disk lets it.
 
-use raft_core::{Index, Input};
+use raft_core::{Index, Input, Raft};
 
 use crate::asked::{Asker, Fate};
 use crate::coverage::Mark;
@@ -109,14 +110,25 @@ impl World {
         while self.now < settled {
             self.step()?;
         }
+        let is_settled = !self.is_takeover_due();
         if let Some(recovery) = &mut self.recovery {
-            recovery.is_settled = true;
+            recovery.is_settled = is_settled;
         }
         let end = self.now + WATCHED_TIMEOUTS * election;
         while self.now < end {
             self.step()?;
         }
         Ok(())
+    }
+
+    /// Whether a node that was not healed is in a later term than the healed: it was asked to take
+    /// over before, and its disk holds back what it says of that, for as long as it likes. Then it
+    /// is heard once, and costs an election: a node in a later term has to be let in again.
+    fn is_takeover_due(&self) -> bool {
+        let term = |at: usize| self.nodes[at].raft.as_ref().map(Raft::term);
+        let (healed, others): (Vec<usize>, Vec<usize>) =
+            (0..self.nodes.len()).partition(|at| self.is_healed_member(*at));
+        others.into_iter().filter_map(term).max() > healed.into_iter().filter_map(term).max()
     }
 
     /// A node looks for another leader.
