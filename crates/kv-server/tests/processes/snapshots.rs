@@ -73,6 +73,7 @@ pub(crate) fn while_writing(
                         if put(&mut client, number) {
                             done.push(number);
                         }
+                        std::thread::sleep(PAUSE);
                     }
                     done
                 })
@@ -87,6 +88,11 @@ pub(crate) fn while_writing(
     assert_there(cluster, acknowledged.iter().copied());
     u32::try_from(acknowledged.len()).unwrap()
 }
+
+/// Between two writes of a writer. They once wrote as fast as they could: by the time that a
+/// snapshot had arrived at its one MiB a second, the log was cut again and the state so large that
+/// the next one took longer than anybody waits.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Says that it is over when it is dropped.
 struct Over<'a>(&'a AtomicBool);
