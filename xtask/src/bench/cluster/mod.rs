@@ -10,8 +10,8 @@
 //! 4. A figure of ours counts only if every request was done and every acknowledged write was read
 //!    back: `kv-cli bench` fails otherwise, and so does this.
 //!
-//! Reading order: [`shape`] says what is asked, [`system`] who is asked; [`usage`] is what the
-//! processes took, [`disk`] the disk itself, [`report`] the table.
+//! Reading order: `shape` says what is asked, `system` who is asked; `usage` is what the processes
+//! took, `disk` the disk itself, `report` the table.
 
 mod disk;
 mod report;
