@@ -8,9 +8,9 @@ use std::fmt;
 
 use raft_core::{Index, Message};
 use wire::codec::{self, CodecError};
-use wire::frame::write_frame;
+use wire::frame::{write_frame, write_frame_of};
 
-use crate::mirror::{self, WireMessage, WirePacket};
+use crate::mirror::{self, ReadPacket, SaidMessages, SaidPacket};
 
 /// The most entries in one message. A core whose append messages have at most 1 MiB, as is the
 /// default, never has more.
@@ -41,13 +41,9 @@ pub enum Packet {
 /// `prev`. `out` is left as it was.
 pub fn encode_messages(out: &mut Vec<u8>, messages: &[Message]) -> Result<(), FormatError> {
     check_message_count(messages.len())?;
-    let mut raw = Vec::new();
-    let written = messages
-        .iter()
-        .map(|message| WireMessage::write(message, &mut raw))
-        .collect::<Result<_, _>>()?;
-    write_frame(out, &WirePacket::Messages(written), &raw)?;
-    Ok(())
+    messages.iter().try_for_each(mirror::check)?;
+    let packet = SaidPacket::Messages(SaidMessages(messages));
+    Ok(write_frame_of(out, &packet, messages.iter().flat_map(mirror::commands))?)
 }
 
 /// Appends a frame that says [`Packet::Ping`].
@@ -56,7 +52,7 @@ pub fn encode_messages(out: &mut Vec<u8>, messages: &[Message]) -> Result<(), Fo
 ///
 /// None in practice; the codec reserves them.
 pub fn encode_ping(out: &mut Vec<u8>) -> Result<(), FormatError> {
-    Ok(write_frame(out, &WirePacket::Ping, &[])?)
+    Ok(write_frame(out, &SaidPacket::Ping, &[])?)
 }
 
 /// Appends a frame that says [`Packet::Pong`].
@@ -65,7 +61,7 @@ pub fn encode_ping(out: &mut Vec<u8>) -> Result<(), FormatError> {
 ///
 /// None in practice; the codec reserves them.
 pub fn encode_pong(out: &mut Vec<u8>) -> Result<(), FormatError> {
-    Ok(write_frame(out, &WirePacket::Pong, &[])?)
+    Ok(write_frame(out, &SaidPacket::Pong, &[])?)
 }
 
 /// What the body of a frame says. Commands are copied out of it once, into the memory where they
@@ -75,15 +71,15 @@ pub fn encode_pong(out: &mut Vec<u8>) -> Result<(), FormatError> {
 ///
 /// If `body` is not exactly one packet within the limits of the format.
 pub fn decode(body: &[u8]) -> Result<Packet, FormatError> {
-    let (packet, mut raw) = codec::decode::<WirePacket>(body)?;
+    let (packet, mut raw) = codec::decode::<ReadPacket>(body)?;
     let packet = match packet {
-        WirePacket::Messages(messages) => {
+        ReadPacket::Messages(messages) => {
             check_message_count(messages.len())?;
             let read = messages.into_iter().map(|message| message.read(&mut raw));
             Packet::Messages(read.collect::<Result<_, _>>()?)
         }
-        WirePacket::Ping => Packet::Ping,
-        WirePacket::Pong => Packet::Pong,
+        ReadPacket::Ping => Packet::Ping,
+        ReadPacket::Pong => Packet::Pong,
     };
     match raw.len() {
         0 => Ok(packet),

@@ -10,34 +10,64 @@ use raft_core::{
     Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, ReadMode,
     Snapshot, Term,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::format::{FormatError, MAX_ENTRIES_PER_MESSAGE};
 
 /// What a frame between two nodes holds. The order of the variants is their number.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum WirePacket {
-    Messages(Vec<WireMessage>),
+pub(crate) enum WirePacket<M> {
+    Messages(M),
     Ping,
     Pong,
 }
 
+/// A packet that was read.
+pub(crate) type ReadPacket = WirePacket<Vec<ReadMessage>>;
+
+/// A packet that is written from where its messages are.
+pub(crate) type SaidPacket<'a> = WirePacket<SaidMessages<'a>>;
+
+/// The metadata of a message, with its entries `E`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct WireMessage {
+pub(crate) struct WireMessage<E> {
     from: u64,
     to: u64,
     term: u64,
-    body: WireBody,
+    body: WireBody<E>,
+}
+
+/// A message that was read.
+pub(crate) type ReadMessage = WireMessage<Vec<WireEntry>>;
+
+/// Messages to be written, all of which were [checked](check).
+#[derive(Debug)]
+pub(crate) struct SaidMessages<'a>(pub(crate) &'a [Message]);
+
+impl Serialize for SaidMessages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(WireMessage::of))
+    }
+}
+
+/// Entries to be written.
+#[derive(Debug)]
+pub(crate) struct SaidEntries<'a>(&'a Entries);
+
+impl Serialize for SaidEntries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(WireEntry::of))
+    }
 }
 
 /// The order of the variants is their number: append, never insert.
 #[derive(Debug, Serialize, Deserialize)]
-enum WireBody {
+enum WireBody<E> {
     PreVote { last: WirePosition },
     PreVoteReply { granted: bool },
     Vote { last: WirePosition },
     VoteReply { granted: bool },
-    Append { prev: WirePosition, commit: u64, entries: Vec<WireEntry> },
+    Append { prev: WirePosition, commit: u64, entries: E },
     Appended { matched: u64 },
     AppendRejected { prev: u64, hint: WirePosition },
     Heartbeat { commit: u64, round: u64 },
@@ -59,7 +89,7 @@ struct WirePosition {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct WireEntry {
+pub(crate) struct WireEntry {
     term: u64,
     payload: WirePayload,
 }
@@ -83,20 +113,19 @@ struct WireConfig {
     learners: Vec<u64>,
 }
 
-impl WireMessage {
-    /// The metadata of `message`. Its commands are added to `raw`, in order.
-    pub(crate) fn write<'a>(
-        message: &'a Message,
-        raw: &mut Vec<&'a [u8]>,
-    ) -> Result<Self, FormatError> {
-        Ok(Self {
+impl<'a> WireMessage<SaidEntries<'a>> {
+    /// The metadata of `message`, which was [checked](check).
+    pub(crate) fn of(message: &'a Message) -> Self {
+        Self {
             from: message.from.get(),
             to: message.to.get(),
             term: message.term.get(),
-            body: write_body(&message.body, raw)?,
-        })
+            body: WireBody::of(&message.body),
+        }
     }
+}
 
+impl ReadMessage {
     /// The message of this metadata. Its commands are taken off the front of `raw`.
     pub(crate) fn read(self, raw: &mut &[u8]) -> Result<Message, FormatError> {
         Ok(Message {
@@ -105,6 +134,41 @@ impl WireMessage {
             term: Term::new(self.term),
             body: read_body(self.body, raw)?,
         })
+    }
+}
+
+/// Whether a message can be written.
+pub(crate) fn check(message: &Message) -> Result<(), FormatError> {
+    let Body::Append { prev, entries, .. } = &message.body else { return Ok(()) };
+    check_entry_count(entries.len())?;
+    let mut index = prev.index;
+    for entry in entries.iter() {
+        index = successor(index)?;
+        let (expected, found) = (index, entry.at.index);
+        if found != expected {
+            return Err(FormatError::EntriesNotConsecutive { expected, found });
+        }
+        let count = command_of(entry).map_or(0, <[u8]>::len);
+        if u32::try_from(count).is_err() {
+            return Err(FormatError::CommandTooLong { count });
+        }
+    }
+    Ok(())
+}
+
+/// The commands of a message, in order: what stands raw behind the metadata.
+pub(crate) fn commands(message: &Message) -> impl Iterator<Item = &[u8]> {
+    let entries = match &message.body {
+        Body::Append { entries, .. } => &entries[..],
+        _ => &[],
+    };
+    entries.iter().filter_map(command_of)
+}
+
+fn command_of(entry: &Entry) -> Option<&[u8]> {
+    match &entry.payload {
+        Payload::Command(command) => Some(command),
+        Payload::Noop | Payload::Config(_) => None,
     }
 }
 
@@ -148,41 +212,43 @@ fn config_bytes(config: &ClusterConfig) -> usize {
     8 + 8 * config.voters.len() + 1 + outgoing + 8 + 8 * config.learners.len()
 }
 
-fn write_body<'a>(body: &'a Body, raw: &mut Vec<&'a [u8]>) -> Result<WireBody, FormatError> {
-    Ok(match body {
-        Body::PreVote { last } => WireBody::PreVote { last: (*last).into() },
-        Body::PreVoteReply { granted } => WireBody::PreVoteReply { granted: *granted },
-        Body::Vote { last } => WireBody::Vote { last: (*last).into() },
-        Body::VoteReply { granted } => WireBody::VoteReply { granted: *granted },
-        Body::Append { prev, entries, commit } => WireBody::Append {
-            prev: (*prev).into(),
-            commit: commit.get(),
-            entries: write_entries(*prev, entries, raw)?,
-        },
-        Body::Appended { matched } => WireBody::Appended { matched: matched.get() },
-        Body::AppendRejected { prev, hint } => {
-            WireBody::AppendRejected { prev: prev.get(), hint: (*hint).into() }
+impl<'a> WireBody<SaidEntries<'a>> {
+    fn of(body: &'a Body) -> Self {
+        match body {
+            Body::PreVote { last } => Self::PreVote { last: (*last).into() },
+            Body::PreVoteReply { granted } => Self::PreVoteReply { granted: *granted },
+            Body::Vote { last } => Self::Vote { last: (*last).into() },
+            Body::VoteReply { granted } => Self::VoteReply { granted: *granted },
+            Body::Append { prev, entries, commit } => Self::Append {
+                prev: (*prev).into(),
+                commit: commit.get(),
+                entries: SaidEntries(entries),
+            },
+            Body::Appended { matched } => Self::Appended { matched: matched.get() },
+            Body::AppendRejected { prev, hint } => {
+                Self::AppendRejected { prev: prev.get(), hint: (*hint).into() }
+            }
+            Body::Heartbeat { commit, round } => {
+                Self::Heartbeat { commit: commit.get(), round: *round }
+            }
+            Body::HeartbeatReply { round } => Self::HeartbeatReply { round: *round },
+            Body::ReadIndex { id, mode: ReadMode::Confirmed } => Self::ReadIndex { id: *id },
+            Body::ReadIndex { id, mode: ReadMode::Lease } => Self::LeaseReadIndex { id: *id },
+            Body::ReadIndexReply { id, index } => {
+                Self::ReadIndexReply { id: *id, index: index.get() }
+            }
+            Body::TimeoutNow { last } => Self::TimeoutNow { last: (*last).into() },
+            Body::TransferVote { last } => Self::TransferVote { last: (*last).into() },
+            Body::Snapshot(Snapshot { at, cluster }) => {
+                Self::Snapshot { at: (*at).into(), cluster: Box::new(write_config(cluster)) }
+            }
+            Body::Recover { id, last } => Self::Recover { id: *id, last: (*last).into() },
+            Body::RecoverReply { id, last } => Self::RecoverReply { id: *id, last: (*last).into() },
         }
-        Body::Heartbeat { commit, round } => {
-            WireBody::Heartbeat { commit: commit.get(), round: *round }
-        }
-        Body::HeartbeatReply { round } => WireBody::HeartbeatReply { round: *round },
-        Body::ReadIndex { id, mode: ReadMode::Confirmed } => WireBody::ReadIndex { id: *id },
-        Body::ReadIndex { id, mode: ReadMode::Lease } => WireBody::LeaseReadIndex { id: *id },
-        Body::ReadIndexReply { id, index } => {
-            WireBody::ReadIndexReply { id: *id, index: index.get() }
-        }
-        Body::TimeoutNow { last } => WireBody::TimeoutNow { last: (*last).into() },
-        Body::TransferVote { last } => WireBody::TransferVote { last: (*last).into() },
-        Body::Snapshot(Snapshot { at, cluster }) => {
-            WireBody::Snapshot { at: (*at).into(), cluster: Box::new(write_config(cluster)) }
-        }
-        Body::Recover { id, last } => WireBody::Recover { id: *id, last: (*last).into() },
-        Body::RecoverReply { id, last } => WireBody::RecoverReply { id: *id, last: (*last).into() },
-    })
+    }
 }
 
-fn read_body(body: WireBody, raw: &mut &[u8]) -> Result<Body, FormatError> {
+fn read_body(body: WireBody<Vec<WireEntry>>, raw: &mut &[u8]) -> Result<Body, FormatError> {
     Ok(match body {
         WireBody::PreVote { last } => Body::PreVote { last: last.into() },
         WireBody::PreVoteReply { granted } => Body::PreVoteReply { granted },
@@ -217,30 +283,6 @@ fn read_body(body: WireBody, raw: &mut &[u8]) -> Result<Body, FormatError> {
     })
 }
 
-fn write_entries<'a>(
-    prev: Position,
-    entries: &'a Entries,
-    raw: &mut Vec<&'a [u8]>,
-) -> Result<Vec<WireEntry>, FormatError> {
-    check_entry_count(entries.len())?;
-    let mut index = prev.index;
-    let mut written = Vec::with_capacity(entries.len());
-    for entry in &entries[..] {
-        index = successor(index)?;
-        if entry.at.index != index {
-            return Err(FormatError::EntriesNotConsecutive {
-                expected: index,
-                found: entry.at.index,
-            });
-        }
-        written.push(WireEntry {
-            term: entry.at.term.get(),
-            payload: write_payload(&entry.payload, raw)?,
-        });
-    }
-    Ok(written)
-}
-
 fn read_entries(
     prev: Position,
     entries: Vec<WireEntry>,
@@ -273,20 +315,18 @@ fn successor(index: Index) -> Result<Index, FormatError> {
     }
 }
 
-fn write_payload<'a>(
-    payload: &'a Payload,
-    raw: &mut Vec<&'a [u8]>,
-) -> Result<WirePayload, FormatError> {
-    Ok(match payload {
-        Payload::Noop => WirePayload::Noop,
-        Payload::Command(command) => {
-            let count = command.len();
-            let bytes = u32::try_from(count).map_err(|_| FormatError::CommandTooLong { count })?;
-            raw.push(command);
-            WirePayload::Command { bytes }
-        }
-        Payload::Config(config) => WirePayload::Config(Box::new(write_config(config))),
-    })
+impl WireEntry {
+    /// The metadata of `entry`, which was [checked](check).
+    fn of(entry: &Entry) -> Self {
+        let payload = match &entry.payload {
+            Payload::Noop => WirePayload::Noop,
+            Payload::Command(command) => {
+                WirePayload::Command { bytes: u32::try_from(command.len()).unwrap_or(u32::MAX) }
+            }
+            Payload::Config(config) => WirePayload::Config(Box::new(write_config(config))),
+        };
+        Self { term: entry.at.term.get(), payload }
+    }
 }
 
 fn read_payload(payload: WirePayload, raw: &mut &[u8]) -> Result<Payload, FormatError> {

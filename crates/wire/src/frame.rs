@@ -33,6 +33,19 @@ pub fn write_frame(
     metadata: &impl Serialize,
     raw: &[&[u8]],
 ) -> Result<(), CodecError> {
+    write_frame_of(out, metadata, raw.iter().copied())
+}
+
+/// As [`write_frame`], for raw pieces that are not side by side: they need not be collected.
+///
+/// # Errors
+///
+/// As there.
+pub fn write_frame_of<'a>(
+    out: &mut Vec<u8>,
+    metadata: &impl Serialize,
+    raw: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(), CodecError> {
     let start = out.len();
     let body = start + HEADER_BYTES;
     out.resize(body, 0);

@@ -7,7 +7,7 @@ use wire::codec::{self, CodecError};
 use wire::frame::write_frame;
 
 use crate::format::FormatError;
-use crate::mirror::WireMessage;
+use crate::mirror::{self, ReadMessage, WireMessage};
 
 /// What the metadata of a piece takes in the body of its frame.
 pub(crate) const PIECE_OVERHEAD_BYTES: usize = 4 + 8;
@@ -23,8 +23,8 @@ const MAX_SENTENCE_BYTES: usize = 512;
 
 /// From the sender. The order of the variants is their number.
 #[derive(Debug, Serialize, Deserialize)]
-enum WireSaid {
-    Offer { id: u64, message: WireMessage },
+enum WireSaid<M> {
+    Offer { id: u64, message: M },
     Piece { number: u64 },
     End { pieces: u64 },
 }
@@ -52,20 +52,21 @@ pub(crate) enum Answer {
 }
 
 pub(crate) fn offer(out: &mut Vec<u8>, id: u64, message: &Message) -> Result<(), FormatError> {
-    let message = WireMessage::write(message, &mut Vec::new())?;
+    mirror::check(message)?;
+    let message = WireMessage::of(message);
     Ok(write_frame(out, &WireSaid::Offer { id, message }, &[])?)
 }
 
 pub(crate) fn piece(out: &mut Vec<u8>, number: u64, bytes: &[u8]) -> Result<(), FormatError> {
-    Ok(write_frame(out, &WireSaid::Piece { number }, &[bytes])?)
+    Ok(write_frame(out, &WireSaid::<()>::Piece { number }, &[bytes])?)
 }
 
 pub(crate) fn end(out: &mut Vec<u8>, pieces: u64) -> Result<(), FormatError> {
-    Ok(write_frame(out, &WireSaid::End { pieces }, &[])?)
+    Ok(write_frame(out, &WireSaid::<()>::End { pieces }, &[])?)
 }
 
 pub(crate) fn read_said(body: &[u8]) -> Result<Said<'_>, FormatError> {
-    let (said, mut rest) = codec::decode(body)?;
+    let (said, mut rest) = codec::decode::<WireSaid<ReadMessage>>(body)?;
     let said = match said {
         WireSaid::Piece { number } => return Ok(Said::Piece { number, bytes: rest }),
         WireSaid::End { pieces } => Said::End { pieces },
