@@ -233,6 +233,9 @@ fn fitting_u32(bytes: usize) -> Result<u32, WriteError> {
     if bytes > MAX_PAYLOAD_BYTES { Err(too_large) } else { u32::try_from(bytes).or(Err(too_large)) }
 }
 
+/// What the codec writes of an entry with a command: its term, its kind and a length.
+const COMMAND_META_BYTES: usize = 8 + 4 + 4;
+
 /// A write that is laid out, but whose place is not decided yet.
 #[derive(Debug)]
 pub(crate) struct Draft<'w> {
@@ -245,7 +248,7 @@ impl<'w> Draft<'w> {
     /// Lays out `write`, whose entries continue `prev`. The caller fills in what chains the record
     /// to the one before: sequence, durable, previous.
     pub(crate) fn new(write: &'w Write, prev: Position) -> Result<Self, WriteError> {
-        let mut metas = Vec::new();
+        let mut metas = Vec::with_capacity(COMMAND_META_BYTES * write.entries.len());
         let mut commands_bytes = 0;
         for entry in write.entries.iter() {
             let meta = EntryMeta::of(entry)?;
