@@ -99,7 +99,8 @@ fn refuse_used(dir: &Path) -> Result<(), OfflineError> {
 }
 
 fn take_in(file: &Path, dir: &Path) -> Result<(), OfflineError> {
-    let mut restore = Restore::begin(&dir.join(STATE_FILE))?;
+    let begun = Restore::begin(&dir.join(STATE_FILE));
+    let mut restore = begun.map_err(|source| snapshot::at(file, 0, source))?;
     restore.forget_members();
     let size_bytes = snapshot::for_each_piece(file, |piece| restore.take(piece))?;
     let restored = restore.finish().map_err(|source| snapshot::at(file, size_bytes, source))?;

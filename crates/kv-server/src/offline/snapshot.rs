@@ -85,7 +85,9 @@ pub(crate) fn explain(
         SnapshotError::Source(error) => {
             write!(f, "{file} cannot be read at byte {offset_bytes}: {error}; {OTHER}")
         }
-        SnapshotError::TooNew { .. } | SnapshotError::Store(_) => write!(f, "{file}: {error}"),
+        SnapshotError::TooNew { .. } | SnapshotError::NoRoom { .. } | SnapshotError::Store(_) => {
+            write!(f, "{file}: {error}")
+        }
     }
 }
 

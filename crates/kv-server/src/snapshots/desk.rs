@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use kv_store::snapshot::{Restore, Restored, remove_draft};
+use kv_store::snapshot::{Restore, Restored, SnapshotError, remove_draft};
 use log::warn;
 use raft_core::{Body, ClusterConfig, Message, Position, Snapshot, Term};
 use raft_net_tcp::SnapshotSink;
 
+use super::shortage::Shortage;
 use super::{position, read_members};
 use crate::replica::Event;
 
@@ -20,6 +22,7 @@ use crate::replica::Event;
 ///    from a leader of a later term; one that is being verified or installed is left alone.
 /// 2. Whoever waits for the end of a snapshot hears it, also if that is forgotten: from then on
 ///    its channel has no other end.
+/// 3. One that had no room is removed, and none is let in for a [while](Shortage) after it.
 pub struct Desk {
     path: PathBuf,
     founders: ClusterConfig,
@@ -32,6 +35,7 @@ struct State {
     /// Counts the offers.
     turn: u64,
     stage: Stage,
+    shortage: Shortage,
 }
 
 #[derive(Debug, Default)]
@@ -94,8 +98,18 @@ impl Desk {
             }
             Stage::Receiving { .. } | Stage::Idle => {}
         }
+        if let Some(why) = state.shortage.refusal(Instant::now()) {
+            return Err(why.to_owned());
+        }
         state.stage = Stage::Idle;
-        let restore = Restore::begin(&self.path).map_err(|error| error.to_string())?;
+        let restore = match Restore::begin(&self.path) {
+            Ok(restore) => restore,
+            Err(error) => {
+                let why = state.why_not(error);
+                self.remove_draft();
+                return Err(why);
+            }
+        };
         state.stage = Stage::Receiving { term, restore: Box::new(restore) };
         state.turn += 1;
         let (desk, turn) = (Arc::clone(self), state.turn);
@@ -138,15 +152,33 @@ impl Desk {
         if state.turn == turn {
             state.stage = Stage::Idle;
             // Nothing is left of one that was installed.
-            if let Err(error) = remove_draft(&self.path) {
-                warn!("what was left of a snapshot stays where it is: {error}");
-            }
+            self.remove_draft();
+        }
+    }
+
+    fn remove_draft(&self) {
+        if let Err(error) = remove_draft(&self.path) {
+            warn!("what was left of a snapshot stays where it is: {error}");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is whole between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Why a snapshot is not taken in: a sentence for both logs.
+    fn why_not(&mut self, error: SnapshotError) -> String {
+        let SnapshotError::NoRoom { file, source } = error else { return error.to_string() };
+        let why = format!(
+            "there is no room for it in {}: {source}; make some, and it is sent again by itself; \
+             what was there stays as it is",
+            file.display()
+        );
+        self.shortage.noticed(Instant::now(), why.clone());
+        why
     }
 }
 
@@ -167,14 +199,14 @@ impl SnapshotSink for Sink {
     fn take(&mut self, piece: &[u8]) -> Result<(), String> {
         let mut state = self.desk.lock();
         let is_current = state.turn == self.turn;
-        match &mut state.stage {
+        let taken = match &mut state.stage {
             Stage::Receiving { restore, .. } if is_current => {
-                restore.take(piece).map_err(|error| error.to_string())?;
-                self.due = restore.next_piece();
-                Ok(())
+                restore.take(piece).map(|()| restore.next_piece())
             }
-            _ => Err("a later snapshot has taken its place".to_owned()),
-        }
+            _ => return Err("a later snapshot has taken its place".to_owned()),
+        };
+        self.due = taken.map_err(|error| state.why_not(error))?;
+        Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<(), String> {
@@ -200,12 +232,14 @@ impl Sink {
         };
         let restored = self.read_back(*restore)?;
         let (tell, outcome) = sync_channel(1);
-        self.desk.lock().stage = Stage::Arrived(Arrived { restored, tell: Ending(tell) });
+        let mut state = self.desk.lock();
+        state.shortage.is_over();
+        state.stage = Stage::Arrived(Arrived { restored, tell: Ending(tell) });
         Ok(outcome)
     }
 
     fn read_back(&self, restore: Restore) -> Result<Restored, String> {
-        let restored = restore.finish().map_err(|error| error.to_string())?;
+        let restored = restore.finish().map_err(|error| self.desk.lock().why_not(error))?;
         let at = position(restored.position());
         let members = read_members(restored.members(), &self.desk.founders)?;
         if at != self.snapshot.at || members != *self.snapshot.cluster {

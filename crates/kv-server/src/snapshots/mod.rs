@@ -18,14 +18,18 @@
 //! 3. Of every arrival, the sender hears after the fact: "done" means that the state is in its
 //!    place and durable.
 //! 4. There is one draft at a time. What a crash leaves of one is removed at the next start.
-//! 5. A snapshot shows the store at its durable position, behind which alone the log is ever cut:
+//! 5. A snapshot for which there is no room takes nothing from what the node has: the draft goes,
+//!    both sides say why, and another is let in after a pause.
+//! 6. A snapshot shows the store at its durable position, behind which alone the log is ever cut:
 //!    so it always reaches as far back as the log of its sender begins.
 //!
-//! Reading order: this file is the apply thread's side, `desk` the receiving side, `members` how
-//! the members of the cluster are kept with the state.
+//! Reading order: this file is the apply thread's side, `desk` the receiving side, `shortage`
+//! what becomes of it on a full disk, `members` how the members of the cluster are kept with the
+//! state.
 
 mod desk;
 mod members;
+mod shortage;
 
 use std::fmt;
 use std::path::PathBuf;

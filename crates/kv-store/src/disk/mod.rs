@@ -55,6 +55,7 @@ pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
 use handed::Handed;
 pub(crate) use load::{Loaded, Taker, load, load_in_order};
+pub(crate) use patient::is_full;
 use queue::Changes;
 pub(crate) use queue::Queue;
 pub(crate) use reader::Reader;

@@ -26,12 +26,15 @@ mod source;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use checker::{Summary, Verifier, verify};
 pub use piece::{MAX_PIECE_BYTES, read_piece};
 pub use restore::{Restore, Restored, remove_draft};
 pub use source::{Snapshot, Snapshots};
 
+use crate::disk::is_full;
 use crate::error::StoreError;
 
 /// Why a snapshot is not taken in.
@@ -65,13 +68,25 @@ pub enum SnapshotError {
     },
     /// Its source could not be read.
     Source(io::Error),
-    /// The new state file cannot be written.
+    /// The disk has no room for the new state file. What was there before is as it was.
+    NoRoom {
+        /// The file that was being written.
+        file: PathBuf,
+        /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The new state file cannot be written, and not for want of room.
     Store(StoreError),
 }
 
 impl From<StoreError> for SnapshotError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            StoreError::System { file, source } if is_full(&source) => {
+                Self::NoRoom { file, source }
+            }
+            other => Self::Store(other),
+        }
     }
 }
 
@@ -96,6 +111,12 @@ impl fmt::Display for SnapshotError {
                  use the program that made it, or a newer one"
             ),
             Self::Source(error) => write!(f, "the snapshot cannot be read: {error}"),
+            Self::NoRoom { file, source } => write!(
+                f,
+                "there is no room for the snapshot in {}: {source}; make some and try again, \
+                 nothing was replaced",
+                file.display()
+            ),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -105,6 +126,7 @@ impl std::error::Error for SnapshotError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Source(error) => Some(error),
+            Self::NoRoom { source, .. } => Some(&**source),
             Self::Store(error) => Some(error),
             _ => None,
         }

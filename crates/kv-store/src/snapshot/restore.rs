@@ -71,7 +71,7 @@ impl Restore {
     /// # Errors
     ///
     /// If a file beside it cannot be created.
-    pub fn begin(path: &Path) -> Result<Self, StoreError> {
+    pub fn begin(path: &Path) -> Result<Self, SnapshotError> {
         let draft = draft_path(path);
         let file = StateFile::create_draft(&draft)?;
         Ok(Self {

@@ -25,7 +25,7 @@ pub(crate) fn receive(shared: &Shared, link: &Link, stream: &TcpStream, frames: 
         Err(end @ (End::Garbage(_) | End::NotTaken(_)))
             if shared.complains(Some(peer), Cause::SnapshotReceived) =>
         {
-            log::warn!("the snapshot that {peer} sends is of no use: {end}");
+            log::warn!("the snapshot that {peer} sends is not taken: {end}");
         }
         Err(end) => log::debug!("the snapshot that {peer} sends is interrupted: {end}"),
     }

@@ -23,7 +23,8 @@
 //!    the place of the old one.
 //! 4. No more than [`MAX_UNCONFIRMED`] pieces are under way that the receiver has not taken in.
 //!    No piece is larger than [`Snapshots::max_piece_bytes`](crate::Snapshots::max_piece_bytes).
-//! 5. Whatever stands still for [`Snapshots::patience`](crate::Snapshots::patience) is given up.
+//! 5. That a snapshot was refused is told after a pause, so that the next one is not sent at once.
+//! 6. Whatever stands still for [`Snapshots::patience`](crate::Snapshots::patience) is given up.
 //!
 //! Reading order: `frames` is what is said; `pace` how fast; `outgoing` and `incoming` are the two
 //! ends; `departures` is what is on its way, and `berth` what the receiving end keeps from one

@@ -48,6 +48,10 @@ pub(super) fn travel(
         }
         Err(_) => {}
     }
+    if let Err(Failure::Final(_)) = &outcome {
+        // Whoever is told sends the next one at once, and that would fare no better yet.
+        trip.pause(shared.timing.backoff_max);
+    }
     shared.emit(NetEvent::SnapshotSent { to, arrived: outcome.is_ok().then_some(at) });
 }
 
