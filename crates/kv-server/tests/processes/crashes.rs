@@ -1,21 +1,35 @@
 //! Nodes that die and come back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use kv_client::Client;
 use kv_proto::Outcome;
 
-use crate::node::{Cluster, wait_for};
+use crate::node::{Cluster, PATIENCE, wait_for};
 
 fn key(number: u32) -> Vec<u8> {
     format!("key-{number:05}").into_bytes()
+}
+
+/// Writes this, which must be acknowledged. Nobody else writes to the same key.
+///
+/// Writes once failed here when the machine was busy: a leader that is kept waiting for a third of a
+/// second is deposed, and whoever has a write under way hears that its outcome is unknown. That is
+/// right. Then the same is written again; anything else that is said is a failure.
+pub(crate) fn put_surely(client: &mut Client, key: &[u8], value: &[u8]) {
+    let give_up = Instant::now() + PATIENCE;
+    while let Err(error) = client.put(key, value) {
+        let is_unknown = error.outcome() == Outcome::Unknown;
+        assert!(is_unknown && Instant::now() < give_up, "{}: {error}", key.escape_ascii());
+    }
 }
 
 /// Writes keys `first..last`, each of which must be acknowledged.
 pub(crate) fn put_all(cluster: &Cluster, first: u32, last: u32) {
     let mut client = cluster.client();
     for number in first..last {
-        client.put(&key(number), format!("value {number}").as_bytes()).unwrap();
+        put_surely(&mut client, &key(number), format!("value {number}").as_bytes());
     }
 }
 

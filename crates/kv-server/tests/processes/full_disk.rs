@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use kv_proto::{DiskState, Outcome};
 
-use crate::crashes::{assert_all_there, put_all};
+use crate::crashes::{assert_all_there, put_all, put_surely};
 use crate::node::{Cluster, wait_for};
+use crate::snapshots::{
+    MANY, SHORT_LOG, assert_there, installs, is_log_cut, is_receiving, put_many, wait_until_equal,
+};
 
-/// Room for the log as it is made, and for about as much again.
-const DISK_MEGABYTES: usize = 96;
+/// Room for the log as it is made, which is 48 MiB, and for some more.
+const DISK_MEGABYTES: usize = 64;
 
 /// How long a write is tried that is to be refused.
 const BRIEFLY: Duration = Duration::from_secs(2);
@@ -65,6 +68,12 @@ impl SmallDisk {
     fn free(&self) {
         fs::remove_file(self.ballast()).unwrap();
     }
+
+    /// Makes room for so many bytes.
+    fn free_some(&self, bytes: u64) {
+        let ballast = fs::File::options().write(true).open(self.ballast()).unwrap();
+        ballast.set_len(ballast.metadata().unwrap().len() - bytes).unwrap();
+    }
 }
 
 impl Drop for SmallDisk {
@@ -79,11 +88,16 @@ struct OnSmallDisks {
     disks: Vec<SmallDisk>,
 }
 
-fn start(size: usize) -> Option<OnSmallDisks> {
-    let mut cluster = Cluster::unstarted(size);
+fn start(size: usize, flags: &[&str]) -> Option<OnSmallDisks> {
+    let mut cluster = Cluster::unstarted(size).with_flags(flags);
     let disks: Option<Vec<_>> = (1..=size).map(|id| SmallDisk::mount(&cluster.data(id))).collect();
     let disks = disks?;
     cluster.start_all();
+    // A disk that is full before that is full for more than was meant.
+    for id in 1..=size {
+        let reserve = cluster.data(id).join("reserve");
+        wait_for("the log's reserve to be made", || reserve.exists().then_some(()));
+    }
     Some(OnSmallDisks { cluster, disks })
 }
 
@@ -107,7 +121,7 @@ fn put_until_refused(cluster: &Cluster) -> kv_client::Error {
 
 #[test]
 fn a_cluster_whose_disks_are_full_refuses_writes_reads_on_and_writes_again_by_itself() {
-    let Some(OnSmallDisks { mut cluster, disks }) = start(3) else { return };
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3, &[]) else { return };
     put_all(&cluster, 0, 50);
     disks.iter().for_each(SmallDisk::fill);
     let refused = put_until_refused(&cluster);
@@ -148,7 +162,7 @@ fn a_cluster_whose_disks_are_full_refuses_writes_reads_on_and_writes_again_by_it
 
 #[test]
 fn leadership_and_writes_go_where_there_is_room() {
-    let Some(OnSmallDisks { mut cluster, disks }) = start(3) else { return };
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3, &[]) else { return };
     put_all(&cluster, 0, 10);
     let full = cluster.leader();
     disks[full - 1].fill();
@@ -157,7 +171,7 @@ fn leadership_and_writes_go_where_there_is_room() {
     let mut count = 0;
     wait_for("the node to know that its disk is full", || {
         // It does not know before it needs more; no client notices anything.
-        client.put(format!("large-{count:03}").as_bytes(), &value).expect("others have room");
+        put_surely(&mut client, format!("large-{count:03}").as_bytes(), &value);
         count += 1;
         assert!(count < 150, "the node must have needed its next segment");
         (disk_state(&cluster, full)? == DiskState::Full).then_some(())
@@ -171,4 +185,46 @@ fn leadership_and_writes_go_where_there_is_room() {
     });
     assert_all_there(&cluster, 20);
     cluster.kill_all();
+}
+
+/// How often a node had no room for a snapshot, as far as it said so.
+fn shortages(cluster: &Cluster, id: usize) -> usize {
+    cluster.said(id).matches("there is no room for it in").count()
+}
+
+#[test]
+fn a_snapshot_for_which_there_is_no_room_takes_nothing_and_comes_when_there_is_room() {
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3, &SHORT_LOG) else { return };
+    put_many(&cluster, 0, 100);
+    wait_until_equal(&cluster, 3);
+    let behind = cluster.leader() % 3 + 1;
+    let disk = &disks[behind - 1];
+    let before = cluster.applied(behind).unwrap();
+    cluster.kill(behind);
+    put_many(&cluster, 100, MANY);
+    let leader = cluster.leader();
+    wait_for("the log to be cut", || is_log_cut(&cluster, leader).then_some(()));
+
+    // There is no room at all, and then room for half of it.
+    disk.fill();
+    for (told, room_bytes) in [(1, 0), (2, 2 << 20)] {
+        disk.free_some(room_bytes);
+        cluster.restart(behind);
+        wait_for("it to say why", || (shortages(&cluster, behind) >= told).then_some(()));
+        wait_for("the sender to know", || (shortages(&cluster, leader) > 0).then_some(()));
+        put_many(&cluster, MANY, MANY + 100);
+        assert_eq!(cluster.applied(behind), Some(before), "it has what it had");
+        assert!(cluster.is_running(behind));
+        cluster.kill(behind);
+    }
+    cluster.restart(behind);
+    disk.free();
+    wait_for("the snapshot", || (installs(&cluster, behind) == 1).then_some(()));
+    wait_until_equal(&cluster, 3);
+    assert!(!is_receiving(&cluster, behind), "nothing is left over");
+    // It can do what the others can.
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    assert_there(&cluster, (0..MANY).step_by(50));
+    put_many(&cluster, MANY, MANY + 10);
 }

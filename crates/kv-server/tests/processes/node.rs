@@ -1,10 +1,13 @@
 //! One server process, on free ports, with a folder of its own.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kv_client::{Client, Options};
@@ -258,10 +261,26 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
     }
 }
 
-/// Ports that nobody listens on. All are held until all are found, so that they differ.
+/// Ports that nobody listens on, and that stay free while a node is down.
+///
+/// They once were such as the system gives to whoever connects. So when a node was killed, one of the
+/// many who went on dialling, its own peers among them, could be given that very port for the near
+/// end of a connection, and the node found its address in use when it started again.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    let free = std::iter::repeat_with(next_port)
+        .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.take(count).collect()
+}
+
+/// A port below those that the system gives away (from 32768 on, for Linux), another one each time.
+/// Each process that runs tests begins elsewhere.
+fn next_port() -> u16 {
+    const FIRST: u64 = 10_240;
+    const COUNT: u64 = 21_000;
+    static NEXT: OnceLock<AtomicU64> = OnceLock::new();
+    let begin = || AtomicU64::new(RandomState::new().hash_one(std::process::id()) % COUNT);
+    let nth = NEXT.get_or_init(begin).fetch_add(1, Ordering::Relaxed);
+    u16::try_from(FIRST + nth % COUNT).unwrap()
 }
 
 /// A server alone in its cluster, in this folder.

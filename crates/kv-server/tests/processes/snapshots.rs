@@ -7,6 +7,7 @@ use std::time::Duration;
 use kv_client::Client;
 use kv_proto::Role;
 
+use crate::crashes::put_surely;
 use crate::node::{Cluster, refused, wait_for};
 
 /// Flags under which little of the log is kept, in small files.
@@ -28,8 +29,8 @@ fn value(number: u32) -> Vec<u8> {
     std::iter::repeat_with(next).take(VALUE_BYTES).collect()
 }
 
-fn put(client: &mut Client, number: u32) -> bool {
-    client.put(format!("key-{number:05}").as_bytes(), &value(number)).is_ok()
+fn key(number: u32) -> Vec<u8> {
+    format!("key-{number:05}").into_bytes()
 }
 
 /// Writes `first..last`, all of which must be acknowledged.
@@ -44,7 +45,7 @@ pub(crate) fn put_many(cluster: &Cluster, first: u32, last: u32) {
                     if number >= last {
                         return;
                     }
-                    assert!(put(&mut client, number), "write {number}");
+                    put_surely(&mut client, &key(number), &value(number));
                 }
             });
         }
@@ -70,7 +71,7 @@ pub(crate) fn while_writing(
                     let mut done = Vec::new();
                     while !is_over.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        if put(&mut client, number) {
+                        if client.put(&key(number), &value(number)).is_ok() {
                             done.push(number);
                         }
                         std::thread::sleep(PAUSE);
@@ -106,7 +107,7 @@ impl Drop for Over<'_> {
 pub(crate) fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>) {
     let mut client = cluster.client();
     for number in numbers {
-        let found = client.get(format!("key-{number:05}").as_bytes()).unwrap().reply;
+        let found = client.get(&key(number)).unwrap().reply;
         assert_eq!(found.map(|kv| kv.value.to_vec()), Some(value(number)), "key {number}");
     }
 }
@@ -123,7 +124,7 @@ pub(crate) fn is_log_cut(cluster: &Cluster, id: usize) -> bool {
     !cluster.data(id).join("00000001.log").exists()
 }
 
-fn is_receiving(cluster: &Cluster, id: usize) -> bool {
+pub(crate) fn is_receiving(cluster: &Cluster, id: usize) -> bool {
     cluster.data(id).join("state.redb.snapshot").exists()
 }
 
