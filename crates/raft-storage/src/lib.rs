@@ -68,6 +68,11 @@ mod memory;
 mod meta;
 mod open;
 mod options;
+#[cfg(feature = "planted-repairs")]
+pub mod planted;
+#[cfg(not(feature = "planted-repairs"))]
+#[expect(unreachable_pub, reason = "it is public in the other build")]
+mod planted;
 mod record;
 mod recovery;
 mod repair;

@@ -14,6 +14,7 @@ use crate::error::{IoError, OpenError, WriteError};
 use crate::log::Log;
 use crate::meta::{self, Identity, Meta};
 use crate::options::Options;
+use crate::planted::Bug;
 use crate::recovery::{Collector, Recovered};
 use crate::room::is_full;
 use crate::sector::offset_bytes;
@@ -62,7 +63,7 @@ fn writer<D: Disk>(
     let name = file_name(walked.end.segment);
     let segment = open_ready(disk, walked.end.segment)
         .map_err(|error| OpenError::io("open", &disk.path(&name), error))?;
-    settle(&segment.file, walked)
+    settle(&segment.file, walked, options)
         .map_err(|error| OpenError::io("sync", &disk.path(&name), error))?;
     let witness = open_witness(disk, meta, walked, said)?;
     let (segment_sectors, reserve_sectors) = (options.segment_sectors(), options.reserve_sectors());
@@ -134,10 +135,14 @@ pub(crate) fn check_identity<D: Disk>(
 }
 
 /// Makes a log where there is none. The `meta` file comes last: before it is there, there is no
-/// log, and what an earlier attempt left is made again.
+/// log, and what an earlier attempt left is made again. What it left tells of nothing: no segment
+/// but an empty first one, and no term or record in the witness.
 fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     let failed = |error| OpenError::io("make a log in", &disk.directory(), error);
     let first = file_name(FIRST_SEGMENT);
+    if witness::tells_of_a_life(disk).map_err(failed)? && !options.has(Bug::EmptyMetaBelieved) {
+        return Err(OpenError::MissingMeta { file: disk.path(meta::FILE) });
+    }
     for name in disk.list().map_err(failed)? {
         let is_log = number_of(&name).is_some();
         let is_begun = || is_written(&disk.open(&name, Access::Read)?);
@@ -159,9 +164,12 @@ fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
 
 /// Removes what a torn write left, writes the last batch again, and syncs both. If the power goes
 /// in between, any part of the torn write is still one, and the last batch is what it was.
-fn settle<F: DiskFile>(file: &F, walked: &Walked) -> std::io::Result<()> {
+fn settle<F: DiskFile>(file: &F, walked: &Walked, options: &Options) -> std::io::Result<()> {
+    if options.has(Bug::LastBatchTrusted) {
+        return Ok(());
+    }
     let end = walked.end.sector;
-    if let Some(until) = walked.torn_until {
+    if let Some(until) = walked.torn_until.filter(|_| !options.has(Bug::TornWriteKept)) {
         let zeros = |_: &mut [u8], _| Ok(());
         rewrite(file, end, until, zeros)?;
     }

@@ -26,6 +26,9 @@ pub struct Options {
     /// Whether a thread of the log makes segments ahead of use. Without it they are made when
     /// they are needed, which keeps tests deterministic.
     pub background: bool,
+    /// A mistake to be made on purpose.
+    #[cfg(feature = "planted-repairs")]
+    pub planted: Option<crate::planted::Bug>,
 }
 
 impl Options {
@@ -48,6 +51,8 @@ impl Options {
             segment_bytes: Self::DEFAULT_SEGMENT_BYTES,
             reserve_bytes: Self::DEFAULT_RESERVE_BYTES,
             background: true,
+            #[cfg(feature = "planted-repairs")]
+            planted: None,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::error::{IoError, OpenError};
 use crate::meta::Meta;
 use crate::open::{check_identity, lock};
 use crate::options::Options;
+use crate::planted::Bug;
 use crate::recovery::Collector;
 use crate::sector::{Place, SECTOR_BYTES, offset_bytes};
 use crate::segment::{SegmentHeader, file_name};
@@ -101,15 +102,31 @@ pub fn repair<D: Disk>(disk: &D, options: &Options) -> Result<Option<Repaired>, 
     let Some(said) = said else {
         return Err(RepairError::HardStateLost { damage, file: disk.path(witness::FILE) });
     };
-    let hard_state = latest(walked.tip.hard_state, said.hard_state);
-    let hard_state = HardState { recovering: true, ..hard_state };
-    let (durable, segment) = (walked.tip.sequence, walked.end.segment);
-    let kept = Testimony { durable, segment, hard_state, ..said };
-    Witness::open(disk, meta.identity.log, said)?.say(kept)?;
+    let kept = testimony(&walked, said, options);
+    let mut witness = Witness::open(disk, meta.identity.log, said)?;
+    let is_told_last = options.has(Bug::RepairToldLast);
+    if !is_told_last {
+        witness.say(kept)?;
+    }
     let failed = |error| IoError::new("repair the log in", &disk.directory(), error);
     let set_aside = set_aside(disk, &meta, walked.end.segment).map_err(failed)?;
     keep_beginning(disk, &meta, &walked, options).map_err(failed)?;
+    if is_told_last {
+        witness.say(kept)?;
+    }
     Ok(Some(Repaired { damage, kept: collector.index.last(), set_aside }))
+}
+
+/// What the witness says from now on: that the node recovers, with the latest term and vote that
+/// either knows, and that no more was durable than what is kept.
+fn testimony(walked: &Walked, said: Testimony, options: &Options) -> Testimony {
+    let left = walked.tip.hard_state;
+    let is_unheard = options.has(Bug::WitnessUnheard);
+    let hard_state = if is_unheard { left } else { latest(left, said.hard_state) };
+    let recovering = !options.has(Bug::RepairUntold);
+    let hard_state = HardState { recovering, ..hard_state };
+    let (durable, segment) = (walked.tip.sequence, walked.end.segment);
+    Testimony { durable, segment, hard_state, ..said }
 }
 
 /// Renames the segments behind `last`, and copies that one; returns the names of the files.

@@ -26,6 +26,8 @@
 //! 3. It is written again whenever a segment begins, when that file is durable under its name: so
 //!    no file can vanish unnoticed.
 
+use std::io;
+
 use raft_core::HardState;
 
 use crate::disk::{Access, Disk, DiskFile};
@@ -116,6 +118,30 @@ pub(crate) fn read<D: Disk>(disk: &D, log_id: u64) -> Result<Option<Testimony>, 
         }
     }
     Ok(latest)
+}
+
+/// Whether there is a file that tells of more than a log that was just made, or of what nobody can
+/// read: then there was a log, whatever else is missing.
+pub(crate) fn tells_of_a_life<D: Disk>(disk: &D) -> io::Result<bool> {
+    if !disk.list()?.iter().any(|name| name == FILE) {
+        return Ok(false);
+    }
+    let file = disk.open(FILE, Access::Read)?;
+    let size_bytes = file.size_bytes()?;
+    for place in PLACES {
+        let mut bytes: SectorBytes = [0; SECTOR_BYTES];
+        let start = place.offset_bytes();
+        if size_bytes < start + SECTOR_BYTES as u64 {
+            continue;
+        }
+        file.read_at(&mut bytes, start)?;
+        // The id of the log, with which it is sealed, is in the file that is missing.
+        let (durable, flags) = (u64_at(&bytes, 16), u32_at(&bytes, 24));
+        if durable != 0 || flags != 0 || hard_state_at(&bytes, 32, flags) != HardState::default() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 trait Latest {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::{SECTOR, SimDisk, at, filler, is_kept, matches, model_of, noop, open, options, write};
 use raft_core::{Index, Write};
-use raft_storage::{Disk, Fault, Log, Options, RepairError, repair};
+use raft_storage::{Disk, Fault, Log, OpenError, Options, RepairError, repair};
 
 const FIRST: &str = "00000001.log";
 
@@ -74,6 +74,22 @@ fn whatever_sector_is_damaged_the_beginning_and_the_vote_stay() {
     }
     assert!(left.is_sorted(), "damage further behind leaves more: {left:?}");
     assert_eq!((left.first(), left.last()), (Some(&0), Some(&(writes.len() - 1))));
+}
+
+/// A log was repaired, and nothing was left of it but an empty first segment. Then its meta file was
+/// lost. What remained looked like a log that was just being made, and a new one was made over it: the
+/// node no longer knew whom it had voted for, nor that it was to recover.
+#[test]
+fn a_repaired_log_of_which_nothing_is_left_is_not_taken_for_none() {
+    let (disk, options, _) = written();
+    disk.tamper(FIRST, |bytes| bytes[40] ^= 4);
+    repair(&disk, &options).expect("repaired").expect("it was damaged");
+    assert!(disk.bytes(FIRST).iter().all(|byte| *byte == 0), "nothing is left");
+    disk.remove("meta").expect("removed");
+    let before = disk.snapshot();
+    let refused = Log::open(disk.clone(), &options).expect_err("there was a log");
+    assert!(matches!(refused, OpenError::MissingMeta { .. }), "{refused}");
+    assert_eq!(disk.snapshot(), before, "nothing was changed");
 }
 
 #[test]
