@@ -222,6 +222,22 @@ impl SimDisk {
         at(&self.state().files[file].bytes)
     }
 
+    /// The names of all files, and what they hold.
+    pub(crate) fn content(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let files = state.names.iter();
+        files.map(|(name, file)| (name.clone(), state.files[*file].bytes.clone())).collect()
+    }
+
+    /// People put a file of this name there, for good.
+    pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
+        self.lose(name);
+        let state = &mut *self.state();
+        let (synced_len, past) = (bytes.len(), BTreeMap::new());
+        state.names.insert(name.into(), state.files.len());
+        state.files.push(File { bytes, synced_len, past });
+    }
+
     /// The file of this name is gone, and no loss of power brings it back.
     pub(crate) fn lose(&self, name: &str) {
         let state = &mut *self.state();

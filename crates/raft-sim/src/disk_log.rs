@@ -7,16 +7,21 @@
 //!    is repaired, and what is left is what it held at some earlier time, with its latest term and
 //!    vote, and with the mark of one that recovers.
 //! 3. A harm that the log does not speak of has taken nothing away: rule 1 holds.
+//! 4. A log that is ruined, so that nothing could be repaired, is refused with a sentence, and every
+//!    byte of it stays as it is: if the file that is missing comes back, rule 1 holds.
 
 use raft_core::{Entries, HardState, Index, NodeId, ReadLog, Write};
-use raft_storage::{Log, Options, ReadError, Recovered, repair};
+use raft_storage::{Log, META_FILE, OpenError, Options, ReadError, Recovered, RepairError, repair};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
 use crate::disk::{Extent, SimDisk};
-use crate::harm;
+use crate::harm::{self, Harm};
 use crate::model::Model;
 use crate::planted::Blunder;
+#[cfg(feature = "planted-bugs")]
+use crate::planted::Mistake;
+use crate::ruin::{self, Ruin};
 use crate::scenario::Scenario;
 use crate::storage::End;
 use crate::violation::{Checked, Violation, check};
@@ -32,6 +37,9 @@ const CHANGES_OF_A_REPAIR: u64 = 25;
 
 /// How often opening the log is cut short, in a thousand times, if it may be.
 const CUT_SHORT_PER_MILLE: u64 = 100;
+
+/// How often harm is more than can be repaired, in a thousand times.
+const RUINED_PER_MILLE: u64 = 150;
 
 /// The same if the log was harmed.
 const REPAIR_CUT_SHORT_PER_MILLE: u64 = 400;
@@ -59,6 +67,10 @@ pub(crate) struct DiskLog {
     before_last: Index,
     /// Harm was done to the files, and no process has got through since.
     is_harmed: bool,
+    /// The harm was more than can be repaired.
+    ruin: Option<Ruin>,
+    /// The node has refused to start, and will always do.
+    is_lost: bool,
 }
 
 impl DiskLog {
@@ -68,6 +80,8 @@ impl DiskLog {
             segment_bytes: scenario.disk.segment_bytes,
             reserve_bytes: 0,
             background: false,
+            #[cfg(feature = "planted-bugs")]
+            planted: planted(scenario),
             ..Options::new(id, scenario.seed, "simulated")
         };
         let disk = SimDisk::new(scenario.seed ^ (id.get() << 32));
@@ -83,7 +97,14 @@ impl DiskLog {
             seen: Index::ZERO,
             before_last: Index::ZERO,
             is_harmed: false,
+            ruin: None,
+            is_lost: false,
         }
+    }
+
+    /// Whether nobody can start this node again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Whether harm was done that nobody has found yet.
@@ -181,14 +202,18 @@ impl DiskLog {
             return false;
         }
         let may_hit_witness = !durable.hard_state.recovering;
-        let done = harm::strike(&self.disk, &self.fresh, may_hit_witness, dice);
-        if let Some(harm) = done {
-            coverage.reach(harm.mark());
+        if dice.chance(RUINED_PER_MILLE) {
+            self.ruin = ruin::strike(&self.disk, &self.fresh, may_hit_witness, dice);
         }
-        if done.is_some() {
+        let mark = match &self.ruin {
+            Some(ruin) => Some(ruin.mark()),
+            None => harm::strike(&self.disk, &self.fresh, may_hit_witness, dice).map(Harm::mark),
+        };
+        if let Some(mark) = mark {
+            coverage.reach(mark);
             (self.is_harmed, self.seen) = (true, Index::ZERO);
         }
-        done.is_some()
+        mark.is_some()
     }
 
     /// The process starts; whether it got through. What is found becomes `durable`.
@@ -199,6 +224,12 @@ impl DiskLog {
         dice: &mut Dice,
         coverage: &mut Coverage,
     ) -> Result<bool, Violation> {
+        if let Some(ruin) = self.ruin.take()
+            && self.is_refused(ruin)?
+        {
+            coverage.reach(Mark::StartRefused);
+            return Ok(false);
+        }
         let (often, changes) = if self.is_harmed {
             (REPAIR_CUT_SHORT_PER_MILLE, CHANGES_OF_A_REPAIR)
         } else {
@@ -229,6 +260,38 @@ impl DiskLog {
                 Ok(true)
             }
         }
+    }
+
+    /// Whether the node refuses to start on its log, as one that is ruined is. A log that has lost
+    /// nothing may start; that it has not is seen then.
+    fn is_refused(&mut self, ruin: Ruin) -> Result<bool, Violation> {
+        let before = self.disk.content();
+        let refusal = match Log::open(self.disk.clone(), &self.options) {
+            Ok((_, recovered)) if recovered.damage.is_none() => return Ok(false),
+            Ok((log, _)) => {
+                drop(log);
+                repair(&self.disk, &self.options).map(drop)
+            }
+            Err(error) => Err(RepairError::Open(error)),
+        };
+        let is_right = match (&refusal, &ruin) {
+            (Err(RepairError::Open(error)), Ruin::Meta { .. }) => {
+                matches!(error, OpenError::DamagedMeta { .. } | OpenError::MissingMeta { .. })
+            }
+            (Err(RepairError::HardStateLost { .. }), Ruin::LogAndWitness) => true,
+            _ => false,
+        };
+        let rule = "a log that cannot be repaired is refused, and left as it is";
+        let after = self.disk.content();
+        check(is_right && before == after, rule, || format!("{ruin:?} leads to {refusal:?}"))?;
+        match ruin {
+            Ruin::Meta { copy } => {
+                self.disk.put(META_FILE, copy);
+                self.is_harmed = false;
+            }
+            Ruin::LogAndWitness => self.is_lost = true,
+        }
+        Ok(true)
     }
 
     /// Opens the log; one that is damaged, and may be, is repaired first.
@@ -340,6 +403,15 @@ impl DiskLog {
             rule: "what was recovered can be read",
             detail: error.to_string(),
         })
+    }
+}
+
+/// The mistake of the log that is to be made.
+#[cfg(feature = "planted-bugs")]
+fn planted(scenario: &Scenario) -> Option<raft_storage::planted::Bug> {
+    match scenario.planted {
+        Some(Mistake::Log(bug)) => Some(bug),
+        _ => None,
     }
 }
 

@@ -3,8 +3,7 @@
 //! Every harm here is one that the log promises to notice, or that takes nothing away which was
 //! acknowledged. `docs/format.md` names what no single machine can tell from a crash, and that is
 //! left out: the sectors of the last batches gone back to zeros, an emptied directory, an older
-//! copy. The `meta` file is left alone, because without it nothing starts, and so is the `witness`
-//! beside a log that relies on it.
+//! copy; and so is the `witness` beside a log that relies on it. What cannot be repaired is `ruin`.
 
 use crate::coverage::Mark;
 use crate::dice::Dice;
@@ -100,6 +99,23 @@ pub(crate) fn strike(
     Some(Harm::FlippedBit)
 }
 
+/// Does one harm to the log on this disk that the log itself shows, whatever becomes of its
+/// witness; whether there was anything to be harmed.
+pub(crate) fn strike_proven(disk: &SimDisk, fresh: &[Extent], dice: &mut Dice) -> bool {
+    let segments = disk.files(".log");
+    let written = written_sectors(disk, &segments);
+    if written.is_empty() {
+        return false;
+    }
+    let (file, sector) = written[dice.place(written.len())];
+    match dice.below(3) {
+        0 if zero_sectors(disk, &written, fresh, dice) => {}
+        1 if stray_sector(disk, &written, file, dice) => {}
+        _ => disk.tamper(file, |bytes| flip(bytes, sector, dice)),
+    }
+    true
+}
+
 /// Every sector of these files that holds anything but zeros, with the number of its file.
 fn written_sectors(disk: &SimDisk, segments: &[(String, usize)]) -> Vec<(usize, usize)> {
     let mut written = Vec::new();
@@ -123,7 +139,7 @@ fn sector_of(bytes: &mut [u8], sector: usize) -> &mut [u8] {
     &mut bytes[end.min(sector * SECTOR_BYTES)..end.min((sector + 1) * SECTOR_BYTES)]
 }
 
-fn flip(bytes: &mut [u8], sector: usize, dice: &mut Dice) {
+pub(crate) fn flip(bytes: &mut [u8], sector: usize, dice: &mut Dice) {
     let sector = sector_of(bytes, sector);
     let at = dice.place(sector.len());
     if let Some(byte) = sector.get_mut(at) {
@@ -190,7 +206,7 @@ fn shorten(disk: &SimDisk, file: usize, dice: &mut Dice) -> bool {
     true
 }
 
-fn damage_witness(disk: &SimDisk, dice: &mut Dice) -> bool {
+pub(crate) fn damage_witness(disk: &SimDisk, dice: &mut Dice) -> bool {
     let Some((name, file)) = disk.files("witness").pop() else { return false };
     let sector = dice.pick(&WITNESS_SECTORS);
     match dice.below(3) {

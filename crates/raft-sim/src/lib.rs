@@ -38,7 +38,7 @@
 //! [`scenario`] and [`faults`] say what a seed draws. `world` has the loop and hands each event to
 //! those whose it is: `drive` (one step of one node), `mischief` (what befalls it; `nemesis`
 //! decides), `operator` (who changes it on purpose), `recovery`. A `node` has a `clock`, a
-//! `storage` (with its `model`, and a `disk_log` on a `disk`, to which `harm` is done) and a
+//! `storage` (with its `model`, and a `disk_log` on a `disk`, to which `harm` is done, or `ruin`) and a
 //! `machine`; between nodes there is the `network`; `clients` ask. [`campaign`] runs many seeds,
 //! [`shrink`](mod@shrink) makes a failing one simpler, [`coverage`] counts what was reached.
 //!
@@ -73,6 +73,7 @@ mod oracle;
 pub mod planted;
 mod queue;
 mod recovery;
+mod ruin;
 mod run;
 pub mod scenario;
 mod show;

@@ -174,7 +174,8 @@ impl World {
 
     /// The process of a node that is down starts.
     pub(crate) fn restart(&mut self, at: usize) -> Checked {
-        if self.nodes[at].raft.is_some() || self.is_given_up(at) {
+        let is_up = self.nodes[at].raft.is_some();
+        if is_up || self.nodes[at].storage.is_lost() || self.is_given_up(at) {
             return Ok(());
         }
         let may_fail = self.recovery.is_none() && self.nodes[at].start > 0;

@@ -18,6 +18,9 @@ pub enum Mistake {
     /// Of the core itself.
     #[cfg(feature = "planted-bugs")]
     Core(raft_core::planted::Bug),
+    /// Of the real log, where it is opened and repaired.
+    #[cfg(feature = "planted-bugs")]
+    Log(raft_storage::planted::Bug),
 }
 
 impl Mistake {
@@ -27,7 +30,8 @@ impl Mistake {
         #[cfg(feature = "planted-bugs")]
         let all = {
             let core = raft_core::planted::Bug::ALL.iter().copied().map(Self::Core);
-            all.into_iter().chain(core).collect()
+            let log = raft_storage::planted::Bug::ALL.iter().copied().map(Self::Log);
+            all.into_iter().chain(core).chain(log).collect()
         };
         all
     }
@@ -43,6 +47,8 @@ impl Mistake {
             Self::Driver(blunder) => blunder.what(),
             #[cfg(feature = "planted-bugs")]
             Self::Core(bug) => bug.what(),
+            #[cfg(feature = "planted-bugs")]
+            Self::Log(bug) => bug.what(),
         }
     }
 
@@ -55,6 +61,8 @@ impl Mistake {
             Self::Core(raft_core::planted::Bug::RecoveringCommits) => Some(MediumKind::Disk),
             #[cfg(feature = "planted-bugs")]
             Self::Core(_) => None,
+            #[cfg(feature = "planted-bugs")]
+            Self::Log(_) => Some(MediumKind::Disk),
         }
     }
 }
@@ -66,6 +74,8 @@ impl fmt::Display for Mistake {
             Self::Driver(blunder) => format!("{blunder:?}"),
             #[cfg(feature = "planted-bugs")]
             Self::Core(bug) => format!("{bug:?}"),
+            #[cfg(feature = "planted-bugs")]
+            Self::Log(bug) => format!("{bug:?}"),
         };
         let words = name.char_indices().flat_map(|(at, letter)| {
             let hyphen = (at > 0 && letter.is_uppercase()).then_some('-');
@@ -139,7 +149,7 @@ pub(crate) fn plant(raft: Raft, scenario: &Scenario) -> Raft {
             raft.plant(bug);
             raft
         }
-        Some(Mistake::Driver(_)) | None => raft,
+        Some(_) | None => raft,
     }
 }
 

@@ -167,9 +167,10 @@ impl World {
         reached.sum()
     }
 
-    /// Whether this node is left as it is.
+    /// Whether this node is left as it is: it was not chosen, or nobody can start it again.
     pub(crate) fn is_given_up(&self, at: usize) -> bool {
-        self.recovery.as_ref().is_some_and(|recovery| !recovery.is_healed[at])
+        let is_lost = self.nodes[at].storage.is_lost();
+        self.recovery.as_ref().is_some_and(|recovery| is_lost || !recovery.is_healed[at])
     }
 
     /// Whether this node is healed, and belongs to the cluster as far as that is settled.

@@ -274,6 +274,11 @@ impl Storage {
         self.log.as_ref().is_some_and(|log| log.is_harmed())
     }
 
+    /// Whether its files are damaged so that nobody can start the node again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_lost())
+    }
+
     /// The process starts again: what the node is told, unless it is cut short, too.
     pub(crate) fn restart(
         &mut self,
