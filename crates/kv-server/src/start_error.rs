@@ -11,7 +11,7 @@ use raft_storage::{Damage, OpenError, RepairError};
 
 use crate::rejoin::RejoinError;
 
-/// What to do without a state that fits the log.
+/// What to do without a file that the node cannot do without.
 const REPLACE: &str = "Nothing was changed. Put the right file back; or, if all other nodes run, \
                        move the data directory away and start this node with --rejoin";
 
@@ -132,6 +132,15 @@ impl fmt::Display for StartError {
                 f,
                 "cannot listen for clients on {address}: {source}; choose another --client-bind"
             ),
+            Self::Open(OpenError::DamagedMeta { file, rule }) => write!(
+                f,
+                "{file} is damaged ({rule}), so it cannot be told whose log this is. {REPLACE}"
+            ),
+            Self::Open(OpenError::MissingMeta { file }) => write!(
+                f,
+                "{file} is missing, and there was a log beside it: it cannot be told whose that \
+                 is. {REPLACE}"
+            ),
             Self::Open(error) => error.fmt(f),
             Self::Damaged { damage, dir } => write!(
                 f,
@@ -148,6 +157,11 @@ impl fmt::Display for StartError {
                 f,
                 "a restore into {dir} was begun and not finished, so no node starts on it: remove \
                  the directory, and run 'kv-server restore' again"
+            ),
+            Self::Repair(RepairError::HardStateLost { damage, file }) => write!(
+                f,
+                "{damage}; and {file} is missing or damaged too, so this node no longer knows \
+                 whom it voted for. {REPLACE}"
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),

@@ -1,11 +1,12 @@
 //! Disks that forget what they had acknowledged.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::crashes::{assert_all_there, put_all};
-use crate::node::{Cluster, wait_for};
+use crate::node::{Cluster, refused, wait_for};
 
 const WRITES: u32 = 200;
 
@@ -79,4 +80,54 @@ fn a_damaged_node_gets_its_log_back_while_the_others_go_on() {
     });
     cluster.kill(leader);
     assert_all_there(&cluster, 2 * WRITES);
+}
+
+/// Every file of a directory, and what it holds.
+fn content(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// What cannot be repaired is refused, and left as it is. The others go on, and the node comes back
+/// with the file that it lacked, or without anything.
+#[test]
+fn a_node_that_has_lost_too_much_says_what_to_do_and_changes_nothing() {
+    let mut cluster = Cluster::start(3);
+    put_all(&cluster, 0, WRITES);
+    let victim = cluster.leader();
+    let data = cluster.data(victim);
+    cluster.stop(victim);
+    let (meta, witness) = (data.join("meta"), data.join("witness"));
+    let right = fs::read(&meta).unwrap();
+    for (lost, what) in [(false, "meta is damaged"), (true, "meta is missing")] {
+        fs::write(&meta, &right[..40]).unwrap();
+        if lost {
+            fs::remove_file(&meta).unwrap();
+        }
+        let before = content(&data);
+        let (code, said) = refused(&mut cluster.command(victim));
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(what) && said.contains("Put the right file back"), "{said}");
+        assert_eq!(content(&data), before, "nothing was changed");
+        put_all(&cluster, WRITES, WRITES + 10);
+    }
+    fs::write(&meta, &right).unwrap();
+    cluster.restart(victim);
+    cluster.stop(victim);
+
+    damage(&data, 50);
+    fs::remove_file(&witness).unwrap();
+    let before = content(&data);
+    let (code, said) = refused(&mut cluster.command(victim));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("witness is missing") && said.contains("--rejoin"), "{said}");
+    assert_eq!(content(&data), before, "nothing was changed");
+    put_all(&cluster, WRITES + 10, WRITES + 20);
+    fs::rename(&data, cluster.folder().join("aside")).unwrap();
+    cluster.restart_with(victim, &["--rejoin"]);
+    let leader = cluster.leader();
+    wait_for("the node to have everything back", || {
+        (cluster.applied(victim)? == cluster.applied(leader)?).then_some(())
+    });
+    assert_all_there(&cluster, WRITES + 20);
 }
