@@ -7,10 +7,10 @@
 //! 2. Without room it does not lead if another can: it hands over, and if that fails, to the next,
 //!    with pauses that grow. It does not take over when it is asked to. So leadership goes where
 //!    there is room, and stays where it is if there is none anywhere.
-//! 3. If hardly any room is left, or none for the state file, it treats entries with commands that
-//!    a leader sends as lost on their way: that room is for votes, and for what it takes to lead.
-//!    That includes a few commands of earlier terms: where a new leader has such, it can confirm
-//!    reads only once a majority has them as well.
+//! 3. If hardly any room is left, or none for the state file, it treats commands that a leader
+//!    sends, and whatever comes after one, as lost on their way: that room is for votes, and for
+//!    what it takes to lead. That includes a few commands of earlier terms: where a new leader has
+//!    such, it can confirm reads only once a majority has them as well.
 //! 4. A leader whose disk keeps it waiting for an election timeout gives up its leadership (that is
 //!    raft-core's doing). For a while afterwards it does not take over when it is asked to.
 //!
@@ -187,30 +187,35 @@ impl DiskHealth {
         DiskNotice::Stalled(self.waits(now))
     }
 
-    /// Whether a message is to be treated as lost on its way (rules 2, 3 and 4).
-    pub(crate) fn ignores(&mut self, now: Time, message: &Message) -> bool {
-        match &message.body {
-            Body::TimeoutNow { .. } => self.is_full() || now < self.shy_until,
-            Body::Append { entries, .. } if self.is_scarce() => {
-                !self.takes_all_the_same(entries, message.term)
+    /// What is to be taken in of a message; `None` if it is to be treated as lost on its way (rules
+    /// 2, 3 and 4).
+    pub(crate) fn admit(&mut self, now: Time, mut message: Message) -> Option<Message> {
+        let is_scarce = self.is_scarce();
+        match &mut message.body {
+            Body::TimeoutNow { .. } if self.is_full() || now < self.shy_until => None,
+            Body::Append { entries, .. } if is_scarce && !entries.is_empty() => {
+                let count = self.count_needed(entries, message.term);
+                *entries = entries.slice(0..count);
+                (count > 0).then_some(message)
             }
-            _ => false,
+            _ => Some(message),
         }
     }
 
-    /// Whether entries that the leader of this term sends are such as it takes to lead.
-    fn takes_all_the_same(&mut self, entries: &Entries, term: Term) -> bool {
-        let is_command = |entry: &&Entry| matches!(entry.payload, Payload::Command(_));
-        let mut commands = entries.iter().filter(is_command).peekable();
-        if commands.peek().is_none() {
-            return true;
-        }
-        let size_bytes = entries.size_bytes();
-        if commands.any(|entry| entry.at.term == term) || size_bytes > self.earlier_bytes {
-            return false;
-        }
-        self.earlier_bytes -= size_bytes;
-        true
+    /// How many of the entries that the leader of this term sends are such as it takes to lead: the
+    /// first command that is not ends them, and those before it are taken all the same. Otherwise
+    /// a leader that took a command before its first entry had arrived could never serve a read.
+    fn count_needed(&mut self, entries: &Entries, term: Term) -> usize {
+        let mut is_needed = |entry: &Entry| {
+            if !matches!(entry.payload, Payload::Command(_)) {
+                return true;
+            }
+            let left_bytes = self.earlier_bytes.checked_sub(entry.size_bytes());
+            let is_taken = entry.at.term < term && left_bytes.is_some();
+            self.earlier_bytes = left_bytes.filter(|_| is_taken).unwrap_or(self.earlier_bytes);
+            is_taken
+        };
+        entries.iter().take_while(|entry| is_needed(entry)).count()
     }
 
     fn is_scarce(&self) -> bool {

@@ -135,8 +135,11 @@ impl Replica {
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Wake => self.on_wake(now, effects),
-            Event::Message(message) if self.disk.ignores(now, &message) => {}
-            Event::Message(message) => self.step(now, Input::Message(message), effects),
+            Event::Message(message) => {
+                if let Some(message) = self.disk.admit(now, message) {
+                    self.step(now, Input::Message(message), effects);
+                }
+            }
             Event::Unreachable(peer) => self.step(now, Input::Unreachable(peer), effects),
             Event::ClientAddress(peer, address) => self.directory.learn(peer.get(), address),
             Event::Persisted(id) => {

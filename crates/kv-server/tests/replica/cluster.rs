@@ -13,7 +13,9 @@ use kv_server::log_keep::LogKeep;
 use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
 use kv_store::{Position, Store};
-use raft_core::{Boot, Config, Index, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time};
+use raft_core::{
+    Body, Boot, Config, Index, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time,
+};
 use raft_storage::Room;
 
 /// How long a client waits if the test does not say.
@@ -30,6 +32,7 @@ pub(crate) struct Cluster {
     /// Messages under way, in the order in which they were sent.
     network: VecDeque<Message>,
     cut_off: BTreeSet<u64>,
+    are_entries_lost: bool,
 }
 
 struct Node {
@@ -57,8 +60,13 @@ impl Cluster {
         let list: Vec<String> = (1..=size).map(|id| format!("{id}=node-{id}:8080")).collect();
         let members: Members = list.join(",").parse().unwrap();
         let nodes = (1..=size).map(|id| (id, Node::new(id, &members))).collect();
-        let mut cluster =
-            Self { now: Time::ZERO, nodes, network: VecDeque::new(), cut_off: BTreeSet::new() };
+        let mut cluster = Self {
+            now: Time::ZERO,
+            nodes,
+            network: VecDeque::new(),
+            cut_off: BTreeSet::new(),
+            are_entries_lost: false,
+        };
         for id in 1..=size {
             for other in 1..=size {
                 let address = format!("node-{other}:9080");
@@ -248,10 +256,20 @@ impl Cluster {
         self.settle();
     }
 
+    /// From now on, entries are lost on their way, or not any more.
+    pub(crate) fn lose_entries(&mut self, are_lost: bool) {
+        self.are_entries_lost = are_lost;
+    }
+
     /// Delivers messages until there are none.
     pub(crate) fn settle(&mut self) {
         while let Some(message) = self.network.pop_front() {
             let (from, to) = (message.from.get(), message.to.get());
+            let has_entries =
+                matches!(&message.body, Body::Append { entries, .. } if !entries.is_empty());
+            if self.are_entries_lost && has_entries {
+                continue;
+            }
             if self.cut_off.contains(&from) || self.cut_off.contains(&to) {
                 continue;
             }

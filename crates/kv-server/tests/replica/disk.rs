@@ -138,6 +138,35 @@ fn a_few_commands_of_an_earlier_term_are_taken_so_that_a_new_leader_can_read() {
     assert_eq!(cluster.found(1, 3), Some(b"other".to_vec()));
 }
 
+/// A leader took a command before its first entry had reached anybody. From then on it sent the two
+/// together, and nodes with hardly any room took neither: it committed nothing of its own term, and
+/// served no reads until there was room. So it went now and then with a cluster whose disks were
+/// all full: whoever noticed first handed over to one that did not know yet.
+#[test]
+fn a_command_does_not_keep_the_first_entry_of_its_leader_from_those_with_hardly_any_room() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.pass(Duration::from_millis(200));
+    cluster.cut_off(1);
+    cluster.lose_entries(true);
+    let leader = cluster.wait_for_other_leader(1);
+    cluster.put(leader, 2, "key", "other");
+    for node in (1..=3).filter(|node| *node != leader) {
+        cluster.set_room(node, Room::Scarce);
+    }
+    cluster.lose_entries(false);
+    cluster.pass(Duration::from_millis(500));
+    assert_eq!(cluster.leader(), Some(leader));
+    cluster.get(leader, 3, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.found(leader, 3), Some(b"value".to_vec()));
+    for node in 1..=3 {
+        cluster.set_room(node, Room::Ample);
+    }
+    cluster.pass(Duration::from_secs(1));
+    cluster.answer(leader, 2).expect("it is committed when there is room");
+}
+
 #[test]
 fn a_leader_whose_disk_stalls_hands_over_and_does_not_take_it_back() {
     let mut cluster = Cluster::with_leader(1);
