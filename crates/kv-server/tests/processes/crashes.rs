@@ -14,9 +14,9 @@ fn key(number: u32) -> Vec<u8> {
 
 /// Writes this, which must be acknowledged. Nobody else writes to the same key.
 ///
-/// Writes once failed here when the machine was busy: a leader that is kept waiting for a third of a
-/// second is deposed, and whoever has a write under way hears that its outcome is unknown. That is
-/// right. Then the same is written again; anything else that is said is a failure.
+/// Writes could fail here when the machine was busy: a leader that is kept waiting for a third of
+/// a second is deposed, and whoever has a write under way hears that its outcome is unknown. That
+/// is right. Then the same is written again; anything else that is said is a failure.
 pub(crate) fn put_surely(client: &mut Client, key: &[u8], value: &[u8]) {
     let give_up = Instant::now() + PATIENCE;
     while let Err(error) = client.put(key, value) {

@@ -263,9 +263,9 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 
 /// Ports that nobody listens on, and that stay free while a node is down.
 ///
-/// They once were such as the system gives to whoever connects. So when a node was killed, one of the
-/// many who went on dialling, its own peers among them, could be given that very port for the near
-/// end of a connection, and the node found its address in use when it started again.
+/// They once were such as the system gives to whoever connects. So when a node was killed, one of
+/// the many who went on dialling, its own peers among them, could be given that very port for the
+/// near end of a connection, and the node found its address in use when it started again.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     let free = std::iter::repeat_with(next_port)
         .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
