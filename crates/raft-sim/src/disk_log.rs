@@ -7,8 +7,8 @@
 //!    is repaired, and what is left is what it held at some earlier time, with its latest term and
 //!    vote, and with the mark of one that recovers.
 //! 3. A harm that the log does not speak of has taken nothing away: rule 1 holds.
-//! 4. A log that is ruined, so that nothing could be repaired, is refused with a sentence, and every
-//!    byte of it stays as it is: if the file that is missing comes back, rule 1 holds.
+//! 4. A log that is ruined, so that nothing could be repaired, is refused with a sentence, and
+//!    every byte of it stays as it is: if the file that is missing comes back, rule 1 holds.
 
 use raft_core::{Entries, HardState, Index, NodeId, ReadLog, Write};
 use raft_storage::{Log, META_FILE, OpenError, Options, ReadError, Recovered, RepairError, repair};

@@ -60,7 +60,7 @@ fn another_state_than_that_of_others_is_noticed() {
 
 /// What takes more seeds than there is time for here: `cargo xtask sim --planted` does find it.
 #[cfg(feature = "planted-bugs")]
-const RARE: [&str; 19] = [
+const RARE: [&str; 21] = [
     "applied-while-installing",
     "cut-unsaved",
     "disloyal-voter",
@@ -76,7 +76,9 @@ const RARE: [&str; 19] = [
     "read-by-old-round",
     "read-unproven",
     "recovering-commits",
+    "repair-told-last",
     "stale-takeover",
+    "torn-write-kept",
     "truncated-without-conflict",
     "unknown-overwritten",
     "vote-by-index",

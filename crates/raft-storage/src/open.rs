@@ -140,7 +140,7 @@ pub(crate) fn check_identity<D: Disk>(
 fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
     let failed = |error| OpenError::io("make a log in", &disk.directory(), error);
     let first = file_name(FIRST_SEGMENT);
-    if witness::tells_of_a_life(disk).map_err(failed)? && !options.has(Bug::EmptyMetaBelieved) {
+    if witness::tells_of_a_life(disk).map_err(failed)? {
         return Err(OpenError::MissingMeta { file: disk.path(meta::FILE) });
     }
     for name in disk.list().map_err(failed)? {

@@ -33,7 +33,6 @@ bugs! {
     RepairToldLast: "a repair says that it recovers when everything else is done",
     TornWriteKept: "what a torn write left stays behind the end of the log",
     LastBatchTrusted: "what a killed process left is taken for durable",
-    EmptyMetaBelieved: "a log whose meta file is lost is made anew, whatever its witness says",
 }
 
 impl Options {

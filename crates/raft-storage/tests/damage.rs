@@ -140,7 +140,7 @@ fn a_sector_of_an_earlier_log_at_the_same_place_is_damage() {
     let options = options(16);
     let disk = written(&options, &batches());
     let old = disk.bytes(FIRST);
-    for name in ["meta", FIRST] {
+    for name in ["meta", "witness", FIRST] {
         raft_storage::Disk::remove(&disk, name).expect("removed");
     }
     let (mut log, _) = open(&disk, &options);

@@ -76,9 +76,9 @@ fn whatever_sector_is_damaged_the_beginning_and_the_vote_stay() {
     assert_eq!((left.first(), left.last()), (Some(&0), Some(&(writes.len() - 1))));
 }
 
-/// A log was repaired, and nothing was left of it but an empty first segment. Then its meta file was
-/// lost. What remained looked like a log that was just being made, and a new one was made over it: the
-/// node no longer knew whom it had voted for, nor that it was to recover.
+/// A log was repaired, and nothing was left of it but an empty first segment. Then its meta file
+/// was lost. What remained looked like a log that was just being made, and a new one was made over
+/// it: the node no longer knew whom it had voted for, nor that it was to recover.
 #[test]
 fn a_repaired_log_of_which_nothing_is_left_is_not_taken_for_none() {
     let (disk, options, _) = written();
