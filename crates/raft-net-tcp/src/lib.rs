@@ -38,9 +38,9 @@
 //! # Reading order
 //!
 //! `config`, `event` and `stats` are what a caller sees; `format` and `handshake` are the bytes;
-//! `outbox` is the queue; `outgoing` and `incoming` are the two threads of a connection; `arrivals`
-//! says who may stay; `snapshot` is what travels beside the messages; `network` starts and stops it
-//! all.
+//! `outbox` is the queue, and `line` the way past it; `outgoing` and `incoming` are the two threads
+//! of a connection; `arrivals` says who may stay; `snapshot` is what travels beside the messages;
+//! `network` starts and stops it all.
 //!
 //! # What it does not do
 //!
@@ -56,6 +56,7 @@ mod event;
 pub mod format;
 mod handshake;
 mod incoming;
+mod line;
 mod link;
 mod mirror;
 mod network;

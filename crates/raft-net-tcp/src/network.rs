@@ -101,7 +101,7 @@ impl Network {
         Ok(())
     }
 
-    /// Queues a message for its receiver, and never blocks.
+    /// Sends a message to its receiver, or queues it, and never blocks.
     ///
     /// Raft tolerates the loss of any message, so there is nothing to return: a message is dropped
     /// and counted if the queue is full, while there is no connection, or if it can never be sent
@@ -120,8 +120,12 @@ impl Network {
             link.counters.dropped_unsendable.add(1);
             let why = format!("it has {bytes} bytes, above what a frame of {limit} bytes holds");
             outgoing::complain_unsendable(&self.shared, link, &why);
-        } else if link.outbox.push(message, bytes) == Pushed::Dropped {
-            link.counters.dropped_queue_full.add(1);
+            return;
+        }
+        match link.outbox.push(message, bytes) {
+            Pushed::Written(bytes) => link.counters.wrote(1, bytes),
+            Pushed::Queued => {}
+            Pushed::Dropped => link.counters.dropped_queue_full.add(1),
         }
     }
 

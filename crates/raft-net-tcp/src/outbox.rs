@@ -1,5 +1,8 @@
 //! The queue of messages to one peer: filled without ever blocking, emptied by its writer thread.
 //!
+//! Where nothing waits and the writer sleeps, a message does not pass through the queue: whoever
+//! sends it writes it, if the system takes it at once ([`Line`]).
+//!
 //! # At the bound
 //!
 //! A message that does not fit is dropped, the *newest* one: those before it are still useful,
@@ -13,16 +16,19 @@
 //! 1. The queue holds at most the bound in messages, plus the reserve.
 //! 2. A message with entries is taken only into an empty queue, or where the sum stays within the
 //!    bound in bytes.
-//! 3. What comes out came in, in that order.
+//! 3. What is written came in, in that order: a message goes past the queue only if the queue is
+//!    empty and the writer waits for it to be filled, which it does with nothing left to write.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use raft_core::{Body, Message};
 
 use crate::config::Limits;
 use crate::format::FRAME_OVERHEAD_BYTES;
+use crate::line::{Line, Written};
 use crate::link::lock;
 
 /// How many small messages are taken beyond the bound.
@@ -48,6 +54,10 @@ pub(crate) struct Outbox {
 struct State {
     queue: VecDeque<Waiting>,
     bytes: usize,
+    /// The open connection.
+    line: Option<Line>,
+    /// What is left of a message whose beginning was written past the queue.
+    rest: Vec<u8>,
     /// A message with entries was dropped since the writer last looked.
     lost_entries: bool,
     /// The writer sleeps until there is something to write. Waking it costs a system call, which
@@ -78,6 +88,8 @@ struct Waiting {
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
+    /// It is written: so many bytes.
+    Written(usize),
     /// It waits to be written.
     Queued,
     /// There was no room for it.
@@ -101,7 +113,13 @@ impl Outbox {
         Self { limits, delay, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Queues a message that takes `bytes` on the wire, or drops it. Never waits for the network.
+    /// A connection is open: from now on, the writer takes messages to write them there.
+    pub(crate) fn open(&self, stream: &Arc<TcpStream>) {
+        lock(&self.state).line = Some(Line::new(Arc::clone(stream)));
+    }
+
+    /// Writes or queues a message that takes `bytes` on the wire, or drops it. Never waits for the
+    /// network.
     pub(crate) fn push(&self, message: Message, bytes: usize) -> Pushed {
         let due = (!self.delay.is_zero()).then(|| Instant::now() + self.delay);
         let has_entries =
@@ -111,14 +129,22 @@ impl Outbox {
             state.lost_entries |= has_entries;
             return Pushed::Dropped;
         }
-        state.bytes += bytes;
-        state.queue.push_back(Waiting { message, bytes, due });
+        let pushed = if due.is_none() { state.write(&message, bytes) } else { None };
+        if let Some(pushed) = pushed
+            && state.rest.is_empty()
+        {
+            return pushed;
+        }
+        if pushed.is_none() {
+            state.bytes += bytes;
+            state.queue.push_back(Waiting { message, bytes, due });
+        }
         if state.is_writer_asleep {
             state.is_writer_asleep = false;
             drop(state);
             self.changed.notify_one();
         }
-        Pushed::Queued
+        pushed.unwrap_or(Pushed::Queued)
     }
 
     fn admits(&self, state: &State, has_entries: bool, bytes: usize) -> bool {
@@ -135,8 +161,13 @@ impl Outbox {
     }
 
     /// Waits until there is something to write, or until `until`; moves what can be written at
-    /// once into `batch`, in order.
-    pub(crate) fn take(&self, until: Instant, batch: &mut Vec<Message>) -> Woken {
+    /// once into `batch`, in order. What has to be written before it is in `rest`.
+    pub(crate) fn take(
+        &self,
+        until: Instant,
+        rest: &mut Vec<u8>,
+        batch: &mut Vec<Message>,
+    ) -> Woken {
         let mut state = lock(&self.state);
         loop {
             if state.call == Call::Stop {
@@ -147,7 +178,8 @@ impl Outbox {
                 Some(first) => first.due.map_or(now, |due| due.min(until)),
                 None => until,
             };
-            if wake_at <= now || state.lost_entries {
+            if wake_at <= now || state.lost_entries || !state.rest.is_empty() {
+                rest.append(&mut state.rest);
                 state.move_batch(now, self.max_batch_bytes(), batch);
                 let lost_entries = std::mem::take(&mut state.lost_entries);
                 return Woken::ToWrite { lost_entries };
@@ -195,10 +227,13 @@ impl Outbox {
         lock(&self.state).change_call(Call::Nothing);
     }
 
-    /// Drops all that waits; returns how many messages that were.
+    /// The connection is over, if there was one. Drops all that waits; returns how many messages
+    /// that were.
     pub(crate) fn discard(&self) -> usize {
         let mut state = lock(&self.state);
         let dropped = std::mem::take(&mut state.queue);
+        state.line = None;
+        state.rest = Vec::new();
         state.bytes = 0;
         state.lost_entries = false;
         drop(state);
@@ -229,6 +264,20 @@ impl State {
         }
     }
 
+    /// Writes a message past the queue, if nobody else is writing, and as far as it can be done
+    /// without waiting.
+    fn write(&mut self, message: &Message, bytes: usize) -> Option<Pushed> {
+        let line = self.line.as_mut().filter(|_| self.is_writer_asleep)?;
+        match line.write(message, bytes) {
+            Written::All(count) => Some(Pushed::Written(count)),
+            Written::Part(count, rest) => {
+                self.rest = rest;
+                Some(Pushed::Written(count))
+            }
+            Written::Nothing => None,
+        }
+    }
+
     fn move_batch(&mut self, now: Instant, max_bytes: usize, batch: &mut Vec<Message>) {
         let mut batch_bytes = 0;
         while let Some(first) = self.queue.front() {
@@ -248,9 +297,14 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
     use raft_core::{Entries, Entry, Index, NodeId, Payload, Position, Term};
+    use wire::frame::FrameReader;
 
     use super::*;
+    use crate::format::{self, Packet};
 
     fn message(body: Body) -> Message {
         Message { from: NodeId::new(1), to: NodeId::new(2), term: Term::new(1), body }
@@ -280,7 +334,7 @@ mod tests {
 
     fn take(outbox: &Outbox) -> (Woken, Vec<Message>) {
         let mut batch = Vec::new();
-        let woken = outbox.take(Instant::now(), &mut batch);
+        let woken = outbox.take(Instant::now(), &mut Vec::new(), &mut batch);
         (woken, batch)
     }
 
@@ -353,10 +407,89 @@ mod tests {
         outbox.push(heartbeat(2), 60);
         let mut batch = Vec::new();
         while batch.len() < 2 {
-            outbox.take(Instant::now() + delay, &mut batch);
+            outbox.take(Instant::now() + delay, &mut Vec::new(), &mut batch);
         }
         assert!(sent.elapsed() >= short);
         assert_eq!(batch, [heartbeat(1), heartbeat(2)]);
+    }
+
+    /// Both ends of a connection.
+    fn connection() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let ours = TcpStream::connect(address).expect("it listens");
+        (Arc::new(ours), listener.accept().expect("it connected").0)
+    }
+
+    /// The rounds of the next `count` heartbeats that arrive.
+    fn rounds(stream: &mut TcpStream, count: usize) -> Vec<u64> {
+        let mut frames = FrameReader::new(1 << 20);
+        let mut rounds = Vec::new();
+        while rounds.len() < count {
+            while let Some(body) = frames.next_frame().expect("whole frames") {
+                let Packet::Messages(messages) = format::decode(body).expect("messages") else {
+                    panic!("something else than messages");
+                };
+                rounds.extend(messages.iter().map(|message| match message.body {
+                    Body::Heartbeat { round, .. } => round,
+                    _ => 0,
+                }));
+            }
+            if rounds.len() < count {
+                assert_ne!(frames.fill(stream).expect("it goes on"), 0, "the end");
+            }
+        }
+        rounds
+    }
+
+    #[test]
+    fn a_message_goes_past_the_queue_only_if_the_writer_sleeps_and_nothing_waits() {
+        let (ours, mut theirs) = connection();
+        let outbox = outbox(100, 1000, Duration::ZERO);
+        outbox.open(&ours);
+        assert_eq!(outbox.push(heartbeat(1), 60), Pushed::Queued, "nobody sleeps");
+        lock(&outbox.state).is_writer_asleep = true;
+        take(&outbox);
+        lock(&outbox.state).is_writer_asleep = true;
+        assert!(matches!(outbox.push(heartbeat(2), 60), Pushed::Written(_)));
+        assert_eq!(rounds(&mut theirs, 1), [2]);
+        assert_eq!(outbox.push(heartbeat(3), 1 << 20), Pushed::Queued, "too large");
+        assert!(!lock(&outbox.state).is_writer_asleep, "it is called");
+        assert_eq!(outbox.push(heartbeat(4), 60), Pushed::Queued, "behind the one before");
+        outbox.discard();
+        lock(&outbox.state).is_writer_asleep = true;
+        assert_eq!(outbox.push(heartbeat(5), 60), Pushed::Queued, "the connection is over");
+    }
+
+    #[test]
+    fn a_message_that_the_system_takes_in_part_is_finished_by_the_writer() {
+        let (ours, mut theirs) = connection();
+        let outbox = outbox(100, 1 << 30, Duration::ZERO);
+        outbox.open(&ours);
+        let payload = Payload::Command(Arc::from(vec![7; 50_000]));
+        let entry = Entry { at: Position::new(Term::new(1), Index::new(1)), payload };
+        let large = message(Body::Append {
+            prev: Position::ORIGIN,
+            entries: Entries::from(vec![entry]),
+            commit: Index::ZERO,
+        });
+        // Until the other side, which does not read, leaves room for a part of one.
+        let mut sent = 0;
+        while lock(&outbox.state).rest.is_empty() {
+            lock(&outbox.state).is_writer_asleep = true;
+            assert!(matches!(outbox.push(large.clone(), 50_100), Pushed::Written(_)));
+            sent += 1;
+        }
+        assert!(!lock(&outbox.state).is_writer_asleep, "it is called");
+        assert_eq!(outbox.push(heartbeat(9), 60), Pushed::Queued, "behind the rest");
+        let (mut rest, mut batch) = (Vec::new(), Vec::new());
+        let for_ever = Instant::now() + Duration::from_hours(1);
+        assert_eq!(outbox.take(for_ever, &mut rest, &mut batch), QUIET);
+        assert_eq!(batch, [heartbeat(9)]);
+        format::encode_messages(&mut rest, &batch).expect("it fits");
+        let writer = std::thread::spawn(move || (&*ours).write_all(&rest));
+        assert_eq!(rounds(&mut theirs, sent + 1).last(), Some(&9), "whole frames, in order");
+        writer.join().expect("it ends").expect("all of it was read");
     }
 
     #[test]
@@ -366,7 +499,7 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut batch = Vec::new();
-                let first = outbox.take(Instant::now() + for_ever, &mut batch);
+                let first = outbox.take(Instant::now() + for_ever, &mut Vec::new(), &mut batch);
                 let count = batch.len();
                 let short = Duration::ZERO;
                 let pauses = [outbox.pause(short, for_ever), outbox.pause(short, for_ever)];

@@ -75,6 +75,7 @@ fn attempt(shared: &Shared, link: &Link) -> End {
     match greeted {
         Ok((stream, frames, Ok(client_address))) => {
             welcome(shared, link, client_address);
+            link.outbox.open(&stream);
             let mut writer = Writer::new(shared, link, &stream, frames);
             let why = writer.talk();
             let was_well = writer.was_answered;
@@ -216,7 +217,7 @@ impl<'a> Writer<'a> {
     /// Writes until the connection breaks.
     fn talk(&mut self) -> Break {
         loop {
-            match self.link.outbox.take(self.next_ping, &mut self.batch) {
+            match self.link.outbox.take(self.next_ping, &mut self.buffer, &mut self.batch) {
                 Woken::Stopped => return Break::Stopped,
                 Woken::ToWrite { lost_entries: true } => self.tell_of_lost_entries(),
                 Woken::ToWrite { .. } => {}

@@ -76,6 +76,13 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Messages were handed to the system, in one write of so many bytes.
+    pub(crate) fn wrote(&self, messages: usize, bytes: usize) {
+        self.sent_messages.add(messages);
+        self.sent_bytes.add(bytes);
+        self.sent_writes.add(1);
+    }
+
     pub(crate) fn snapshot(&self, queued_messages: usize, queued_bytes: usize) -> PeerStats {
         PeerStats {
             connected: self.connected.load(Ordering::Relaxed),
