@@ -41,7 +41,7 @@ const STEPS: [Step; 10] = [
     ("packages", || {
         // What they need was fetched by the steps before.
         let mut package = workspace::cargo(&["package", "--no-verify", "--allow-dirty"]);
-        package.args(["--offline", "-p", "wire", "-p", "raft-core"]);
+        package.args(["--offline", "-p", "wire", "-p", "handoff", "-p", "raft-core"]);
         package.args(["-p", "raft-storage", "-p", "raft-net-tcp"]);
         succeed(package)
     }),

@@ -177,7 +177,7 @@ fn start_log(
     log: Log<FileDisk>,
     inside: Sender<Event>,
 ) -> std::io::Result<LogThread<Log<FileDisk>>> {
-    LogThread::spawn(log, MAX_WAITING_WRITES, move |event| {
+    LogThread::spawn(log, Some(MAX_WAITING_WRITES), move |event| {
         let input = match event {
             LogEvent::Persisted(id) => Input::Persisted(id),
             LogEvent::Read(read) => Input::LogRead(read),

@@ -7,7 +7,7 @@ use std::io;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use handoff::{Receiver, RecvTimeoutError, Sender, unbounded};
 use kv_proto::{DigestsReply, Header, Reply as ProtoReply};
 use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};

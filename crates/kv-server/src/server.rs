@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{SendError, Sender};
+use crossbeam_channel::SendError;
+use handoff::Sender;
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
 use log::{error, warn};
 use raft_core::{Index, Message, NodeId, ReadLog, Write};
@@ -18,7 +19,7 @@ use raft_storage::{FileDisk, Log};
 use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
 use crate::descriptors;
-use crate::event_loop::{self, Clock, Doors, Inbox, Outside};
+use crate::event_loop::{self, Clock, Door, Doors, Inbox, Outside, Waiting};
 use crate::recovery::{Recovery, recover, state_file, store_options};
 use crate::rejoin;
 use crate::replica::{ApplyWork, Event, Replica};
@@ -27,17 +28,13 @@ use crate::snapshots::{Courier, Desk};
 use crate::start_error::StartError;
 use crate::steward::{Steward, Stewardship};
 
-/// The most requests that wait for the log. What a leader takes in and what a follower is sent are
-/// bounded well below it; if it is reached all the same, the loop waits for the disk.
-const LOG_QUEUE: usize = 1 << 14;
-
 /// A running node.
 #[derive(Debug)]
 pub struct Server {
     the_loop: JoinHandle<Inbox>,
     threads: Arc<Threads>,
     clients: Clients,
-    inside: Sender<Event>,
+    inside: Door,
     stewardship: Stewardship,
     advertised_address: String,
     data: String,
@@ -52,7 +49,7 @@ struct Threads {
     desk: Arc<Desk>,
 }
 
-impl Outside for Threads {
+impl Outside for Arc<Threads> {
     fn send(&self, message: Message) {
         self.network.send(message);
     }
@@ -85,7 +82,7 @@ fn request(log: &Sender<LogRequest>, work: LogRequest) {
 
 /// Stops a server from another thread.
 #[derive(Clone, Debug)]
-pub struct Stopper(Sender<Event>);
+pub struct Stopper(Door);
 
 impl Stopper {
     /// Asks the server to finish what is under way and to stop. Asking again changes nothing.
@@ -108,7 +105,7 @@ impl Server {
         let listener = listen(settings.client_bind)?;
         let Recovery { cluster_id, log, store, replica, clock } = recover(settings)?;
         let data = describe(&settings.data_dir, &replica);
-        let (doors, inbox) = event_loop::queues(&settings.timing);
+        let (doors, waiting) = event_loop::queues(&settings.timing);
         let limits = Limits::default();
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
@@ -148,7 +145,7 @@ impl Server {
         let (courier, desk) = take_snapshots(settings, &network, &inside);
         let applier = Applier::start(store, identity, clock, replies, read_log, stored, courier)?;
         let threads = Arc::new(Threads { log, applier, network, desk });
-        let the_loop = start_loop(replica, inbox, clock, Arc::clone(&threads), &clients)?;
+        let the_loop = start_loop(replica, waiting, clock, Arc::clone(&threads), &clients)?;
         let advertised_address = settings.client_address.to_string();
         let stewardship = start_steward(settings, cluster_id, &clients, inside.clone())?;
         Ok(Self { the_loop, threads, clients, inside, stewardship, advertised_address, data })
@@ -242,7 +239,7 @@ fn listen_to_peers(address: SocketAddr) -> Result<TcpListener, StartError> {
     Ok(TcpListener::bind(address).map_err(taken)?)
 }
 
-fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<Log<FileDisk>>> {
+fn start_log(log: Log<FileDisk>, inside: Door) -> io::Result<LogThread<Log<FileDisk>>> {
     let on_event = move |event| {
         // A loop that is gone has stopped: nobody waits for this.
         let _ = match event {
@@ -252,7 +249,9 @@ fn start_log(log: Log<FileDisk>, inside: Sender<Event>) -> io::Result<LogThread<
             LogEvent::Failed(error) => die(&error),
         };
     };
-    LogThread::spawn(log, LOG_QUEUE, on_event)
+    // Without a bound of its own: what a leader takes in and what a follower is sent have theirs,
+    // and the log's thread itself may take the turn that asks it for more.
+    LogThread::spawn(log, None, on_event)
 }
 
 /// The log cannot be written. What it holds is unknown from here on, so nothing may be said or
@@ -271,8 +270,8 @@ fn start_network(
     settings: &Settings,
     cluster_id: u64,
     listener: TcpListener,
-    inside: Sender<Event>,
-    peers_in: Sender<Event>,
+    inside: Door,
+    peers_in: Door,
 ) -> Result<Network, StartError> {
     let config = network_config(settings, cluster_id);
     let on_event = move |event| {
@@ -306,11 +305,7 @@ pub(crate) fn network_config(settings: &Settings, cluster_id: u64) -> raft_net_t
 }
 
 /// Opens the door to snapshots of other nodes; returns what the apply thread needs of it.
-fn take_snapshots(
-    settings: &Settings,
-    network: &Network,
-    inside: &Sender<Event>,
-) -> (Courier, Arc<Desk>) {
+fn take_snapshots(settings: &Settings, network: &Network, inside: &Door) -> (Courier, Arc<Desk>) {
     let (path, founders) = (state_file(settings), settings.members.to_config());
     let to_loop = || {
         let inside = inside.clone();
@@ -333,7 +328,7 @@ fn take_snapshots(
 
 fn start_loop(
     replica: Replica,
-    inbox: Inbox,
+    waiting: Waiting,
     clock: Clock,
     threads: Arc<Threads>,
     clients: &Clients,
@@ -341,14 +336,14 @@ fn start_loop(
     let replies = clients.replies();
     std::thread::Builder::new()
         .name("loop".into())
-        .spawn(move || event_loop::run(replica, inbox, clock, &*threads, &replies))
+        .spawn(move || event_loop::run(replica, waiting, clock, threads, replies))
 }
 
 fn start_steward(
     settings: &Settings,
     cluster_id: u64,
     clients: &Clients,
-    inside: Sender<Event>,
+    inside: Door,
 ) -> io::Result<Stewardship> {
     let steward = Steward {
         node_id: settings.node_id,

@@ -12,7 +12,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use handoff::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use raft_core::{Entries, Index, LogRead, PersistId, ReadLog, Write};
 
 use crate::disk::Disk;
@@ -151,17 +151,19 @@ pub struct LogThread<S> {
 }
 
 impl<S: LogStore> LogThread<S> {
-    /// Starts the thread. Its queue holds `queue_requests`; `done` is called on the thread.
+    /// Starts the thread. Its queue holds `queue_requests`, or all there are; `done` is called on
+    /// the thread. Where the queue has a bound, `done` must not send to it: it would wait for
+    /// itself.
     ///
     /// # Errors
     ///
     /// If the operating system starts no thread.
     pub fn spawn(
         log: S,
-        queue_requests: usize,
+        queue_requests: Option<usize>,
         done: impl FnMut(LogEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        let (requests, queue) = bounded(queue_requests);
+        let (requests, queue) = queue_requests.map_or_else(unbounded, bounded);
         let (batch, told, looked_at) = (Batch::default(), Room::Ample, Instant::now());
         let work = move || Worker { log, queue, done, batch, told, looked_at }.run();
         let thread = thread::Builder::new().name("log".into()).spawn(work)?;

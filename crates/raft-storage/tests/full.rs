@@ -246,7 +246,7 @@ fn start(disk: &SimDisk, options: &Options) -> (LogThread<Log<SimDisk>>, Receive
     disk.set_capacity(Some(disk.used()));
     let (events, seen) = unbounded();
     let done = move |event| _ = events.send(event);
-    (LogThread::spawn(log, 64, done).expect("started"), seen)
+    (LogThread::spawn(log, Some(64), done).expect("started"), seen)
 }
 
 fn ask(thread: &LogThread<Log<SimDisk>>, request: LogRequest) {
@@ -314,7 +314,8 @@ fn a_waiting_write_gets_the_room_that_compaction_makes() {
     let disk = SimDisk::new();
     let (log, _) = open(&disk, &options(8));
     let (events, seen) = unbounded();
-    let thread = LogThread::spawn(log, 64, move |event| _ = events.send(event)).expect("started");
+    let thread =
+        LogThread::spawn(log, Some(64), move |event| _ = events.send(event)).expect("started");
     for index in 1..=13 {
         ask(&thread, numbered(index));
     }

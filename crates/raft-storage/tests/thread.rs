@@ -37,7 +37,7 @@ fn start_with(
         }
         let _ = events.send(event);
     };
-    let thread = LogThread::spawn(log, requests.len() + 1, done).expect("started");
+    let thread = LogThread::spawn(log, Some(requests.len() + 1), done).expect("started");
     for request in requests {
         thread.requests().send(request).expect("there is room");
     }
@@ -96,7 +96,7 @@ fn a_failed_sync_is_reported_once_and_ends_the_thread() {
     let (log, _) = open(&disk, &options(64));
     disk.fail_next_sync();
     let (events, seen) = unbounded();
-    let thread = LogThread::spawn(log, 4, move |event| {
+    let thread = LogThread::spawn(log, Some(4), move |event| {
         let _ = events.send(event);
     })
     .expect("started");
@@ -111,7 +111,7 @@ fn a_failed_sync_is_reported_once_and_ends_the_thread() {
 #[test]
 fn a_log_in_memory_runs_on_a_thread_too() {
     let (events, seen) = unbounded();
-    let thread = LogThread::spawn(MemoryLog::new(), 4, move |event| {
+    let thread = LogThread::spawn(MemoryLog::new(), Some(4), move |event| {
         let _ = events.send(event);
     })
     .expect("started");
@@ -124,7 +124,7 @@ fn a_log_in_memory_runs_on_a_thread_too() {
 #[test]
 fn a_log_is_cut_behind_the_writes_that_were_queued_before() {
     let (events, seen) = unbounded();
-    let thread = LogThread::spawn(MemoryLog::new(), 8, move |event| _ = events.send(event))
+    let thread = LogThread::spawn(MemoryLog::new(), Some(8), move |event| _ = events.send(event))
         .expect("started");
     let requests = [
         numbered(1, write(1, 0, vec![noop(1, 1), noop(1, 2), noop(1, 3)])),

@@ -6,10 +6,11 @@ use super::Finding;
 
 /// For every crate, the crates of this workspace that it may depend on. Dependencies for tests
 /// are free.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wire", &[]),
+    ("handoff", &[]),
     ("raft-core", &[]),
-    ("raft-storage", &["raft-core", "wire"]),
+    ("raft-storage", &["raft-core", "wire", "handoff"]),
     ("raft-net-tcp", &["raft-core", "wire"]),
     ("durable-counter", &["raft-core", "raft-storage", "raft-net-tcp"]),
     ("kv-proto", &["wire"]),
@@ -17,7 +18,16 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("kv-client", &["kv-proto"]),
     (
         "kv-server",
-        &["wire", "raft-core", "raft-storage", "raft-net-tcp", "kv-proto", "kv-store", "kv-client"],
+        &[
+            "wire",
+            "handoff",
+            "raft-core",
+            "raft-storage",
+            "raft-net-tcp",
+            "kv-proto",
+            "kv-store",
+            "kv-client",
+        ],
     ),
     // For its checks of snapshots: what is saved is verified on the way.
     ("kv-cli", &["kv-client", "kv-store"]),

@@ -22,7 +22,7 @@ use crate::replica::Event;
 ///    from a leader of a later term; one that is being verified or installed is left alone.
 /// 2. Whoever waits for the end of a snapshot hears it, also if that is forgotten: from then on
 ///    its channel has no other end.
-/// 3. One that had no room is removed, and none is let in for a [while](Shortage) after it.
+/// 3. One that had no room is removed, and none is let in for a while (`Shortage`) after it.
 pub struct Desk {
     path: PathBuf,
     founders: ClusterConfig,
