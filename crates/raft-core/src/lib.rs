@@ -137,11 +137,11 @@
 //! `role`, `election` (§5.2, §5.4.1), `replication` (§5.3, §5.4.2) with `progress`, what a leader
 //! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
 //! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
-//! knows what of the log is where; `held`, where promises wait for the disk; `apply`, what is
-//! handed out; `proposals`, whose fate is open; `quorum`, the arithmetic of majorities; and
-//! `timer`, when to campaign. `status` shows it all, `counters` counts it, `sentences` puts
-//! refusals into words, `invariants` says what must hold, and `normal_form` lets a model checker
-//! compare nodes.
+//! knows what of the log is where, and keeps the end of it in pieces (`chunk`); `held`, where
+//! promises wait for the disk; `apply`, what is handed out; `proposals`, whose fate is open;
+//! `quorum`, the arithmetic of majorities; and `timer`, when to campaign. `status` shows it all,
+//! `counters` counts it, `sentences` puts refusals into words, `invariants` says what must hold,
+//! and `normal_form` lets a model checker compare nodes.
 //!
 //! # Features
 //!
@@ -170,6 +170,7 @@ mod readme {}
 
 mod api;
 mod apply;
+mod chunk;
 mod config;
 mod counters;
 mod election;

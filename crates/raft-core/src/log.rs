@@ -13,12 +13,16 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::chunk::Chunk;
 use crate::config::{Boot, ClusterConfig};
 use crate::entry::{Entries, Entry, Payload};
 use crate::invariants::rule;
 use crate::planted::{Bug, Planted};
 use crate::quorum::Voters;
 use crate::types::{Index, PersistId, Position, Term, Time};
+
+/// How many of the latest chunks are looked at one by one before the rest is searched.
+const NEAR_THE_END: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
@@ -54,35 +58,6 @@ struct Membership {
 impl Membership {
     fn new(from: Index, cluster: Arc<ClusterConfig>) -> Self {
         Self { from, voters: Voters::of(&cluster), cluster }
-    }
-}
-
-/// Entries that came into the log together. Their first and last index stand beside them, so that
-/// whoever searches need not look into them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Chunk {
-    first: Index,
-    last: Index,
-    entries: Entries,
-}
-
-/// How many of the latest chunks are looked at one by one before the rest is searched.
-const NEAR_THE_END: usize = 8;
-
-impl Chunk {
-    /// `None` if there are no entries.
-    fn new(entries: Entries) -> Option<Self> {
-        let (first, last) = (entries.first()?.at.index, entries.last_position()?.index);
-        Some(Self { first, last, entries })
-    }
-
-    fn bytes(&self) -> usize {
-        self.entries.size_bytes()
-    }
-
-    /// Its entries from `first` on: mostly all of them.
-    fn starting_at(&self, first: Index) -> Entries {
-        if first <= self.first { self.entries.clone() } else { self.entries.starting_at(first) }
     }
 }
 
@@ -146,7 +121,7 @@ impl Log {
 
     /// What the entries after `index` count in bytes, as far as they are in memory.
     pub(crate) fn cached_bytes_after(&self, index: Index) -> usize {
-        let later = self.cache.iter().rev().take_while(|chunk| chunk.last > index);
+        let later = self.cache.iter().rev().take_while(|chunk| chunk.last() > index);
         later.map(|chunk| chunk.starting_at(index.next()).size_bytes()).sum()
     }
 
@@ -242,9 +217,9 @@ impl Log {
         if !self.planted.has(Bug::ConfigKept) {
             self.configs.retain(|config| config.from <= keep);
         }
-        while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last > keep) {
+        while let Some(chunk) = self.cache.pop_back_if(|chunk| chunk.last() > keep) {
             self.cached_bytes -= chunk.bytes();
-            if let Some(kept) = Chunk::new(chunk.entries.ending_before(from)) {
+            if let Some(kept) = Chunk::new(chunk.entries().ending_before(from)) {
                 self.cached_bytes += kept.bytes();
                 self.cache.push_back(kept);
             }
@@ -266,7 +241,7 @@ impl Log {
         self.term_starts.retain(|first| first.index > upto);
         let settled = self.configs.partition_point(|config| config.from <= upto);
         self.configs.drain(..settled.saturating_sub(1));
-        while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first <= upto) {
+        while let Some(chunk) = self.cache.pop_front_if(|chunk| chunk.first() <= upto) {
             self.cached_bytes -= chunk.bytes();
             if let Some(kept) = Chunk::new(chunk.starting_at(upto.next())) {
                 self.cached_bytes += kept.bytes();
@@ -349,7 +324,7 @@ impl Log {
 
     /// The first index that is in memory; one past the end if none is.
     pub(crate) fn first_cached(&self) -> Index {
-        self.cache.front().map_or(self.last.index.next(), |chunk| chunk.first)
+        self.cache.front().map_or(self.last.index.next(), Chunk::first)
     }
 
     /// Entries from `first` on, up to about `max_bytes` but at least one; `None` if `first` is
@@ -357,8 +332,8 @@ impl Log {
     #[inline]
     pub(crate) fn cached(&self, first: Index, max_bytes: usize) -> Option<Entries> {
         match self.cache.back() {
-            Some(newest) if newest.first == first && newest.bytes() <= max_bytes => {
-                Some(newest.entries.clone())
+            Some(newest) if newest.first() == first && newest.bytes() <= max_bytes => {
+                Some(newest.entries().clone())
             }
             _ => self.cached_up_to(first, max_bytes),
         }
@@ -371,13 +346,13 @@ impl Log {
         let chunk = &self.cache[at];
         let head = chunk.starting_at(first);
         let head_bytes = head.size_bytes();
-        let next = self.cache.get(at + 1).map(|chunk| chunk.entries[0].size_bytes());
+        let next = self.cache.get(at + 1).map(|chunk| chunk.entries()[0].size_bytes());
         if next.is_none_or(|next_bytes| head_bytes.saturating_add(next_bytes) > max_bytes) {
             let is_whole = head_bytes <= max_bytes;
             let count = || fitting(head.iter().map(Entry::size_bytes), max_bytes);
             return Some(if is_whole { head } else { head.slice(0..count()) });
         }
-        let rest = self.cache.range(at + 1..).flat_map(|chunk| chunk.entries.iter());
+        let rest = self.cache.range(at + 1..).flat_map(|chunk| chunk.entries().iter());
         let count = fitting(rest.clone().map(Entry::size_bytes), max_bytes - head_bytes);
         Some(head.iter().chain(rest.take(count)).cloned().collect())
     }
@@ -387,8 +362,8 @@ impl Log {
     #[inline]
     pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
         match self.cache.back() {
-            Some(newest) if newest.first == first && newest.last <= last => {
-                Some(newest.entries.clone())
+            Some(newest) if newest.first() == first && newest.last() <= last => {
+                Some(newest.entries().clone())
             }
             _ => self.cached_part(first, last),
         }
@@ -399,14 +374,14 @@ impl Log {
     fn cached_part(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
         let entries = chunk.starting_at(first);
-        Some(if chunk.last <= last { entries } else { entries.ending_before(last.next()) })
+        Some(if chunk.last() <= last { entries } else { entries.ending_before(last.next()) })
     }
 
     /// The number of the chunk with the entry at `index`: nearly always the newest.
     #[inline]
     fn chunk_of(&self, index: Index) -> Option<usize> {
         match self.cache.back() {
-            Some(newest) if newest.first > index => self.older_chunk_of(index),
+            Some(newest) if newest.first() > index => self.older_chunk_of(index),
             Some(_) if index <= self.last.index => Some(self.cache.len() - 1),
             Some(_) | None => None,
         }
@@ -418,11 +393,11 @@ impl Log {
     fn older_chunk_of(&self, index: Index) -> Option<usize> {
         let end = self.cache.len();
         let mut latest = (end.saturating_sub(NEAR_THE_END)..end).rev();
-        if let Some(near) = latest.find(|at| self.cache[*at].first <= index) {
+        if let Some(near) = latest.find(|at| self.cache[*at].first() <= index) {
             return Some(near);
         }
         let is_cached = index >= self.first_cached();
-        is_cached.then(|| self.cache.partition_point(|chunk| chunk.last < index))
+        is_cached.then(|| self.cache.partition_point(|chunk| chunk.last() < index))
     }
 
     /// Whether these entries, read back from disk, are the ones this log has there.
@@ -436,7 +411,7 @@ impl Log {
     pub(crate) fn evict(&mut self, budget_bytes: usize, keep_after: Index) {
         let settled = self.durable.min(keep_after);
         while self.cached_bytes > budget_bytes {
-            match self.cache.pop_front_if(|chunk| chunk.last <= settled) {
+            match self.cache.pop_front_if(|chunk| chunk.last() <= settled) {
                 Some(chunk) => self.cached_bytes -= chunk.bytes(),
                 None => break,
             }
@@ -451,7 +426,7 @@ impl Log {
         }
         if self.cache.len() > 1 {
             let chunks = core::mem::take(&mut self.cache);
-            let entries = chunks.iter().flat_map(|chunk| chunk.entries.iter().cloned()).collect();
+            let entries = chunks.iter().flat_map(|chunk| chunk.entries().iter().cloned()).collect();
             self.cache.extend(Chunk::new(entries));
         }
     }
@@ -470,14 +445,14 @@ impl Log {
         rule(latest.term == self.last.term, "the last entry is of the last term")?;
         let mut prev = self.first_cached().prev();
         for chunk in &self.cache {
-            rule(chunk.first == prev.next(), "the cache has no gap")?;
+            rule(chunk.first() == prev.next(), "the cache has no gap")?;
             rule(
-                Chunk::new(chunk.entries.clone()).as_ref() == Some(chunk),
+                Chunk::new(chunk.entries().clone()).as_ref() == Some(chunk),
                 "a chunk knows where it begins and ends",
             )?;
-            let holds = chunk.entries.iter().all(|entry| self.holds(entry.at));
+            let holds = chunk.entries().iter().all(|entry| self.holds(entry.at));
             rule(holds, "the cache and the terms agree")?;
-            prev = chunk.last;
+            prev = chunk.last();
         }
         rule(prev == self.last.index, "the cache ends with the log")?;
         rule(self.first_cached() <= self.durable.next(), "what is not durable is in memory")?;
