@@ -14,10 +14,11 @@
 //!    looked at.
 
 use std::io;
-use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
+
+use super::layer::Layer;
 
 /// What is remembered together. The pages of the database are as long, or longer.
 const PAGE_BYTES: usize = 4096;
@@ -112,9 +113,11 @@ fn sum(page: &[u8; PAGE_BYTES]) -> u32 {
     crc32c::crc32c(page).max(UNKNOWN + 1)
 }
 
-impl<B: StorageBackend> StorageBackend for Checked<B> {
-    fn len(&self) -> io::Result<u64> {
-        self.storage.len()
+impl<B: StorageBackend> Layer for Checked<B> {
+    type Below = B;
+
+    fn below(&self) -> &B {
+        &self.storage
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -122,51 +125,15 @@ impl<B: StorageBackend> StorageBackend for Checked<B> {
         self.check_read(offset, out)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let whole = usize::try_from(len).unwrap_or(usize::MAX) / PAGE_BYTES;
-        self.sums().truncate(whole);
-        self.storage.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.storage.sync_data()
-    }
-
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.note_write(offset, data);
         self.storage.write(offset, data)
     }
 
-    fn close(&self) -> io::Result<()> {
-        self.storage.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.storage.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.storage.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.storage.query_lock_range(start, end)
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let whole = usize::try_from(len).unwrap_or(usize::MAX) / PAGE_BYTES;
+        self.sums().truncate(whole);
+        self.storage.set_len(len)
     }
 }
 

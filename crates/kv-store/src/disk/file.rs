@@ -14,6 +14,7 @@ use redb::{
 
 use super::checked::Checked;
 use super::groups::{Marks, bad_marks};
+use super::layer::Layered;
 use super::patient::{Patience, Patient};
 use super::state::{BadState, FORMAT, State};
 use crate::error::StoreError;
@@ -94,7 +95,7 @@ impl StateFile {
         let database = Builder::new()
             .set_cache_size(page_cache_bytes)
             .set_check_integrity_on_open(true)
-            .create_with_backend(Checked::new(backend))
+            .create_with_backend(Layered(Checked::new(Layered(backend))))
             .map_err(|error| StoreError::database(path, error))?;
         Ok(Self { path: path.to_owned(), database, patience })
     }

@@ -12,8 +12,9 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `patient`,
-//! `checked`, `handed`; `load` reads all of it at a start, and `bytes` is for `record` and `state`.
+//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
+//! `patient`, `checked`, `handed`; `load` reads all of it at a start, and `bytes` is for `record`
+//! and `state`.
 //!
 //! # Invariants
 //!
@@ -34,6 +35,7 @@ mod checked;
 mod file;
 mod groups;
 mod handed;
+mod layer;
 mod load;
 mod patient;
 mod queue;

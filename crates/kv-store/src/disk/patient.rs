@@ -21,12 +21,13 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::io;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
+
+use super::layer::Layer;
 
 /// How often a full disk is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -215,9 +216,11 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-impl<B: StorageBackend> StorageBackend for Patient<B> {
-    fn len(&self) -> io::Result<u64> {
-        self.storage.len()
+impl<B: StorageBackend> Layer for Patient<B> {
+    type Below = B;
+
+    fn below(&self) -> &B {
+        &self.storage
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -270,37 +273,5 @@ impl<B: StorageBackend> StorageBackend for Patient<B> {
             }
         }
         self.hold(offset, data)
-    }
-
-    fn close(&self) -> io::Result<()> {
-        self.storage.close()
-    }
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.storage.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.storage.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.storage.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.storage.query_lock_range(start, end)
     }
 }
