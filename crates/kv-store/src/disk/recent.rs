@@ -76,9 +76,21 @@ impl Chunk {
         &self.bytes[start..self.pieces[at].end]
     }
 
-    /// What it takes in memory.
+    /// What its records take in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.bytes.len() + self.pieces.len() * size_of::<Piece>()
+    }
+
+    /// What it takes in memory as it is, with the room for more.
+    fn held_bytes(&self) -> usize {
+        let pieces_bytes = self.pieces.capacity() * size_of::<Piece>();
+        size_of::<Self>() + self.bytes.capacity() + pieces_bytes
+    }
+
+    /// Gives the room for more back: there will be no more.
+    fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.pieces.shrink_to_fit();
     }
 }
 
@@ -112,8 +124,9 @@ impl Recent {
 
     fn seal(&mut self) {
         let next = Chunk::new(self.open.end());
-        let chunk = std::mem::replace(&mut self.open, next);
-        self.sealed_bytes += chunk.memory_bytes();
+        let mut chunk = std::mem::replace(&mut self.open, next);
+        chunk.shrink();
+        self.sealed_bytes += chunk.held_bytes();
         self.sealed.push_back(Arc::new(chunk));
         self.new_chunks += 1;
     }
@@ -144,7 +157,7 @@ impl Recent {
         while self.sealed_bytes > self.cache_bytes
             && let Some(oldest) = self.sealed.pop_front_if(|chunk| chunk.end() <= unwritten)
         {
-            self.sealed_bytes -= oldest.memory_bytes();
+            self.sealed_bytes -= oldest.held_bytes();
         }
     }
 }
@@ -184,6 +197,24 @@ mod tests {
         recent.evict(20);
         assert_eq!(present(&recent), (18..20).collect::<Vec<_>>(), "what is open stays");
         assert_eq!(recent.get(19).map(|value| value.to_vec()), Some(vec![19; 20_000]));
+    }
+
+    /// A store that was written to twice a second sealed a chunk for each of those writes. Each
+    /// kept the room for 64 KiB, and counted as the few bytes in it: what was to take 8 MiB took
+    /// gigabytes in the end.
+    #[test]
+    fn chunks_that_are_sealed_early_take_no_more_than_they_count() {
+        let bound_bytes = 100_000;
+        let mut recent = Recent::new(0, bound_bytes);
+        for seq in 0..5_000 {
+            add(&mut recent, seq..seq + 1, 10);
+            assert_eq!(recent.take_new().len(), 1);
+            recent.evict(seq + 1);
+        }
+        let capacity = |chunk: &Arc<Chunk>| chunk.bytes.capacity() + 16 * chunk.pieces.capacity();
+        let taken_bytes = recent.sealed.iter().map(capacity).sum::<usize>();
+        assert!(taken_bytes <= bound_bytes, "{taken_bytes} bytes");
+        assert!(recent.sealed.len() > 100, "there is room for many small ones");
     }
 
     #[test]
