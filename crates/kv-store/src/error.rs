@@ -62,6 +62,10 @@ impl StoreError {
                 }
                 _ => Self::system(file, source),
             },
+            // What it failed with, somebody else was told; nothing says that it is damaged.
+            redb::Error::PreviousIo => {
+                Self::system(file, io::Error::other("an earlier attempt has failed"))
+            }
             other => Self::damaged(file, other.to_string()),
         }
     }
@@ -124,5 +128,18 @@ impl From<kv_proto::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::Broken(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After the disk has failed once, the database refuses everything. A read that met that first
+    /// told people that the state file was damaged, and to move it away.
+    #[test]
+    fn a_database_that_gave_up_on_its_disk_is_not_taken_for_damage() {
+        let told = StoreError::database(Path::new("state"), redb::Error::PreviousIo);
+        assert!(matches!(told, StoreError::System { .. }), "{told}");
     }
 }

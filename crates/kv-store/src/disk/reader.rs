@@ -40,7 +40,11 @@ impl<'a> Reader<'a> {
         let read = self.disk.recent(seq).map_or_else(|| self.read(seq), Ok);
         match &read {
             Ok(value) => self.disk.handed().note(seq, value),
-            Err(error) => self.disk.fail(error.clone()),
+            Err(error) => {
+                self.disk.fail(error.clone());
+                // What failed first says why: the database refuses everything from then on.
+                self.disk.check()?;
+            }
         }
         read
     }
