@@ -4,7 +4,8 @@
 //! 1. What has the name that was asked for is whole, was checked piece by piece, and is on disk.
 //!    Until then it is written beside, as `FILE.partial`, which goes when anything fails.
 //! 2. A file that is there is replaced only with `--force`, and then in one step.
-//! 3. Only a terminal gets to see how far it is.
+//! 3. Nobody else can read it, unless its owner lets them.
+//! 4. Only a terminal gets to see how far it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -100,8 +101,12 @@ impl Partial {
         let mut path = target.as_os_str().to_owned();
         path.push(".partial");
         let path = PathBuf::from(path);
-        let created = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = created.map_err(|error| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        // It holds everything, so it is as private as the data directory of a node.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(|error| {
             let path = path.display();
             Failure::Usage(format!("{path} cannot be created: {error}; choose another place"))
         })?;

@@ -76,6 +76,18 @@ fn a_backup_is_one_file_that_verifies_and_what_it_holds_is_told() {
     assert!(out.ends_with(&expected) && out.contains(&format!("{} bytes", bytes.len())), "{out}");
 }
 
+/// The data directories of nodes are private, and a backup of them was for everybody to read.
+#[cfg(unix)]
+#[test]
+fn nobody_else_can_read_a_backup() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("backup.snap");
+    assert_eq!(save(&sends(pieces(5)), &file, &[]).0, 0);
+    let mode = fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "mode {mode:o}");
+}
+
 #[test]
 fn for_programs_it_is_one_object() {
     let folder = TempDir::new().expect("a folder");
