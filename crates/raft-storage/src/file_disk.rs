@@ -51,15 +51,20 @@ impl FileDisk {
     }
 }
 
-/// A new directory is durable only once the one above it is synced.
+/// A new directory is durable only once the one above it is synced. One that is there may be new
+/// as well: whoever made it was perhaps killed before it came to that.
 fn create_durably(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if path.is_dir() {
+        return match File::open(parent).and_then(|parent| parent.sync_all()) {
+            // Who may not read there has made nothing there.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        };
+    }
     create_durably(parent)?;
     match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
         // Another node of the same cluster may be making the directory above its own, too.
