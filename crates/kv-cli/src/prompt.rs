@@ -104,7 +104,8 @@ impl Completer for Completion {
 /// Where the word begins that `typed` ends with, and what it could become. Only the first word is
 /// completed, and the one after `help`.
 fn candidates(names: &[String], typed: &str) -> (usize, Vec<String>) {
-    let start = typed.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+    // The blanks that separate words: each is one byte.
+    let start = typed.rfind(|c: char| c.is_ascii_whitespace()).map_or(0, |blank| blank + 1);
     if !matches!(typed[..start].trim(), "" | "help") {
         return (start, Vec::new());
     }
@@ -124,5 +125,14 @@ mod tests {
         assert_eq!(candidates(&names, "help pu"), (5, vec!["put ".to_owned()]));
         assert_eq!(candidates(&names, "get ge").1, Vec::<String>::new());
         assert_eq!(candidates(&names, "").1.len(), names.len());
+    }
+
+    /// A blank of more than one byte, as pasted text often has, made the prompt panic when the word
+    /// behind it was to be completed. It separates no words.
+    #[test]
+    fn a_blank_of_another_script_is_part_of_a_word() {
+        let names = command::names();
+        assert_eq!(candidates(&names, "get\u{a0}"), (0, Vec::new()));
+        assert_eq!(candidates(&names, "put \u{3000}pu"), (4, Vec::new()));
     }
 }
