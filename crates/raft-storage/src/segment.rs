@@ -12,7 +12,7 @@
 //!     24     8  id of the cluster
 //!     32     8  id of the node
 //!     40     4  number of the segment
-//!     44     4  sectors in the segment, this one among them
+//!     44     4  sectors in the segment, this one among them: 2 to 2^21
 //!     48     8  number of the last record before this segment
 //!     56     4  seal of that record's first sector
 //!     60     4  zero
@@ -36,6 +36,7 @@ use crate::damage::Fault;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::fields::{put_u32, put_u64, u32_at, u64_at};
 use crate::meta::Identity;
+use crate::options::Options;
 use crate::record::{
     HARD_STATE_FLAGS, Header, flags, hard_state_at, position_at, put_hard_state, put_position,
 };
@@ -52,6 +53,9 @@ pub(crate) const VERSION: u32 = 1;
 
 /// A header and a record.
 pub(crate) const MIN_SECTORS: u32 = 2;
+
+/// The largest segment that options allow. The largest record takes less, with the header.
+const MAX_SECTORS: u64 = Options::MAX_SEGMENT_BYTES / SECTOR_BYTES as u64;
 
 /// How many sectors are read at once: 128 KiB.
 const WINDOW_SECTORS: u32 = 256;
@@ -115,11 +119,15 @@ impl SegmentHeader {
         let is_ours = u64_at(content, 16) == identity.log
             && u64_at(content, 24) == identity.cluster
             && NodeId::new(u64_at(content, 32)) == identity.node;
+        let (number, sectors) = (u32_at(content, 40), u32_at(content, 44));
+        let is_possible = sectors >= MIN_SECTORS && u64::from(sectors) <= MAX_SECTORS;
         let rules = [
             (u64_at(content, 0) == MAGIC, "no segment begins here"),
             (u32_at(content, 8) == VERSION, "it is of a version of the format other than 1"),
             (flags & !HARD_STATE_FLAGS == 0, "it has flags that this version does not know"),
             (is_ours, "it belongs to another log"),
+            // A repair makes the file anew, in this size.
+            (is_possible, "it says that it is of a size that no segment has"),
         ];
         if let Some((_, broken)) = rules.iter().find(|(holds, _)| !holds) {
             return Err(Fault::Segment { rule: broken });
@@ -131,7 +139,7 @@ impl SegmentHeader {
             hard_state: hard_state_at(content, 80, flags),
             commit: Index::new(u64_at(content, 104)),
         };
-        Ok(Self { number: u32_at(content, 40), sectors: u32_at(content, 44), tip })
+        Ok(Self { number, sectors, tip })
     }
 }
 
@@ -281,6 +289,26 @@ pub(crate) enum Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A header that named a size of gigabytes was believed, and the repair of that log wrote a
+    /// file of zeros as large.
+    #[test]
+    fn a_size_that_no_segment_has_is_damage() {
+        let identity = Identity { log: 1, cluster: 2, node: NodeId::new(3) };
+        let decoded = |sectors| {
+            let header = SegmentHeader { number: 4, sectors, tip: Tip::default() };
+            let mut sector = Vec::new();
+            header.encode(&identity, &mut sector);
+            SegmentHeader::decode(&identity, &sector).map(|header| header.sectors)
+        };
+        let most = u32::try_from(MAX_SECTORS).expect("it is a number of sectors");
+        for sectors in [MIN_SECTORS, 32, most] {
+            assert_eq!(decoded(sectors), Ok(sectors));
+        }
+        for sectors in [0, MIN_SECTORS - 1, most + 1, u32::MAX] {
+            assert!(matches!(decoded(sectors), Err(Fault::Segment { .. })), "{sectors}");
+        }
+    }
 
     #[test]
     fn only_the_names_we_make_are_segments() {
