@@ -9,6 +9,7 @@
 //! 3. A backup holds the state file back from reusing room. So it ends when nothing was asked for
 //!    within [`IDLE_PATIENCE`], and everything that it held is free again.
 //! 4. Pieces are made in the order of their numbers; every request is answered once.
+//! 5. Nobody is waited for longer than the client waits: not for a disk without room either.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -110,7 +111,7 @@ impl Worker {
         work.patience.check_read(self.clock.now())?;
         let connection = work.client.connection;
         if work.piece == 0 {
-            self.begin(connection, work.snapshots)?;
+            self.begin(connection, work.snapshots, work.patience)?;
         }
         let Some(open) = self.open.get_mut(&connection) else {
             return Err(none_under_way(work.piece));
@@ -130,13 +131,22 @@ impl Worker {
         Ok(BackupPiece { bytes: bytes.into(), is_last, done, total })
     }
 
-    fn begin(&mut self, connection: u64, snapshots: Option<Snapshots>) -> Result<(), Error> {
+    fn begin(
+        &mut self,
+        connection: u64,
+        snapshots: Option<Snapshots>,
+        patience: Patience,
+    ) -> Result<(), Error> {
         self.open.remove(&connection);
         if self.open.len() >= MAX_BACKUPS {
             return Err(Error::Busy);
         }
         let Some(snapshots) = snapshots else { return Err(no_file()) };
-        let snapshot = snapshots.take().map_err(|error| cannot_be_read(&error))?;
+        let rest = patience.deadline.since(self.clock.now());
+        let taken = snapshots.take_within(rest).map_err(|error| cannot_be_read(&error))?;
+        let Some(snapshot) = taken else {
+            return Err(patience.read_timed_out(self.clock.now()));
+        };
         info!("a client backs up the state at index {}", snapshot.position().index);
         self.open.insert(connection, Open { snapshot, asked_at: Instant::now() });
         Ok(())

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +9,8 @@ use std::time::{Duration, Instant};
 
 use kv_proto::{Command, Put};
 use kv_store::{Options, Retention, Store};
-use redb::StorageBackend;
 
-use support::sim_disk::SimDisk;
+use support::sim_disk::{SimDisk, Watch, Watched};
 use support::{encode, entry};
 
 fn put(key: u64, value_bytes: usize) -> Vec<u8> {
@@ -22,27 +20,14 @@ fn put(key: u64, value_bytes: usize) -> Vec<u8> {
 /// A disk whose every sync gives the log a chance to run away.
 #[derive(Debug)]
 struct SlowDisk {
-    disk: SimDisk,
     applied: Arc<AtomicU64>,
     /// What must not be exceeded before the sync is done.
     limit: Arc<AtomicU64>,
     most: Arc<AtomicU64>,
 }
 
-impl StorageBackend for SlowDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset, out)
-    }
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.disk.set_len(length)
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.write(offset, data)
-    }
-    fn sync_data(&self) -> io::Result<()> {
+impl Watch for SlowDisk {
+    fn before_sync(&self) {
         let patience = Instant::now() + Duration::from_millis(100);
         while Instant::now() < patience {
             let applied = self.applied.load(Ordering::SeqCst);
@@ -52,7 +37,6 @@ impl StorageBackend for SlowDisk {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.most.fetch_max(self.applied.load(Ordering::SeqCst), Ordering::SeqCst);
-        self.disk.sync_data()
     }
 }
 
@@ -62,12 +46,12 @@ fn applying_waits_for_a_disk_that_is_too_far_behind() {
     let max_unwritten_bytes = 100 * VALUE_BYTES;
     let (applied, limit, most) =
         (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-    let disk = SlowDisk {
-        disk: SimDisk::default(),
+    let watch = SlowDisk {
         applied: Arc::clone(&applied),
         limit: Arc::clone(&limit),
         most: Arc::clone(&most),
     };
+    let disk = Watched { disk: SimDisk::default(), watch };
     let options = Options { max_unwritten_bytes, ..Options::default() };
     let mut store = Store::open_on(disk, Path::new("disk"), &options).expect("an empty disk");
     let mut furthest = 0;

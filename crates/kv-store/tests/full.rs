@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use kv_proto::{Command, Put, Range};
 use kv_store::{Options, Store, StoreError};
-use redb::StorageBackend;
 
-use support::sim_disk::{Dice, SimDisk};
+use support::sim_disk::{Dice, SimDisk, Watch, Watched};
 use support::workload::{apply_until, assert_same, forgetful, reference};
 use support::{encode, entry};
 
@@ -23,16 +22,17 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// A disk that may be full. As real ones do, it lets a file become longer without giving it any
 /// blocks, and refuses the write that needs one.
+type SmallDisk = Watched<Room>;
+
 #[derive(Clone, Debug, Default)]
-struct SmallDisk {
-    disk: SimDisk,
+struct Room {
     blocks: Arc<Mutex<BTreeSet<u64>>>,
     is_full: Arc<AtomicBool>,
 }
 
 impl SmallDisk {
     fn set_full(&self, is_full: bool) {
-        self.is_full.store(is_full, Ordering::SeqCst);
+        self.watch.is_full.store(is_full, Ordering::SeqCst);
     }
 
     fn open(&self, options: &Options) -> Store {
@@ -40,17 +40,8 @@ impl SmallDisk {
     }
 }
 
-impl StorageBackend for SmallDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset, out)
-    }
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        self.disk.set_len(length)
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+impl Watch for Room {
+    fn before_write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut blocks = self.blocks.lock().expect("nobody panicked");
         for block in offset / BLOCK_BYTES..(offset + data.len() as u64).div_ceil(BLOCK_BYTES) {
             if !blocks.contains(&block) && self.is_full.load(Ordering::SeqCst) {
@@ -58,10 +49,7 @@ impl StorageBackend for SmallDisk {
             }
             blocks.insert(block);
         }
-        self.disk.write(offset, data)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.sync_data()
+        Ok(())
     }
 }
 
@@ -188,6 +176,24 @@ fn the_power_may_fail_while_there_is_no_room_and_after_it() {
             Err(error) => assert_eq!(durable, 0, "at step {step}: {error}"),
         }
     }
+}
+
+/// Whoever wanted a backup of a store without room waited until there was some. Nobody else got an
+/// answer from that thread, and a node could not stop while it waited.
+#[test]
+fn a_snapshot_is_waited_for_no_longer_than_asked() {
+    let disk = SmallDisk::default();
+    let options = Options { max_unwritten_bytes: 64 << 20, ..Options::default() };
+    let mut store = disk.open(&options);
+    let heard = listen(&store);
+    disk.set_full(true);
+    let last = fill(&mut store, &heard);
+    let snapshots = store.snapshots().expect("it has a file");
+    let taken = snapshots.take_within(Duration::from_millis(20)).expect("nothing has failed");
+    assert!(taken.is_none(), "there is no room for what it has to show");
+    disk.set_full(false);
+    let taken = snapshots.take_within(Duration::MAX).expect("nothing has failed");
+    assert!(taken.expect("there is room now").position().index >= last);
 }
 
 #[test]

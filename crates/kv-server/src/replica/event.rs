@@ -190,9 +190,11 @@ impl Patience {
 
     /// What to say to a read whose time is up, instead of answering it.
     pub(crate) fn check_read(&self, now: Time) -> Result<(), Error> {
-        if now < self.deadline {
-            return Ok(());
-        }
-        Err(timed_out(now.since(self.asked_at), Outcome::NotApplied))
+        if now < self.deadline { Ok(()) } else { Err(self.read_timed_out(now)) }
+    }
+
+    /// What to say to a read that is not answered in time.
+    pub(crate) fn read_timed_out(&self, now: Time) -> Error {
+        timed_out(now.since(self.asked_at), Outcome::NotApplied)
     }
 }

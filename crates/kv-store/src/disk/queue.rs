@@ -115,7 +115,7 @@ impl Queue {
             self.to_writer.notify_one();
         }
         while inner.failure.is_none() && inner.unwritten_bytes() > self.max_unwritten_bytes {
-            inner = self.wait_for_disk(inner);
+            inner = self.wait_for_disk(inner, None);
         }
         inner.outcome().map(|_| ())
     }
@@ -129,25 +129,45 @@ impl Queue {
     pub(crate) fn flush(&self) -> Result<Mark, StoreError> {
         let mut inner = self.lock();
         while inner.failure.is_none() && (inner.mark.is_some() || inner.writing_bytes > 0) {
-            inner = self.wait_for_disk(inner);
+            inner = self.wait_for_disk(inner, None);
         }
         inner.outcome()
     }
 
-    /// Waits until the file holds the log up to `index`, whatever is added meanwhile.
-    pub(crate) fn wait_for(&self, index: u64) -> Result<(), StoreError> {
+    /// Waits until the file holds the log up to `index`, whatever is added meanwhile; `false` if
+    /// it does not by `give_up_at`.
+    pub(crate) fn wait_for(
+        &self,
+        index: u64,
+        give_up_at: Option<Instant>,
+    ) -> Result<bool, StoreError> {
         let mut inner = self.lock();
         while inner.failure.is_none() && inner.durable.position.index < index {
+            let rest = give_up_at.map(|at| at.saturating_duration_since(Instant::now()));
+            if rest.is_some_and(|rest| rest.is_zero()) {
+                return Ok(false);
+            }
             // A store that was dropped in an orderly way has written everything.
-            inner = self.wait_for_disk(inner);
+            inner = self.wait_for_disk(inner, rest);
         }
-        inner.outcome().map(|_| ())
+        inner.outcome().map(|_| true)
     }
 
-    fn wait_for_disk<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    /// Waits until something was written, or failed; no longer than `patience`, if that is given.
+    fn wait_for_disk<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner>,
+        patience: Option<Duration>,
+    ) -> MutexGuard<'a, Inner> {
         inner.is_urgent = true;
         self.to_writer.notify_one();
-        self.to_store.wait(inner).unwrap_or_else(PoisonError::into_inner)
+        match patience {
+            None => self.to_store.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                let waited = self.to_store.wait_timeout(inner, patience);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 
     /// What the file holds for sure, and whether anything went wrong.

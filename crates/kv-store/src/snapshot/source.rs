@@ -1,6 +1,7 @@
 //! Making a snapshot.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::ReadOnlyTable;
 
@@ -32,14 +33,29 @@ impl Snapshots {
     }
 
     /// Waits until the state file holds everything up to [`position`](Self::position), and takes a
-    /// snapshot.
+    /// snapshot. On a full disk that takes until there is room.
     ///
     /// # Errors
     ///
     /// If the state file failed, now or before.
     pub fn take(&self) -> Result<Snapshot, StoreError> {
-        self.queue.wait_for(self.position.index)?;
+        self.queue.wait_for(self.position.index, None)?;
         Snapshot::new(Arc::clone(&self.file))
+    }
+
+    /// As [`take`](Self::take), for those who wait no longer than `patience`: `None` if that was
+    /// not enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn take_within(&self, patience: Duration) -> Result<Option<Snapshot>, StoreError> {
+        // Beyond what a clock can show, there is no end.
+        let give_up_at = Instant::now().checked_add(patience);
+        if !self.queue.wait_for(self.position.index, give_up_at)? {
+            return Ok(None);
+        }
+        Snapshot::new(Arc::clone(&self.file)).map(Some)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -184,6 +185,48 @@ impl StorageBackend for SimDisk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         self.change(&Change::Write { offset, bytes: data.to_vec() })
+    }
+}
+
+/// Looks at what a disk is about to do.
+pub(crate) trait Watch: fmt::Debug + Send + Sync + 'static {
+    /// May refuse a write.
+    fn before_write(&self, _offset: u64, _data: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// May hold up a sync.
+    fn before_sync(&self) {}
+}
+
+/// A disk that somebody watches.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watched<W> {
+    pub(crate) disk: SimDisk,
+    pub(crate) watch: W,
+}
+
+impl<W: Watch> StorageBackend for Watched<W> {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.disk.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.watch.before_sync();
+        self.disk.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.watch.before_write(offset, data)?;
+        self.disk.write(offset, data)
     }
 }
 
