@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kv_client::{Client, Options};
@@ -85,114 +85,118 @@ fn a_second_server_on_the_same_directory_is_refused_and_the_first_goes_on() {
     assert!(terminate(&mut first, "-TERM").success());
 }
 
-/// A server's data directory, with one key in it, left by a server that has stopped.
-fn used_directory(folder: &Path, raft_port: u16) {
-    let client_port = free_ports(1)[0];
-    let mut command = server();
-    command
-        .args(["--bind", &format!("127.0.0.1:{raft_port}")])
-        .args(["--client-bind", &format!("127.0.0.1:{client_port}")])
-        .arg("--data-dir")
-        .arg(folder)
-        .stderr(Stdio::null());
-    let (mut child, _) = ready(&mut command);
-    let mut client = Client::new([format!("127.0.0.1:{client_port}")], Options::default()).unwrap();
-    client.put(b"key", b"value").unwrap();
-    assert!(terminate(&mut child, "-TERM").success());
+/// What a server has left that has stopped, with one key in it.
+struct Used {
+    folder: TempDir,
+    raft_address: String,
+}
+
+impl Used {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let used = Self { folder, raft_address: format!("127.0.0.1:{}", free_ports(1)[0]) };
+        used.serve(|client| _ = client.put(b"key", b"value").unwrap());
+        used
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Starts a server on it, and stops it when a client has had its say.
+    fn serve(&self, ask: impl FnOnce(&mut Client)) {
+        let clients = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let flags = ["--bind", &self.raft_address, "--client-bind", &clients];
+        let mut command = with_flags(self.folder.path(), &flags);
+        let (mut child, _) = ready(command.stderr(Stdio::null()));
+        ask(&mut Client::new([clients], Options::default()).unwrap());
+        assert!(terminate(&mut child, "-TERM").success());
+    }
+
+    /// What a server with these flags says that refuses to start on it.
+    fn refusal_with(&self, flags: &[&str]) -> String {
+        let (code, said) = refused(&mut with_flags(self.folder.path(), flags));
+        assert_eq!(code, Some(1), "{said}");
+        said
+    }
+
+    /// What the server says that refuses to start on it.
+    fn refusal(&self) -> String {
+        self.refusal_with(&["--bind", &self.raft_address])
+    }
+
+    /// Changes one of its files.
+    fn spoil(&self, file: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let file = self.data().join(file);
+        let mut bytes = fs::read(&file).unwrap();
+        change(&mut bytes);
+        fs::write(&file, bytes).unwrap();
+    }
 }
 
 #[test]
 fn a_directory_of_another_node_or_cluster_is_refused_and_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().join("data");
-    let port = free_ports(1)[0];
-    used_directory(&data, port);
-    let before = contents(&data);
-    let own = format!("127.0.0.1:{port}");
-    let cases = [
-        (vec!["--bind", "127.0.0.1:7999"], "127.0.0.1:7999"),
-        (vec!["--node-id", "2", "--bind", &own], "founded as"),
+    let used = Used::new();
+    let before = contents(&used.data());
+    let own = used.raft_address.as_str();
+    let cases: [(&[&str], &str); 2] = [
+        (&["--bind", "127.0.0.1:7999"], "127.0.0.1:7999"),
+        (&["--node-id", "2", "--bind", own], "founded as"),
     ];
     for (flags, word) in cases {
-        let (code, said) = refused(&mut with_flags(folder.path(), &flags));
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains(word) && said.contains(&own), "{said}");
-        assert_eq!(contents(&data), before, "the directory was changed");
+        let said = used.refusal_with(flags);
+        assert!(said.contains(word) && said.contains(own), "{said}");
+        assert_eq!(contents(&used.data()), before, "the directory was changed");
     }
 }
 
 #[test]
 fn a_directory_of_another_format_version_is_refused_and_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().join("data");
-    let port = free_ports(1)[0];
-    used_directory(&data, port);
+    let used = Used::new();
     // Whatever the file says, it is not what this version wrote.
-    let meta = data.join("meta");
-    let mut bytes = fs::read(&meta).unwrap();
-    bytes[8] ^= 0xff;
-    fs::write(&meta, &bytes).unwrap();
-    let before = contents(&data);
-    let bind = format!("127.0.0.1:{port}");
-    let (code, said) = refused(&mut with_flags(folder.path(), &["--bind", &bind]));
-    assert_eq!(code, Some(1), "{said}");
+    used.spoil("meta", |bytes| bytes[8] ^= 0xff);
+    let before = contents(&used.data());
+    let said = used.refusal();
     assert!(said.contains("meta"), "{said}");
-    assert_eq!(contents(&data), before, "the directory was changed");
+    assert_eq!(contents(&used.data()), before, "the directory was changed");
 }
 
 #[test]
 fn a_damaged_log_is_refused_with_the_command_to_look_at_it_and_left_alone() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().join("data");
-    let port = free_ports(1)[0];
-    used_directory(&data, port);
-    let segment = data.join("00000001.log");
-    let mut bytes = fs::read(&segment).unwrap();
-    bytes[1024 + 100] ^= 1;
-    fs::write(&segment, &bytes).unwrap();
-    let before = contents(&data);
-    let bind = format!("127.0.0.1:{port}");
-    let (code, said) = refused(&mut with_flags(folder.path(), &["--bind", &bind]));
-    assert_eq!(code, Some(1), "{said}");
+    let used = Used::new();
+    used.spoil("00000001.log", |bytes| bytes[1024 + 100] ^= 1);
+    let before = contents(&used.data());
+    let said = used.refusal();
     assert!(said.contains("00000001.log is damaged at byte 1024"), "{said}");
     assert!(said.contains("kv-server log inspect"), "{said}");
-    assert_eq!(contents(&data), before, "the directory was changed");
+    assert_eq!(contents(&used.data()), before, "the directory was changed");
 
-    let inspected = server().args(["log", "inspect"]).arg(&data).output().unwrap();
+    let inspected = server().args(["log", "inspect"]).arg(used.data()).output().unwrap();
     let printed = String::from_utf8_lossy(&inspected.stdout);
     assert!(printed.contains("DAMAGE"), "{printed}");
 }
 
 #[test]
 fn a_damaged_state_file_is_refused_and_made_anew_from_the_log_without_it() {
-    let folder = TempDir::new().unwrap();
-    let data = folder.path().join("data");
-    let port = free_ports(1)[0];
-    used_directory(&data, port);
-    let state = data.join("state.redb");
-    let mut bytes = fs::read(&state).unwrap();
-    let copies: Vec<_> =
-        (0..bytes.len()).filter(|place| bytes[*place..].starts_with(b"value")).collect();
-    assert!(!copies.is_empty(), "the value is in the file");
-    for place in copies {
-        bytes[place] ^= 1;
-    }
-    fs::write(&state, &bytes).unwrap();
-    let bind = format!("127.0.0.1:{port}");
-    let (code, said) = refused(&mut with_flags(folder.path(), &["--bind", &bind]));
-    assert_eq!(code, Some(1), "{said}");
+    let used = Used::new();
+    used.spoil("state.redb", |bytes| {
+        let copies: Vec<_> =
+            (0..bytes.len()).filter(|place| bytes[*place..].starts_with(b"value")).collect();
+        assert!(!copies.is_empty(), "the value is in the file");
+        for place in copies {
+            bytes[place] ^= 1;
+        }
+    });
+    let said = used.refusal();
     assert!(said.contains("state.redb is damaged"), "{said}");
     assert!(said.contains("move it away and start again"), "{said}");
 
-    fs::rename(&state, data.join("state.redb.damaged")).unwrap();
-    let client_port = free_ports(1)[0];
-    let mut command = with_flags(folder.path(), &["--bind", &bind]);
-    command.args(["--client-bind", &format!("127.0.0.1:{client_port}")]).stderr(Stdio::null());
-    let (mut child, _) = ready(&mut command);
-    let mut client = Client::new([format!("127.0.0.1:{client_port}")], Options::default()).unwrap();
-    let found = client.get(b"key").unwrap().reply.expect("the log had it");
-    assert_eq!(*found.value, *b"value");
-    assert!(terminate(&mut child, "-TERM").success());
+    let state = used.data().join("state.redb");
+    fs::rename(&state, state.with_extension("damaged")).unwrap();
+    used.serve(|client| {
+        let found = client.get(b"key").unwrap().reply.expect("the log had it");
+        assert_eq!(*found.value, *b"value");
+    });
 }
 
 #[test]
