@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::log_keep::LogKeep;
 use crate::members::{Address, Members};
 use crate::options::{MemberOptions, NodeOptions, TimingOptions};
+use crate::size::Size;
 use crate::timing::{Span, Timing, TimingError, TimingMode};
 
 /// A node's settings. What is in here fits together.
@@ -87,6 +88,10 @@ impl TryFrom<NodeOptions> for Settings {
             None => bind.offset(options.client_port_offset)?,
         };
         check_overlap(&members, &bind, &client_bind)?;
+        check_file_size("--log-segment-size", options.log.log_segment_size)?;
+        if options.log.log_reserve.0 > 0 {
+            check_file_size("--log-reserve", options.log.log_reserve)?;
+        }
         let client_address = advertised(&client_bind, own_address(&members, node_id)?);
         Ok(Self {
             node_id,
@@ -204,6 +209,19 @@ fn check_overlap(
     }
 }
 
+/// The sizes that a file of the log may have.
+fn check_file_size(flag: &str, size: Size) -> Result<(), SettingsError> {
+    let least = raft_storage::Options::MIN_SEGMENT_BYTES;
+    let most = raft_storage::Options::MAX_SEGMENT_BYTES;
+    if size.0.is_multiple_of(512) && (least..=most).contains(&size.0) {
+        return Ok(());
+    }
+    let (least, most) = (Size(least), Size(most));
+    Err(SettingsError(format!(
+        "{flag} is {size}: give a multiple of 512 bytes from {least} to {most}"
+    )))
+}
+
 fn overlap(raft: &Address, client: &Address) -> bool {
     let (Some(raft_at), Some(client_at)) = (raft.to_socket_addr(), client.to_socket_addr()) else {
         return raft == client;
@@ -301,6 +319,10 @@ mod tests {
         let said = refusal("--heartbeat-interval 80ms");
         assert!(said.contains("80ms") && said.contains("150ms"), "{said}");
         assert!(refusal("--heartbeat-interval 5parsecs").contains("5parsecs"));
+        let said = refusal("--log-reserve 5");
+        assert!(said.contains("--log-reserve is 5") && said.contains("1GiB"), "{said}");
+        assert!(refusal("--log-segment-size 2GiB").contains("2GiB"));
+        assert!(settings("--log-reserve 0").is_ok());
         assert!(refusal("--demo-mode --debug-mode").contains("--debug-mode"));
         assert!(refusal("--node-id 0").contains('0'));
         assert!(refusal("--frobnicate").contains("--frobnicate"));

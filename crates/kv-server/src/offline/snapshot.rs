@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::path::Path;
 
 use kv_store::snapshot::{SnapshotError, Summary, Verifier, read_piece};
@@ -82,9 +82,20 @@ pub(crate) fn explain(
             f,
             "{file} ends at byte {offset_bytes}, before piece {due}: it is not whole; {OTHER}"
         ),
-        SnapshotError::Source(error) => {
-            write!(f, "{file} cannot be read at byte {offset_bytes}: {error}; {OTHER}")
-        }
+        SnapshotError::Source(error) => match error.kind() {
+            // What was read makes no sense, from the first byte on or later.
+            ErrorKind::InvalidData if offset_bytes == 0 => {
+                write!(f, "{file} is no snapshot, or damaged at its beginning: {error}; {OTHER}")
+            }
+            ErrorKind::InvalidData => {
+                write!(f, "{file} is damaged at byte {offset_bytes}: {error}; {OTHER}")
+            }
+            ErrorKind::UnexpectedEof => write!(
+                f,
+                "{file} ends within the piece at byte {offset_bytes}: it is not whole; {OTHER}"
+            ),
+            _ => write!(f, "{file} cannot be read at byte {offset_bytes}: {error}; {OTHER}"),
+        },
         SnapshotError::TooNew { .. } | SnapshotError::NoRoom { .. } | SnapshotError::Store(_) => {
             write!(f, "{file}: {error}")
         }

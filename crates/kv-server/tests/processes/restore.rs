@@ -157,8 +157,8 @@ fn a_snapshot_that_is_damaged_is_refused_where_it_is_damaged_and_nothing_is_made
     flipped[middle] ^= 4;
     let cases = [
         (flipped, "is damaged at byte"),
-        (whole[..middle].to_vec(), "cannot be read at byte"),
-        (b"this is not a snapshot at all".to_vec(), "backup.snap"),
+        (whole[..middle].to_vec(), "ends within the piece at byte"),
+        (b"this is not a snapshot at all".to_vec(), "backup.snap is no snapshot"),
         (Vec::new(), "ends at byte 0, before piece 0"),
     ];
     for (bytes, expected) in cases {
