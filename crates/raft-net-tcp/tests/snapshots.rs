@@ -44,8 +44,13 @@ impl SnapshotSource for Numbers {
 struct Collected {
     pieces: Vec<Vec<u8>>,
     tell: Sender<Vec<Vec<u8>>>,
-    finish: Box<dyn Fn() -> Result<(), String> + Send>,
+    finish: Box<Finish>,
 }
+
+/// How a snapshot of these tests ends. It is told how to find out whether the network stops.
+type Finish = dyn Fn(&IsStopping<'_>) -> Result<(), String> + Send;
+
+type IsStopping<'a> = dyn Fn() -> bool + Sync + 'a;
 
 impl SnapshotSink for Collected {
     fn next_piece(&self) -> u64 {
@@ -60,8 +65,8 @@ impl SnapshotSink for Collected {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), String> {
-        (self.finish)()
+    fn finish(self: Box<Self>, is_stopping: &IsStopping<'_>) -> Result<(), String> {
+        (self.finish)(is_stopping)
     }
 }
 
@@ -76,6 +81,14 @@ impl Drop for Collected {
 fn collect(
     node: &Node,
     finish: impl Fn() -> Result<(), String> + Send + Clone + Sync + 'static,
+) -> Receiver<Vec<Vec<u8>>> {
+    collect_until_stopped(node, move |_| finish())
+}
+
+/// As [`collect`], where `finish` looks whether the network stops.
+fn collect_until_stopped(
+    node: &Node,
+    finish: impl Fn(&IsStopping<'_>) -> Result<(), String> + Send + Clone + Sync + 'static,
 ) -> Receiver<Vec<Vec<u8>>> {
     let (tell, collected) = channel();
     node.network.receive_snapshots(move |_| {
@@ -357,7 +370,7 @@ fn who_is_turned_down_is_told_why_and_both_go_on() {
             return Err("not now".to_owned());
         }
         let finish = Arc::clone(&finish);
-        let finish = Box::new(move || finish.lock().unwrap().pop().expect("two"));
+        let finish = Box::new(move |_: &IsStopping<'_>| finish.lock().unwrap().pop().expect("two"));
         Ok(Box::new(Collected { pieces: Vec::new(), tell: tell.clone(), finish }))
     });
     let send = |count| {
@@ -469,4 +482,25 @@ fn a_shut_down_ends_what_is_on_its_way() {
     assert!(!collected.recv_timeout(PATIENCE).expect("it is given up").is_empty());
     assert!(one.events.try_iter().all(|event| !matches!(event, NetEvent::SnapshotSent { .. })));
     sender.send(snapshot(1, 2), numbers(1, 1));
+}
+
+/// A receiver that waits for others to install what came could not know that they were gone: a
+/// network that was shut down at that moment waited for it for ever.
+#[test]
+fn a_receiver_that_waits_for_others_is_told_of_the_shut_down() {
+    let (one, two) = pair(|_| {});
+    let (tell, waits) = channel();
+    let collected = collect_until_stopped(&two, move |is_stopping| {
+        // Only the first call is waited for.
+        let _ = tell.send(());
+        while !is_stopping() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err("this node is stopping".to_owned())
+    });
+    one.network.snapshots().send(snapshot(1, 2), numbers(3, 10));
+    waits.recv_timeout(PATIENCE).expect("all of it came");
+    two.network.shutdown();
+    assert_eq!(collected.try_recv().expect("it is over").len(), 3);
+    one.network.shutdown();
 }

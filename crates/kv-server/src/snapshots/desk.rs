@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kv_store::snapshot::{Restore, Restored, SnapshotError, remove_draft};
 use log::warn;
@@ -15,13 +15,17 @@ use super::shortage::Shortage;
 use super::{position, read_members};
 use crate::replica::Event;
 
+/// How often one that waits to be installed looks whether this node stops.
+const LOOKS_UP_AFTER: Duration = Duration::from_millis(50);
+
 /// The place where a snapshot is put together, verified, and waits to be installed.
 ///
 /// Invariants:
 /// 1. There is one draft at a time. A later offer replaces an unfinished one, unless that comes
 ///    from a leader of a later term; one that is being verified or installed is left alone.
 /// 2. Whoever waits for the end of a snapshot hears it, also if that is forgotten: from then on
-///    its channel has no other end.
+///    its channel has no other end. Nobody waits in a node that stops, but for what is just being
+///    installed.
 /// 3. One that had no room is removed, and none is let in for a while (`Shortage`) after it.
 pub struct Desk {
     path: PathBuf,
@@ -209,11 +213,19 @@ impl SnapshotSink for Sink {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> Result<(), String> {
+    fn finish(self: Box<Self>, is_stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), String> {
         let outcome = self.verify()?;
         (self.desk.tell)(Event::SnapshotArrived(self.message.clone()));
-        let stopping = || "this node is stopping".to_owned();
-        outcome.recv().unwrap_or_else(|_| Err(stopping()))
+        loop {
+            match outcome.recv_timeout(LOOKS_UP_AFTER) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Disconnected) => return Err("it was set aside".to_owned()),
+                // If the loop is gone, nobody will order to install it. What is being installed
+                // comes to its end: that is waited for.
+                Err(RecvTimeoutError::Timeout) if is_stopping() => self.desk.discard_arrived(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 
@@ -259,5 +271,60 @@ impl Drop for Sink {
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Desk").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+
+    use kv_store::{Options, Store};
+    use raft_core::NodeId;
+
+    use super::super::members::write_members;
+    use super::*;
+
+    /// A state after one entry, which named the members.
+    fn pieces(path: &std::path::Path, members: &ClusterConfig) -> (Position, Vec<Vec<u8>>) {
+        let mut store = Store::open(path, &Options::default()).expect("a new one");
+        let at = kv_store::Position { term: 1, index: 1 };
+        store.set_members(at, &write_members(members)).expect("the disk works");
+        store.flush().expect("the disk works");
+        let mut content = store.snapshot().expect("it can be read").expect("it has a file");
+        let next = || content.next_piece().expect("it can be read");
+        (position(at), std::iter::from_fn(next).collect())
+    }
+
+    /// A node that was asked to stop while it read back a snapshot never stopped: the order to
+    /// install it, which the receiving thread waited for, came from a loop that was gone, and the
+    /// network waited for that thread.
+    #[test]
+    fn nobody_waits_for_the_order_to_install_in_a_node_that_stops() {
+        let dir = tempfile::tempdir().expect("a directory for tests");
+        let members = ClusterConfig::of_voters([1, 2].map(NodeId::new));
+        let (at, pieces) = pieces(&dir.path().join("leader"), &members);
+        let (announce, announced) = channel();
+        let tell = move |event| _ = announce.send(event);
+        let desk = Arc::new(Desk::new(dir.path().join("follower"), members.clone(), tell));
+        let snapshot = Snapshot { at, cluster: Arc::new(members) };
+        let (from, to) = (NodeId::new(1), NodeId::new(2));
+        let body = Body::Snapshot(snapshot);
+        let offer = Message { from, to, term: Term::new(1), body };
+        let mut sink = desk.open(offer.clone()).expect("there is room");
+        for piece in &pieces {
+            sink.take(piece).expect("it is whole");
+        }
+        let is_stopping = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| sink.finish(&|| is_stopping.load(Ordering::SeqCst)));
+            // The loop hears of it, and does nothing any more.
+            announced.recv().expect("it is told");
+            is_stopping.store(true, Ordering::SeqCst);
+            receiving.join().expect("it does not panic")
+        });
+        outcome.expect_err("nobody has installed it");
+        assert!(desk.take_arrived(at).is_none());
+        desk.open(offer).expect("the place is free again");
     }
 }

@@ -130,11 +130,12 @@ impl Reception<'_> {
     ) -> Result<(), End> {
         let asks_again = self.shared.snapshots.patience / 4;
         let patience = Answer::Next { piece: sink.next_piece() };
+        let shared = self.shared;
         let outcome = thread::scope(|scope| {
             let (tell, outcome) = channel();
             let work = move || {
                 // It waits for this, unless it has panicked.
-                let _ = tell.send(sink.finish());
+                let _ = tell.send(sink.finish(&|| shared.is_stopped()));
             };
             let name = "raft-net-snap".to_owned();
             if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {

@@ -73,12 +73,15 @@ pub trait SnapshotSink: Send {
     fn take(&mut self, piece: &[u8]) -> Result<(), String>;
 
     /// All pieces came. Verifies them and returns when the snapshot has served its purpose; as long
-    /// as it takes, the sender is told to be patient. Must end when the network is shut down.
+    /// as it takes, the sender is told to be patient.
+    ///
+    /// Shutting the network down waits for this. So whoever waits here for others, who may be gone
+    /// by then, has to look now and then whether `is_stopping`, and to end if it does.
     ///
     /// # Errors
     ///
     /// If it did not: a sentence for both logs.
-    fn finish(self: Box<Self>) -> Result<(), String>;
+    fn finish(self: Box<Self>, is_stopping: &(dyn Fn() -> bool + Sync)) -> Result<(), String>;
 }
 
 /// Makes a sink for a snapshot that is offered with this message, whose body is
