@@ -4,16 +4,18 @@
 //! 1. Every shape begins with fresh nodes in an empty folder, and the system that is not measured
 //!    does not run. With a peer, the two take turns shape by shape, so that both meet the same
 //!    machine: compare the ratios, not the figures.
-//! 2. Before each run the disk itself is measured, in the same folder: 4 KiB and `fdatasync`.
+//! 2. Before each run the disk itself is measured, in the same folder: 4 KiB and `fdatasync`; and
+//!    what a put of one client takes if nothing but that and the network is done.
 //! 3. Processor time is that of the servers, from the first request of the run to the last,
 //!    warm-up and the writing of keys that are read included.
 //! 4. A figure of ours counts only if every request was done and every acknowledged write was read
 //!    back: `kv-cli bench` fails otherwise, and so does this.
 //!
 //! Reading order: `shape` says what is asked, `system` who is asked; `usage` is what the processes
-//! took, `disk` the disk itself, `report` the table.
+//! took, `disk` the disk itself, `floor` the least a put can take, `report` the table.
 
 mod disk;
+mod floor;
 mod report;
 mod shape;
 mod system;
@@ -103,7 +105,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         }
         report.print(shape);
     }
-    report.print_disk();
+    report.print_machine();
     options.json.as_deref().map_or(Ok(()), |path| report.write(path))
 }
 
@@ -120,7 +122,7 @@ fn measure(
     }
     let folder = tempfile::Builder::new().prefix("kv-bench-").tempdir_in(directory);
     let folder = folder.context(|| format!("cannot make a folder in {}", directory.display()))?;
-    report.disk(disk::sync_micros(folder.path())?);
+    report.machine(disk::sync_micros(folder.path())?, floor::put_micros(folder.path())?);
     let doing = || format!("{}, {}", system.name(), shape.name);
     let figures = system.run(shape, seconds, folder.path()).context(doing)?;
     report.add(system.name(), shape, figures);

@@ -17,6 +17,7 @@ pub(super) struct Report {
     /// What each system did in each round of a shape.
     figures: BTreeMap<(&'static str, &'static str), Vec<Figures>>,
     sync_micros: Vec<u64>,
+    floor_micros: Vec<u64>,
     has_header: bool,
 }
 
@@ -27,13 +28,15 @@ impl Report {
             systems: systems.collect(),
             figures: BTreeMap::new(),
             sync_micros: Vec::new(),
+            floor_micros: Vec::new(),
             has_header: false,
         }
     }
 
-    /// Remembers what the disk did.
-    pub(super) fn disk(&mut self, micros: u64) {
-        self.sync_micros.push(micros);
+    /// Remembers what the machine could do at the moment: a sync, and the floor of a put.
+    pub(super) fn machine(&mut self, sync_micros: u64, floor_micros: u64) {
+        self.sync_micros.push(sync_micros);
+        self.floor_micros.push(floor_micros);
     }
 
     /// Remembers one run.
@@ -88,15 +91,18 @@ impl Report {
         }
     }
 
-    /// What the disk did beside all of it.
-    pub(super) fn print_disk(&self) {
-        let mut micros = self.sync_micros.clone();
-        micros.sort_unstable();
-        if let (Some(best), Some(worst)) = (micros.first(), micros.last()) {
-            let median = micros[micros.len() / 2];
-            println!(
-                "\n4 KiB and fdatasync, before each run: median {median} us ({best} to {worst})"
-            );
+    /// What the machine could do beside all of it.
+    pub(super) fn print_machine(&self) {
+        println!("\nbefore each run, median, best and worst in us:");
+        let put = "a put that only waits";
+        for (what, micros) in
+            [("4 KiB and fdatasync", &self.sync_micros), (put, &self.floor_micros)]
+        {
+            let mut micros = micros.clone();
+            micros.sort_unstable();
+            if let (Some(best), Some(worst)) = (micros.first(), micros.last()) {
+                println!("{what:<22} {:>6} {best:>6} {worst:>6}", micros[micros.len() / 2]);
+            }
         }
     }
 
@@ -118,7 +124,11 @@ impl Report {
                 })
             })
             .collect();
-        let all = json!({ "sync_us": self.sync_micros, "runs": runs });
+        let all = json!({
+            "sync_us": self.sync_micros,
+            "floor_us": self.floor_micros,
+            "runs": runs,
+        });
         let text = format!("{all:#}\n");
         fs::write(path, text).context(|| format!("cannot write {}", path.display()))
     }
