@@ -31,6 +31,8 @@ pub(crate) struct Waiting {
     pub(crate) patience: Patience,
     /// This node led when it took the request in, and does no more.
     is_orphan: bool,
+    /// From then on it is better asked of the leader.
+    elsewhere_from: Option<Time>,
 }
 
 /// What a request waits for.
@@ -58,13 +60,20 @@ impl Pending {
             self.next_check = now + CHECK_INTERVAL;
         }
         let patience = Patience::new(now, timeout);
-        let waiting = Waiting { client, want, patience, is_orphan: false };
+        let waiting = Waiting { client, want, patience, is_orphan: false, elsewhere_from: None };
         self.waiting.insert(ticket, waiting);
         ticket
     }
 
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
         self.waiting.remove(&ticket)
+    }
+
+    /// A read that is not safe on this node by then is to be asked of the leader.
+    pub(crate) fn move_on_at(&mut self, ticket: Ticket, at: Time) {
+        if let Some(waiting) = self.waiting.get_mut(&ticket) {
+            waiting.elsewhere_from = Some(at);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -90,14 +99,27 @@ impl Pending {
         }
     }
 
-    /// Gives up the requests whose time is up.
-    pub(crate) fn take_expired(&mut self, now: Time) -> Vec<(ClientTag, Error)> {
+    /// Gives up the requests whose time is up. If another node leads, `elsewhere` says so.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Time,
+        elsewhere: impl FnOnce() -> Option<Error>,
+    ) -> Vec<(ClientTag, Error)> {
         if now < self.next_check {
             return Vec::new();
         }
         self.next_check = now + CHECK_INTERVAL;
-        let expired = self.waiting.extract_if(.., |_, waiting| waiting.patience.deadline <= now);
-        expired.map(|(_, waiting)| (waiting.client, waiting.give_up(now))).collect()
+        let elsewhere = elsewhere();
+        let expired = self.waiting.extract_if(.., |_, waiting| {
+            let moves_on = waiting.elsewhere_from.is_some_and(|at| at <= now);
+            waiting.patience.deadline <= now || moves_on && elsewhere.is_some()
+        });
+        let told = expired.map(|(_, waiting)| {
+            let is_over = waiting.patience.deadline <= now;
+            let error = elsewhere.clone().filter(|_| !is_over);
+            (waiting.client, error.unwrap_or_else(|| waiting.give_up(now)))
+        });
+        told.collect()
     }
 
     /// Gives up every request.

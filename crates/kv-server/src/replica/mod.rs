@@ -46,6 +46,9 @@ use crate::standing::Standing;
 /// How long a stopping server waits for what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// For so many election timeouts a read waits for a follower that is behind; then it is sent on.
+const FOLLOWER_READ_TIMEOUTS: u32 = 4;
+
 /// The ticket of the hand-over of a server that stops. Those of requests count up from 0.
 const HAND_OVER: Ticket = Ticket::new(u64::MAX);
 
@@ -222,7 +225,11 @@ impl Replica {
     }
 
     fn on_wake(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        for (client, error) in self.pending.take_expired(now) {
+        let elsewhere = || {
+            let leader = self.raft.status().leader.filter(|_| !self.was_leader)?;
+            Some(not_leader(&self.directory, leader))
+        };
+        for (client, error) in self.pending.take_expired(now, elsewhere) {
             effects.push(Effect::Fail(client, error));
         }
         self.step(now, Input::Wake, effects);
@@ -256,6 +263,10 @@ impl Replica {
             // Lease reads are not switched on anywhere yet: they get the stronger guarantee.
             Call::Read(range) => {
                 let ticket = self.pending.add(client, now, timeout, Want::Read(range));
+                if !self.was_leader {
+                    let patience = FOLLOWER_READ_TIMEOUTS * self.fate_patience;
+                    self.pending.move_on_at(ticket, now + patience);
+                }
                 self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
             }
             Call::Status => {
@@ -414,10 +425,7 @@ impl Replica {
             | Rejection::TransferUnderWay { .. }
             | Rejection::TransferFailed { .. }
             | Rejection::Leaving => Error::NoLeader,
-            Rejection::NotLeader { leader: Some(leader) } => Error::NotLeader {
-                leader: leader.get(),
-                client_address: self.directory.client_address(leader.get()),
-            },
+            Rejection::NotLeader { leader: Some(leader) } => not_leader(&self.directory, leader),
             Rejection::Busy => Error::Busy,
             Rejection::ChangeUnderWay
             | Rejection::NotReady
@@ -466,6 +474,12 @@ impl Replica {
         };
         StatusReply { node, members: self.directory.members() }
     }
+}
+
+/// Where to go instead.
+fn not_leader(directory: &Directory, leader: NodeId) -> Error {
+    let client_address = directory.client_address(leader.get());
+    Error::NotLeader { leader: leader.get(), client_address }
 }
 
 /// What a request that ran out of time has done.

@@ -167,6 +167,25 @@ fn a_command_does_not_keep_the_first_entry_of_its_leader_from_those_with_hardly_
     cluster.answer(leader, 2).expect("it is committed when there is room");
 }
 
+/// A follower without room was behind for as long as there was none. A client that happened to ask
+/// it for a read waited for all the time that it had, though the leader could have answered at once.
+#[test]
+fn a_read_does_not_wait_for_a_follower_that_cannot_catch_up() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.set_state_waits(2, true);
+    cluster.put(1, 1, "key", "value");
+    cluster.answer(1, 1).expect("the two others are enough");
+    cluster.get(2, 2, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_secs(2));
+    let client_address = Some("node-1:9080".to_owned());
+    assert_eq!(cluster.error(2, 2), Error::NotLeader { leader: 1, client_address });
+    cluster.set_state_waits(2, false);
+    cluster.pass(Duration::from_secs(1));
+    cluster.get(2, 3, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.found(2, 3), Some(b"value".to_vec()), "it serves reads as others do");
+}
+
 #[test]
 fn a_leader_whose_disk_stalls_hands_over_and_does_not_take_it_back() {
     let mut cluster = Cluster::with_leader(1);
