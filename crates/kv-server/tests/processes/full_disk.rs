@@ -19,6 +19,9 @@ use crate::snapshots::{
 /// Room for the log as it is made, which is 48 MiB, and for some more.
 const DISK_MEGABYTES: usize = 64;
 
+/// The usual reserve. A flag has the nodes keep what they say, which is shown if the test fails.
+const TOLD: [&str; 2] = ["--log-reserve", "16MiB"];
+
 /// How long a write is tried that is to be refused.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
@@ -133,7 +136,7 @@ fn put_until_refused(cluster: &Cluster) -> Option<String> {
 
 #[test]
 fn a_cluster_whose_disks_are_full_refuses_writes_reads_on_and_writes_again_by_itself() {
-    let Some(OnSmallDisks { mut cluster, disks }) = start(3, &[]) else { return };
+    let Some(OnSmallDisks { mut cluster, disks }) = start(3, &TOLD) else { return };
     put_all(&cluster, 0, 50);
     disks.iter().for_each(SmallDisk::fill);
     let said = put_until_refused(&cluster);

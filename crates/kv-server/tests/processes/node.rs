@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// How long anything may take that should take a moment.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How much of what each node said is shown when a test fails.
+const SHOWN_LINES: usize = 40;
+
 /// A cluster of processes. They are killed when it is dropped.
 pub(crate) struct Cluster {
     folder: TempDir,
@@ -197,8 +200,25 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Shows how the nodes are, and what they said last: for a test that fails.
+    fn show(&self) {
+        let client = self.impatient_client(Duration::from_secs(1));
+        for id in 1..=self.nodes.len() {
+            let status = client.status(&self.client_address(id)).map(|answer| answer.reply.node);
+            let said = self.said(id);
+            let last = said.lines().rev().take(SHOWN_LINES).collect::<Vec<_>>();
+            let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+            eprintln!("node {id}: {status:?}\n{last}");
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show();
+        }
         self.kill_all();
     }
 }
