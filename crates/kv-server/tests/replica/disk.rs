@@ -168,7 +168,7 @@ fn a_command_does_not_keep_the_first_entry_of_its_leader_from_those_with_hardly_
 }
 
 /// A follower without room was behind for as long as there was none. A client that happened to ask
-/// it for a read waited for all the time that it had, though the leader could have answered at once.
+/// it for a read waited for all the time that it had, though the leader could have answered.
 #[test]
 fn a_read_does_not_wait_for_a_follower_that_cannot_catch_up() {
     let mut cluster = Cluster::with_leader(1);
