@@ -146,12 +146,14 @@ fn a_cluster_whose_disks_are_full_refuses_writes_reads_on_and_writes_again_by_it
     }
     assert_all_there(&cluster, 50);
 
-    // A node that is killed on a full disk starts again, and votes.
+    // Full nodes elect a leader, and one that was killed on a full disk starts again. Reads were
+    // once expected before it had. But disks fill up one after the other, and one that has been
+    // behind since then does not always make a majority with the new leader.
     let leader = cluster.leader();
     cluster.kill(leader);
     let next = cluster.leader();
-    assert_all_there(&cluster, 50);
     cluster.restart(leader);
+    assert_all_there(&cluster, 50);
 
     disks.iter().for_each(SmallDisk::free);
     put_all(&cluster, 50, 100);
