@@ -69,6 +69,8 @@ pub(crate) struct DiskLog {
     is_harmed: bool,
     /// The harm was more than can be repaired.
     ruin: Option<Ruin>,
+    /// Decides when it is.
+    ruin_dice: Dice,
     /// The node has refused to start, and will always do.
     is_lost: bool,
 }
@@ -98,6 +100,7 @@ impl DiskLog {
             before_last: Index::ZERO,
             is_harmed: false,
             ruin: None,
+            ruin_dice: Dice::new(scenario.seed, &format!("ruin {node}")),
             is_lost: false,
         }
     }
@@ -202,7 +205,8 @@ impl DiskLog {
             return false;
         }
         let may_hit_witness = !durable.hard_state.recovering;
-        if dice.chance(RUINED_PER_MILLE) {
+        if self.ruin_dice.chance(RUINED_PER_MILLE) {
+            let dice = &mut self.ruin_dice;
             self.ruin = ruin::strike(&self.disk, &self.fresh, may_hit_witness, dice);
         }
         let mark = match &self.ruin {
