@@ -8,20 +8,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use handoff::{Receiver, RecvTimeoutError, Sender, unbounded};
-use kv_proto::{DigestsReply, Header, Reply as ProtoReply};
+use kv_proto::{DigestsReply, Error, Header, Reply as ProtoReply};
 use kv_store::{Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload, ReadLog};
 
 use crate::backups::{Backups, Work};
 use crate::checkpoints::Checkpoints;
-use crate::clients::{Replies, Reply};
+use crate::clients::{Replies, Reply, reply_bytes};
 use crate::event_loop::Clock;
-use crate::replica::{ApplyWork, ClientTag};
+use crate::replica::{ApplyWork, ClientTag, Patience};
 use crate::server::halt;
 use crate::snapshots::{Courier, write_members};
 
 /// The most answers that are collected before they are sent on their way.
 const REPLIES_PER_BATCH: usize = 128;
+
+/// The same in bytes.
+const BYTES_PER_BATCH: usize = 1 << 20;
 
 /// How many more entries the state file holds when the loop is told again.
 const STORED_STEP: u64 = 1024;
@@ -65,6 +68,7 @@ impl Applier {
             stored: Box::new(stored),
             told_stored: Index::ZERO,
             batch: Vec::new(),
+            batch_bytes: 0,
             backups,
             checkpoints: Checkpoints::default(),
             courier,
@@ -101,6 +105,8 @@ struct Worker {
     /// What `stored` heard last.
     told_stored: Index,
     batch: Vec<Reply>,
+    /// Of its answers to reads.
+    batch_bytes: usize,
     backups: Backups,
     checkpoints: Checkpoints,
     courier: Courier,
@@ -112,7 +118,7 @@ impl Worker {
             self.carry_out(first);
             for next in work.try_iter() {
                 self.carry_out(next);
-                if self.batch.len() >= REPLIES_PER_BATCH {
+                if self.batch.len() >= REPLIES_PER_BATCH || self.batch_bytes >= BYTES_PER_BATCH {
                     self.send_replies();
                 }
             }
@@ -150,6 +156,7 @@ impl Worker {
     fn send_replies(&mut self) {
         // A read that failed has only told its client.
         or_halt(self.store.check());
+        self.batch_bytes = 0;
         self.replies.send(std::mem::take(&mut self.batch));
     }
 
@@ -157,11 +164,12 @@ impl Worker {
         match work {
             ApplyWork::Entries { entries, waiters } => self.apply_all(&entries, &waiters),
             ApplyWork::Read { client, range, term, patience } => {
-                let in_time = patience.check_read(self.clock.now());
-                let found = in_time.and_then(|()| self.store.range(&range));
+                let found = self.may_read(patience).and_then(|()| self.store.range(&range));
                 let header = self.header(term);
                 let result = found.map(|range| (header, ProtoReply::Range(range)));
-                self.batch.push(Reply { client, result });
+                let reply = Reply { client, result };
+                self.batch_bytes += reply_bytes(&reply);
+                self.batch.push(reply);
             }
             ApplyWork::Status { client, mut status } => {
                 let (applied_index, state_digest) = self.store.digest();
@@ -190,6 +198,12 @@ impl Worker {
                 self.checkpoints = Checkpoints::default();
             }
         }
+    }
+
+    /// Whether a read is carried out that waited for its turn so patiently.
+    fn may_read(&self, patience: Patience) -> Result<(), Error> {
+        patience.check_read(self.clock.now())?;
+        if self.replies.is_full() { Err(Error::Busy) } else { Ok(()) }
     }
 
     fn header(&self, term: u64) -> Header {

@@ -63,7 +63,7 @@ impl Backups {
     }
 
     /// Adds work. The queue is bounded by what feeds it: each connection has only so many requests
-    /// in flight, and is closed when it leaves too many answers unfetched.
+    /// in flight, and is not read while it leaves too many answers unfetched.
     pub(crate) fn submit(&self, work: Work) {
         // The thread ends only after this sender is gone.
         let _ = self.queue.send(work);

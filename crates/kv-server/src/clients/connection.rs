@@ -3,26 +3,26 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{
-    Call, ClientHello, Command, Error, Limits, MAX_HELLO_BYTES, OLDEST_PROTOCOL_VERSION, Part,
-    Response, ServerHello, Welcome,
+    ClientHello, Error, MAX_HELLO_BYTES, OLDEST_PROTOCOL_VERSION, Part, Response, ServerHello,
+    Welcome,
 };
 use log::{debug, trace};
 use mio::net::TcpStream;
 use wire::frame::{FrameError, FrameReader};
 
 use super::Reply;
-use super::bounds::waiting_bytes;
-use crate::replica::{self, ClientTag, Request};
+use super::bounds::reply_bytes;
+use super::parse::{Refusal, parse};
+use crate::replica::Request;
 
 /// How long a new connection may take to say hello.
 pub(super) const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// When so many bytes of replies wait for a client that does not fetch them, nothing more is read
-/// from it, and what comes for it is not encoded yet.
+/// When so many bytes wait to be sent to a client, nothing more is read from it, and what comes for
+/// it is not encoded yet.
 const MAX_UNSENT_BYTES: usize = 8 << 20;
 
 /// How often one connection is read before the others have their turn.
@@ -39,9 +39,15 @@ pub(super) struct Connection {
     unsent: Vec<u8>,
     /// How much at the front of `unsent` was sent.
     sent: usize,
-    /// Replies for which there is no room in `unsent`. Their values are shared with the store.
+    /// Replies for which there is no room in `unsent`. Those that have the same large values share
+    /// them.
     waiting: VecDeque<Reply>,
     waiting_bytes: usize,
+    /// What the replies to the requests in flight may take at most.
+    promised_bytes: usize,
+    max_owed_bytes: usize,
+    /// What of `unfetched_bytes` is in the sum over all connections.
+    pub(super) counted_bytes: usize,
     in_flight: u32,
     max_in_flight: u32,
     /// Of the protocol, as it was agreed on.
@@ -70,7 +76,12 @@ pub(super) enum Reading {
 }
 
 impl Connection {
-    pub(super) fn new(id: usize, stream: TcpStream, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        id: usize,
+        stream: TcpStream,
+        peer: SocketAddr,
+        max_owed_bytes: usize,
+    ) -> Self {
         Self {
             id,
             stream,
@@ -80,6 +91,9 @@ impl Connection {
             sent: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            promised_bytes: 0,
+            max_owed_bytes,
+            counted_bytes: 0,
             in_flight: 0,
             max_in_flight: 0,
             version: OLDEST_PROTOCOL_VERSION,
@@ -121,7 +135,8 @@ impl Connection {
 
     fn is_saturated(&self) -> bool {
         let has_much_waiting = !self.is_new() && self.in_flight >= self.max_in_flight;
-        has_much_waiting || !self.has_room()
+        let is_owed_much = self.unfetched_bytes() + self.promised_bytes >= self.max_owed_bytes;
+        has_much_waiting || is_owed_much || !self.has_room()
     }
 
     /// Takes whole frames as long as there is room for their answers; false if the connection
@@ -146,6 +161,7 @@ impl Connection {
                 }
                 Frame::Request(Ok(request)) => {
                     self.in_flight += 1;
+                    self.promised_bytes += request.client.most_reply_bytes;
                     requests.push(request);
                 }
                 Frame::Request(Err(Refusal { id: Some(id), error })) => {
@@ -196,22 +212,15 @@ impl Connection {
         }
     }
 
-    /// Adds a reply to what is to be sent. False if the client has left so many unfetched that it
-    /// must be closed.
-    pub(super) fn reply(&mut self, reply: Reply, max_waiting_bytes: usize) -> bool {
+    /// Adds a reply to what is to be sent.
+    pub(super) fn reply(&mut self, reply: Reply) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.promised_bytes = self.promised_bytes.saturating_sub(reply.client.most_reply_bytes);
         if self.waiting.is_empty() && self.has_room() {
-            self.write_reply(reply);
-            return true;
+            return self.write_reply(reply);
         }
-        self.waiting_bytes += waiting_bytes(&reply);
+        self.waiting_bytes += reply_bytes(&reply);
         self.waiting.push_back(reply);
-        let may_stay = self.waiting_bytes <= max_waiting_bytes;
-        if !may_stay {
-            let count = self.waiting.len();
-            debug!("client {} is closed: it leaves {count} replies unfetched", self.peer);
-        }
-        may_stay
     }
 
     fn write_reply(&mut self, reply: Reply) {
@@ -243,13 +252,18 @@ impl Connection {
         while self.has_room()
             && let Some(reply) = self.waiting.pop_front()
         {
-            self.waiting_bytes -= waiting_bytes(&reply);
+            self.waiting_bytes -= reply_bytes(&reply);
             self.write_reply(reply);
         }
     }
 
     fn unsent_bytes(&self) -> usize {
         self.unsent.len() - self.sent
+    }
+
+    /// What waits for the client to fetch it, in bytes.
+    pub(super) fn unfetched_bytes(&self) -> usize {
+        self.unsent_bytes() + self.waiting_bytes
     }
 
     fn has_room(&self) -> bool {
@@ -302,38 +316,6 @@ enum Frame {
     Hello(Result<u16, Error>),
     Request(Result<Request, Refusal>),
     Broken(Error),
-}
-
-/// A request that is not passed on; without an id, the connection cannot go on.
-struct Refusal {
-    id: Option<u64>,
-    error: Error,
-}
-
-/// Reads a request and checks it against the limits.
-fn parse(connection: usize, body: &[u8], limits: &Limits) -> Result<Request, Refusal> {
-    let request = kv_proto::Request::decode(body).map_err(|error| Refusal { id: None, error })?;
-    let id = request.id;
-    let refuse = |error| Refusal { id: Some(id), error };
-    let call = match request.call {
-        Call::Write(bytes) => {
-            let command = Command::decode(bytes).map_err(refuse)?;
-            command.validate(limits).map_err(refuse)?;
-            replica::Call::Write(Arc::from(bytes))
-        }
-        Call::Range(range) => {
-            range.validate(limits).map_err(refuse)?;
-            replica::Call::Read(range)
-        }
-        Call::Status => replica::Call::Status,
-        Call::Backup(backup) => replica::Call::Backup(backup),
-        Call::Digests => replica::Call::Digests,
-    };
-    Ok(Request {
-        client: ClientTag { connection: connection as u64, request: id },
-        timeout: Duration::from_millis(u64::from(request.timeout_millis)),
-        call,
-    })
 }
 
 impl Drop for Connection {

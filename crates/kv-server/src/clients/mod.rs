@@ -3,17 +3,20 @@
 //! The thread takes requests off the sockets, checks them, and passes them on in batches; replies
 //! come back through a queue and a waker. Bounds, and what happens at each:
 //! - Connections ([`Bounds::max_connections`]): one more is told "busy" and closed.
-//! - Requests waiting on one connection (`Limits::max_in_flight`), or replies the client does not
-//!   fetch (`MAX_UNSENT_BYTES`): the connection is not read until there is room, so the client's
-//!   own sends come to wait. Replies to what was read before are kept as they are, their values
-//!   shared with the store; beyond [`Bounds::max_waiting_bytes`] the connection is closed.
+//! - Requests waiting on one connection (`Limits::max_in_flight`), or what their answers may take
+//!   at most and what the client does not fetch ([`Bounds::max_owed_bytes`]): the connection is not
+//!   read until there is room, so the client's own sends come to wait.
 //! - Requests that arrive in part ([`Bounds::max_held_bytes`], over all connections): the
 //!   connection that grows beyond it is told "busy" and closed.
+//! - Answers that nobody fetches ([`Bounds::max_unfetched_bytes`], over all connections): the
+//!   connection that grows beyond it is closed.
+//! - Answers that have not come to this thread yet ([`Replies::is_full`]): reads are told "busy".
 //! - The queue to the event loop: this thread waits, and with it all clients.
 //! - A connection that has not said hello within `HELLO_PATIENCE` is closed.
 
 mod bounds;
 mod connection;
+mod parse;
 mod replies;
 
 use std::collections::{HashMap, VecDeque};
@@ -30,7 +33,9 @@ use log::{debug, error};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+pub(crate) use bounds::reply_bytes;
 pub use bounds::{Bounds, FREE_HELD_BYTES};
+pub use parse::{Refusal, parse};
 pub use replies::{Replies, Reply};
 
 use crate::replica::Request;
@@ -105,7 +110,8 @@ impl Clients {
             delayed: VecDeque::new(),
             reply_delay,
             bounds,
-            held: Held::default(),
+            held: Held::up_to(bounds.max_held_bytes),
+            unfetched: Held::up_to(bounds.max_unfetched_bytes),
             warnings: Seldom::new(WARNING_PAUSE),
             requests: Vec::new(),
             queue,
@@ -171,7 +177,10 @@ struct Server {
     delayed: VecDeque<(Instant, Reply)>,
     reply_delay: Duration,
     bounds: Bounds,
+    /// Of requests that are still arriving.
     held: Held,
+    /// Of answers that are not fetched.
+    unfetched: Held,
     warnings: Seldom,
     requests: Vec<Request>,
     queue: ReplyQueue,
@@ -306,7 +315,7 @@ impl Server {
         if let Err(error) = set_up {
             return debug!("client {peer} was gone before it was let in: {error}");
         }
-        let mut connection = Connection::new(id, stream, peer);
+        let mut connection = Connection::new(id, stream, peer, self.bounds.max_owed_bytes);
         if self.connections.len() >= self.bounds.max_connections {
             let count = self.connections.len();
             self.warn(&format_args!("client {peer} was refused: {count} are connected already"));
@@ -328,7 +337,8 @@ impl Server {
 
     fn close(&mut self, id: usize) {
         if let Some(connection) = self.connections.remove(&id) {
-            self.held.change(connection.held_bytes(), 0, &self.bounds);
+            self.held.change(connection.held_bytes(), 0);
+            self.unfetched.change(connection.counted_bytes, 0);
         }
     }
 
@@ -354,11 +364,13 @@ impl Server {
         let Ok(id) = usize::try_from(reply.client.connection) else { return };
         // A client that has gone does not wait any more.
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.reply(reply, self.bounds.max_waiting_bytes) {
-            self.unsent.push(id);
-        } else {
-            self.close(id);
+        connection.reply(reply);
+        let now = connection.unfetched_bytes();
+        if self.unfetched.update(&mut connection.counted_bytes, now) {
+            return self.unsent.push(id);
         }
+        debug!("a client is closed: answers that are not fetched take too much memory by now");
+        self.close(id);
     }
 
     fn read_all(&mut self) {
@@ -366,7 +378,7 @@ impl Server {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             let before = connection.held_bytes();
             let mut reading = connection.read(&self.welcome, &mut self.requests);
-            let has_room = self.held.change(before, connection.held_bytes(), &self.bounds);
+            let has_room = self.held.change(before, connection.held_bytes());
             if !has_room && reading != Reading::Closed {
                 debug!("a client is closed: requests in part take too much memory by now");
                 connection.say_goodbye(Error::Busy);
@@ -390,7 +402,10 @@ impl Server {
     fn send_all(&mut self) {
         for id in std::mem::take(&mut self.unsent) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
-            if !connection.send() {
+            let is_open = connection.send();
+            let now = connection.unfetched_bytes();
+            self.unfetched.update(&mut connection.counted_bytes, now);
+            if !is_open {
                 self.close(id);
             } else if connection.may_go_on() {
                 self.readable.push(id);

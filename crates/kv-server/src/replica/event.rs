@@ -65,12 +65,14 @@ pub struct Request {
 }
 
 /// One question of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientTag {
     /// The connection; never used for another one.
     pub connection: u64,
     /// The client's own number for the request.
     pub request: u64,
+    /// What the answer may take in memory at most, in bytes: so much is set aside for it.
+    pub most_reply_bytes: usize,
 }
 
 /// What can be asked.

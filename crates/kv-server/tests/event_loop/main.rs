@@ -83,7 +83,7 @@ fn clients() -> Clients {
 }
 
 fn question(connection: u64, request: u64) -> Event {
-    let client = ClientTag { connection, request };
+    let client = ClientTag { connection, request, most_reply_bytes: 0 };
     Event::Requests(vec![Request { client, timeout: FOR_EVER, call: Call::Digests }])
 }
 

@@ -143,7 +143,7 @@ impl Cluster {
     }
 
     fn request(&mut self, node: u64, request: u64, timeout: Duration, call: Call) {
-        let client = ClientTag { connection: 1, request };
+        let client = ClientTag { connection: 1, request, most_reply_bytes: 0 };
         self.event(node, Event::Requests(vec![Request { client, timeout, call }]));
     }
 
