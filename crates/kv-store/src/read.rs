@@ -63,10 +63,15 @@ impl Store {
             (SortBy::Key, Direction::Ascending) => page.fill(found),
             (SortBy::Key, Direction::Descending) => page.fill(found.rev()),
             (SortBy::Value, direction) => {
-                let sorted = sorted_by_value(found, &page.values, direction)?;
-                page.fill(sorted.into_iter())
+                let valued = with_values(found, &page.values)?;
+                let most = page.max_pairs;
+                page.fill(first_of(valued, most, direction))
             }
-            (sort_by, direction) => page.fill(sorted(found, sort_by, direction).into_iter()),
+            (sort_by, direction) => {
+                let ranked = found.map(|found| (rank(&found, sort_by), found)).collect();
+                let most = page.max_pairs;
+                page.fill(first_of(ranked, most, direction))
+            }
         }?;
         if !options.is_by_key_ascending() {
             reply.next_key = None;
@@ -132,34 +137,43 @@ impl Page<'_> {
     }
 }
 
-/// All that was found, in another order than that of the keys. What is equal in it stays in
-/// ascending order of the keys, whatever the direction: the sort is stable.
-fn sorted<'a>(
-    found: impl Iterator<Item = Found<'a>>,
-    sort_by: SortBy,
+/// Those of `all` that come first, in the order of what stands before them, and one more: enough
+/// for an answer of so many, and to know that it leaves something out. What is equal stays in
+/// ascending order of the keys, whatever the direction.
+///
+/// What lies behind is not put in order: of a million keys, that would take most of the time.
+fn first_of<'a, T: Ord>(
+    mut all: Vec<(T, Found<'a>)>,
+    most: usize,
     direction: Direction,
-) -> Vec<Found<'a>> {
-    let mut found: Vec<_> = found.collect();
-    found.sort_by(|a, b| directed(direction, compare(a, b, sort_by)));
-    found
+) -> impl Iterator<Item = Found<'a>> {
+    let compare = |(one, a): &(T, Found<'a>), (other, b): &(T, Found<'a>)| {
+        directed(direction, one.cmp(other)).then_with(|| a.key.cmp(b.key))
+    };
+    if all.len() > most {
+        all.select_nth_unstable_by(most, compare);
+        all.truncate(most + 1);
+    }
+    all.sort_unstable_by(compare);
+    all.into_iter().map(|(_, found)| found)
 }
 
-fn compare(a: &Found<'_>, b: &Found<'_>, sort_by: SortBy) -> Ordering {
+/// What stands before a key in this order; nothing, where it is that of the keys.
+fn rank(found: &Found<'_>, sort_by: SortBy) -> u64 {
     match sort_by {
         // Values are looked up by whoever sorts by them.
-        SortBy::Key | SortBy::Value => a.key.cmp(b.key),
-        SortBy::Version => a.live.version.cmp(&b.live.version),
-        SortBy::CreateRevision => a.live.created.cmp(&b.live.created),
-        SortBy::ModRevision => a.modified.cmp(&b.modified),
+        SortBy::Key | SortBy::Value => 0,
+        SortBy::Version => found.live.version,
+        SortBy::CreateRevision => found.live.created.get(),
+        SortBy::ModRevision => found.modified.get(),
     }
 }
 
-/// The same in the order of the values, which have to be in memory for it, all at once.
-fn sorted_by_value<'a>(
+/// All that was found, with its value before it: to be put in order, all of them are in memory.
+fn with_values<'a>(
     found: impl Iterator<Item = Found<'a>>,
     values: &Reader<'_>,
-    direction: Direction,
-) -> Result<Vec<Found<'a>>, Failure> {
+) -> Result<Vec<(Bytes, Found<'a>)>, Failure> {
     let mut bytes = 0;
     let mut pairs = Vec::new();
     for found in found {
@@ -173,8 +187,7 @@ fn sorted_by_value<'a>(
         }
         pairs.push((found.value(values)?, found));
     }
-    pairs.sort_by(|(a, _), (b, _)| directed(direction, a.cmp(b)));
-    Ok(pairs.into_iter().map(|(_, found)| found).collect())
+    Ok(pairs)
 }
 
 fn directed(direction: Direction, ordering: Ordering) -> Ordering {
