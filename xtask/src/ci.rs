@@ -7,6 +7,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::bench::instructions;
 use crate::failure::{Context, Failure};
 use crate::torture;
 use crate::workspace::{self, Profile};
@@ -20,7 +21,7 @@ const SIMULATION: [&str; 4] = ["--seeds", "20000", "--minutes", "2"];
 
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
@@ -59,6 +60,7 @@ const STEPS: [Step; 10] = [
         doc.env("RUSTDOCFLAGS", "-D warnings");
         succeed(doc)
     }),
+    ("instructions", || instructions::run(instructions::Options::default())),
     ("torture", || {
         let programs = workspace::build_programs(Profile::Test)?;
         torture::run(&programs.server, TORTURE)
@@ -94,7 +96,7 @@ fn succeed(mut command: Command) -> Result<(), Failure> {
 fn summary(times: &[(&str, Duration)]) -> String {
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let rows = times.iter().copied().chain([("all of it", all)]);
-    let rows = rows.map(|(name, time)| format!("{name:<10} {:>6.1} s", time.as_secs_f64()));
+    let rows = rows.map(|(name, time)| format!("{name:<12} {:>6.1} s", time.as_secs_f64()));
     format!("{}\nci: everything is right", rows.collect::<Vec<_>>().join("\n"))
 }
 
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn the_summary_adds_up() {
         let times = [("format", Duration::from_millis(500)), ("clippy", Duration::from_secs(90))];
-        let expected = "format        0.5 s\nclippy       90.0 s\nall of it    90.5 s\n\
+        let expected = "format          0.5 s\nclippy         90.0 s\nall of it      90.5 s\n\
                         ci: everything is right";
         assert_eq!(summary(&times), expected);
     }

@@ -54,8 +54,8 @@ enum Task {
 enum Bench {
     /// The Raft core alone, beside the `raft` crate: no disk, no network, no time
     Core(bench::core::Options),
-    /// How many instructions the Raft core needs, beside the stored figures (needs valgrind)
-    Instructions,
+    /// How many instructions a put and a get need, beside the stored figures (needs valgrind)
+    Instructions(bench::instructions::Options),
     /// The log beside the bare disk, and the store
     Storage(bench::storage::Options),
 }
@@ -79,7 +79,9 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Model { arguments } => model::run(&arguments),
         Task::Bench { part: None, options } => bench::cluster::run(&options),
         Task::Bench { part: Some(Bench::Core(options)), .. } => bench::core::run(&options),
-        Task::Bench { part: Some(Bench::Instructions), .. } => bench::instructions::run(),
+        Task::Bench { part: Some(Bench::Instructions(options)), .. } => {
+            bench::instructions::run(options)
+        }
         Task::Bench { part: Some(Bench::Storage(options)), .. } => bench::storage::run(&options),
         Task::Torture { server: Some(server), options } => torture::run(&server, options),
         Task::Torture { server: None, options } => {
