@@ -185,6 +185,9 @@ impl<F: DiskFile> SegmentReader<F> {
         if sectors != self.sectors && self.wrong_size.is_none() {
             self.wrong_size = Some(offset_bytes(self.sectors));
         }
+        // What lies behind is no part of it: a repair that kept it would make this size anew, and
+        // find that it is wrong again.
+        self.sectors = self.sectors.min(sectors);
     }
 
     /// Judges sector `n`, which is below `sectors`.

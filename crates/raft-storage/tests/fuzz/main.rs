@@ -27,6 +27,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("none", Vec::new()),
         ("header-of-segment", edit(0, 72, 9).to_vec()),
         ("size-of-segment", edit(0, 47, 1).to_vec()),
+        ("smaller-than-its-records", edit(0, 44, 3).to_vec()),
         ("count-of-entries", edit(1, 36, 2).to_vec()),
         ("index-before", edit(3, 40, 1).to_vec()),
         ("flags", edit(2, 4, 4).to_vec()),
