@@ -125,7 +125,10 @@ impl Worker {
             self.send_replies();
             self.tell_stored(STORED_STEP);
         }
-        self.backups.stop();
+        // The store first: a backup that waits for room in its file waits no longer then.
+        let Self { store, backups, .. } = self;
+        drop(store);
+        backups.stop();
     }
 
     /// Waits for work; `None` when no more will come. Where nothing happens, the loop hears in the

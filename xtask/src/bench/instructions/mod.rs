@@ -6,8 +6,8 @@
 //! some instructions take much longer than others, atomic ones and those that wait for memory, and
 //! everything that the system does.
 //!
-//! The paths are in `xtask/hot-paths`, a program of its own; [`figures`] are what they needed when
-//! somebody last looked, [`callgrind`] counts, [`peers`] sets raft-core beside raft-rs.
+//! The paths are in `xtask/hot-paths`, a program of its own; `figures` are what they needed when
+//! somebody last looked, `callgrind` counts, `peers` sets raft-core beside raft-rs.
 
 mod callgrind;
 mod figures;
