@@ -179,7 +179,8 @@ impl<F: DiskFile> Witness<F> {
         Ok(witness)
     }
 
-    /// Opens the file, which says `said`.
+    /// Opens the file, which says `said`, and makes that durable: a process that was killed may have
+    /// written it and not synced it, and from here on this node relies on it.
     pub(crate) fn open<D: Disk<File = F>>(
         disk: &D,
         log_id: u64,
@@ -188,6 +189,7 @@ impl<F: DiskFile> Witness<F> {
         let path = disk.path(FILE);
         let file = disk.open(FILE, Access::Write);
         let file = file.map_err(|error| IoError::new("open", &path, error))?;
+        file.sync().map_err(|error| IoError::new("sync", &path, error))?;
         Ok(Self { file, log_id, path, said })
     }
 

@@ -257,3 +257,22 @@ fn a_crash_in_the_middle_of_compaction_loses_nothing_and_leaves_nothing() {
         }
     }
 }
+
+/// A process was killed when it had written the witness and not synced it. The next one took the
+/// term and the vote that it found for safe; the power went, and they were gone: the node could
+/// have voted for another in that term.
+#[test]
+fn what_an_opening_finds_in_the_witness_is_durable_from_then_on() {
+    let (disk, options) = (SimDisk::new(), options(8));
+    let (mut log, _) = open(&disk, &options);
+    log.append(&[write(1, 0, vec![noop(1, 1)])]).expect("written");
+    disk.fail_next_sync_of_witness();
+    log.append(&[write(2, 0, vec![noop(2, 2)])]).expect_err("the process ends here");
+    drop(log);
+    let (log, recovered) = open(&disk, &options);
+    let found = recovered.hard_state;
+    assert_eq!(found.term.get(), 2, "it was written");
+    drop(log);
+    let (_, again) = open(&disk.crash(|_| false, 0), &options);
+    assert_eq!(again.hard_state, found, "the power takes nothing away that was relied upon");
+}
