@@ -179,8 +179,8 @@ impl<F: DiskFile> Witness<F> {
         Ok(witness)
     }
 
-    /// Opens the file, which says `said`, and makes that durable: a process that was killed may have
-    /// written it and not synced it, and from here on this node relies on it.
+    /// Opens the file, which says `said`, and makes that durable: a process that was killed may
+    /// have written it and not synced it, and from here on this node relies on it.
     pub(crate) fn open<D: Disk<File = F>>(
         disk: &D,
         log_id: u64,
