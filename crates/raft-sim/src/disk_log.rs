@@ -60,6 +60,10 @@ pub(crate) struct DiskLog {
     hard_states: Vec<HardState>,
     /// What was written since the last batch but one was acknowledged: no later one proves it.
     fresh: Vec<Extent>,
+    /// What was written when entries were last replaced by others.
+    replacing: Vec<Extent>,
+    /// The last entry that was written.
+    last: Index,
     /// Up to here the log was found to hold what it should, and no sector of that has been written
     /// since. Nothing but harm changes a sector that is not written.
     seen: Index,
@@ -96,6 +100,8 @@ impl DiskLog {
             untold: Vec::new(),
             hard_states: vec![HardState::default()],
             fresh: Vec::new(),
+            replacing: Vec::new(),
+            last: Index::ZERO,
             seen: Index::ZERO,
             before_last: Index::ZERO,
             is_harmed: false,
@@ -133,7 +139,24 @@ impl DiskLog {
         self.note(batch);
         self.history.extend_from_slice(batch);
         self.fresh = self.disk.take_written();
+        if self.replaces(batch) {
+            self.replacing.clone_from(&self.fresh);
+        }
         Ok(())
+    }
+
+    /// Whether this batch writes entries in the place of others.
+    fn replaces(&mut self, batch: &[Write]) -> bool {
+        let mut replaces = false;
+        for write in batch {
+            if let (Some(first), Some(last)) =
+                (write.entries.first(), write.entries.last_position())
+            {
+                replaces |= first.at.index <= self.last;
+                self.last = last.index;
+            }
+        }
+        replaces
     }
 
     /// Takes note of what has to be looked at again after this.
@@ -211,7 +234,8 @@ impl DiskLog {
         }
         let mark = match &self.ruin {
             Some(ruin) => Some(ruin.mark()),
-            None => harm::strike(&self.disk, &self.fresh, may_hit_witness, dice).map(Harm::mark),
+            None => harm::strike(&self.disk, &self.fresh, &self.replacing, may_hit_witness, dice)
+                .map(Harm::mark),
         };
         if let Some(mark) = mark {
             coverage.reach(mark);

@@ -18,6 +18,9 @@ const WRITTEN_PER_MILLE: u64 = 800;
 /// Where the witness has its two sectors.
 const WITNESS_SECTORS: [usize; 2] = [0, 8];
 
+/// How often the harm hits where entries were replaced, if any were, in a thousand times.
+const REPLACING_PER_MILLE: u64 = 250;
+
 /// What happens to a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Harm {
@@ -60,10 +63,13 @@ impl Harm {
 }
 
 /// Does one harm to the log on this disk, if there is anything to be harmed. No later record
-/// proves what is `fresh`; whether a witness may be damaged is for the caller to know.
+/// proves what is `fresh`; where entries were last replaced is `replacing`, and what is left
+/// without that is a log that ends in the entries of another leader; whether a witness may be
+/// damaged is for the caller to know.
 pub(crate) fn strike(
     disk: &SimDisk,
     fresh: &[Extent],
+    replacing: &[Extent],
     may_hit_witness: bool,
     dice: &mut Dice,
 ) -> Option<Harm> {
@@ -73,6 +79,13 @@ pub(crate) fn strike(
     }
     let (name, file) = segments[dice.place(segments.len())].clone();
     let written = written_sectors(disk, &segments);
+    let is_held = |file: &usize| segments.iter().any(|(_, held)| held == file);
+    if let Some((file, sectors)) = replacing.iter().find(|(file, _)| is_held(file))
+        && dice.chance(REPLACING_PER_MILLE)
+    {
+        disk.tamper(*file, |bytes| flip(bytes, sectors.start, dice));
+        return Some(Harm::FlippedBit);
+    }
     let harm = dice.pick(&Harm::ALL);
     let is_done = match harm {
         Harm::FlippedBit => false,
