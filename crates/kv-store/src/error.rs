@@ -1,4 +1,4 @@
-//! What can go wrong with the state file.
+//! What can go wrong with the state file, and with what is applied to it.
 
 use std::fmt;
 use std::io;
@@ -39,6 +39,14 @@ pub enum StoreError {
         found: u16,
         /// The newest version that this program reads.
         known: u16,
+    },
+    /// An entry came that is not the one after the last: some were lost, repeated or reordered on
+    /// their way from the log. Nothing was applied.
+    OutOfOrder {
+        /// The index of the entry that is due.
+        due: u64,
+        /// The index of the one that came.
+        came: u64,
     },
 }
 
@@ -96,6 +104,12 @@ impl fmt::Display for StoreError {
                 "the state file {} has format {found}, and this program reads formats up to \
                  {known}: use the program that wrote it, or a newer one",
                 file.display()
+            ),
+            Self::OutOfOrder { due, came } => write!(
+                f,
+                "entry {came} came to be applied where entry {due} is due: the log must be applied \
+                 in order, without gaps; start again, and report this: it is a mistake of the \
+                 program"
             ),
         }
     }

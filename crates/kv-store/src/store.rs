@@ -183,14 +183,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the state file failed, now or before. The store must not be used any more.
-    ///
-    /// # Panics
-    ///
-    /// If `at` is not the index after that of [`position`](Self::position): entries were lost,
-    /// repeated or reordered on their way from the log, and the state could not be trusted.
+    /// If the state file failed, now or before: the store must not be used any more. Or if `at` is
+    /// not the index after that of [`position`](Self::position): then nothing was changed.
     pub fn apply(&mut self, at: Position, command: &[u8]) -> Result<Applied, StoreError> {
-        self.begin(at);
+        self.begin(at)?;
         let mut result = match self.execute(command) {
             Ok(reply) => Ok(reply),
             Err(Failure::Refused(error)) => Err(error),
@@ -211,12 +207,8 @@ impl Store {
     /// # Errors
     ///
     /// As [`apply`](Self::apply).
-    ///
-    /// # Panics
-    ///
-    /// As [`apply`](Self::apply).
     pub fn skip(&mut self, at: Position) -> Result<(), StoreError> {
-        self.begin(at);
+        self.begin(at)?;
         self.end_entry()
     }
 
@@ -226,12 +218,8 @@ impl Store {
     /// # Errors
     ///
     /// As [`apply`](Self::apply).
-    ///
-    /// # Panics
-    ///
-    /// As [`apply`](Self::apply).
     pub fn set_members(&mut self, at: Position, members: &[u8]) -> Result<(), StoreError> {
-        self.begin(at);
+        self.begin(at)?;
         self.members = Arc::from(members);
         self.values.set_members(Arc::clone(&self.members));
         self.end_entry()
@@ -357,11 +345,14 @@ impl Store {
         }
     }
 
-    fn begin(&mut self, at: Position) {
-        let expected = self.position.index + 1;
-        assert_eq!(at.index, expected, "the log must be applied in order, without gaps");
+    fn begin(&mut self, at: Position) -> Result<(), StoreError> {
+        let due = self.position.index + 1;
+        if at.index != due {
+            return Err(StoreError::OutOfOrder { due, came: at.index });
+        }
         self.position = at;
         self.digest.number(at.index);
+        Ok(())
     }
 
     fn end_entry(&mut self) -> Result<(), StoreError> {
