@@ -4,13 +4,12 @@
 //! they build: lints and documents use the checked dependencies, tests and the torture round the
 //! compiled ones.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::bench::instructions;
 use crate::failure::{Context, Failure};
 use crate::torture;
-use crate::workspace::{self, Profile};
+use crate::workspace::{self, Profile, succeed};
 
 /// The nodes and rounds of the torture step: enough to see a leader fall and a cluster go dark
 /// and come back. `cargo xtask torture` does more.
@@ -22,43 +21,43 @@ const SIMULATION: [&str; 4] = ["--seeds", "20000", "--minutes", "2"];
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
 const STEPS: [Step; 11] = [
-    ("format", || succeed(workspace::cargo(&["fmt", "--all", "--", "--check"]))),
+    ("format", || succeed(&mut workspace::cargo(&["fmt", "--all", "--", "--check"]))),
     ("clippy", || {
         let mut clippy = workspace::cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
         clippy.args(["--", "-D", "warnings"]);
-        succeed(clippy)
+        succeed(&mut clippy)
     }),
     ("tidy", crate::tidy::run),
-    ("tests", || succeed(workspace::cargo(&["test", "--workspace", "--locked"]))),
+    ("tests", || succeed(&mut workspace::cargo(&["test", "--workspace", "--locked"]))),
     ("features", || {
         let core = ["-p", "raft-core", "--features", "serde", "--test", "serde_feature"];
         let mut clippy = workspace::cargo(&["clippy", "--lib", "--locked"]);
         clippy.args(core).args(["--", "-D", "warnings"]);
-        succeed(clippy)?;
+        succeed(&mut clippy)?;
         let mut test = workspace::cargo(&["test", "--locked"]);
         test.args(core);
-        succeed(test)
+        succeed(&mut test)
     }),
     ("packages", || {
         // What they need was fetched by the steps before.
         let mut package = workspace::cargo(&["package", "--no-verify", "--allow-dirty"]);
         package.args(["--offline", "-p", "wire", "-p", "handoff", "-p", "raft-core"]);
         package.args(["-p", "raft-storage", "-p", "raft-net-tcp"]);
-        succeed(package)
+        succeed(&mut package)
     }),
     ("planted", || {
         let mut test = workspace::cargo(&["test", "--package", "raft-sim", "--locked"]);
         test.args(["--features", "planted-bugs", "--test", "planted"]);
-        succeed(test)?;
+        succeed(&mut test)?;
         let mut test = workspace::cargo(&["test", "--package", "raft-storage", "--locked"]);
         test.args(["--features", "planted-bugs", "--test", "fuzz"]);
-        succeed(test)
+        succeed(&mut test)
     }),
     ("simulation", || crate::sim::run(&SIMULATION.map(String::from))),
     ("docs", || {
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");
-        succeed(doc)
+        succeed(&mut doc)
     }),
     ("instructions", || instructions::run(instructions::Options::default())),
     ("torture", || {
@@ -84,15 +83,6 @@ pub fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-fn succeed(mut command: Command) -> Result<(), Failure> {
-    let shown = format!("{command:?}");
-    let status = command.status().context(|| format!("cannot run {shown}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("{shown} ended with {status}")))
-}
-
 fn summary(times: &[(&str, Duration)]) -> String {
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let rows = times.iter().copied().chain([("all of it", all)]);
@@ -103,15 +93,6 @@ fn summary(times: &[(&str, Duration)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_that_fails_is_shown_with_its_status() {
-        assert_eq!(succeed(Command::new("true")), Ok(()));
-        let failure = succeed(Command::new("false")).expect_err("it ends with 1");
-        assert_eq!(failure.to_string(), "\"false\" ended with exit status: 1");
-        let failure = succeed(Command::new("no-such-program")).expect_err("nothing to run");
-        assert!(failure.to_string().starts_with("cannot run \"no-such-program\""));
-    }
 
     #[test]
     fn the_summary_adds_up() {

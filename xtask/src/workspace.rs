@@ -49,6 +49,20 @@ pub fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Runs a command to its end; what it prints is seen as it comes.
+///
+/// # Errors
+///
+/// If it cannot be run, or does not end with success: it is shown as the shell would have it.
+pub fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let shown = format!("{command:?}");
+    let status = command.status().context(|| format!("cannot run {shown}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{shown} ended with {status}")))
+}
+
 /// Builds `kv-server` and `kv-cli`; cargo's own messages go to standard error.
 ///
 /// # Errors
@@ -95,5 +109,19 @@ impl Built {
         found
             .map(|(_, path)| path.clone())
             .ok_or_else(|| Failure::new(format!("cargo built no program called {name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_shown_with_its_status() {
+        assert_eq!(succeed(&mut Command::new("true")), Ok(()));
+        let failure = succeed(&mut Command::new("false")).expect_err("it ends with 1");
+        assert_eq!(failure.to_string(), "\"false\" ended with exit status: 1");
+        let failure = succeed(&mut Command::new("no-such-program")).expect_err("nothing to run");
+        assert!(failure.to_string().starts_with("cannot run \"no-such-program\""));
     }
 }

@@ -6,9 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::succeed;
 use crate::failure::{Context, Failure};
-use crate::workspace;
+use crate::workspace::{self, succeed};
 
 /// The workspace of the comparison, below the root.
 const MANIFEST: &str = "xtask/peers/core/Cargo.toml";

@@ -8,16 +8,3 @@ pub mod cluster;
 pub mod core;
 pub mod instructions;
 pub mod storage;
-
-use std::process::Command;
-
-use crate::failure::{Context, Failure};
-
-fn succeed(command: &mut Command) -> Result<(), Failure> {
-    let shown = format!("{command:?}");
-    let status = command.status().context(|| format!("cannot run {shown}"))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Failure::new(format!("{shown} ended with {status}")))
-}

@@ -8,9 +8,8 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
-use super::succeed;
 use crate::failure::{Context, Failure};
-use crate::workspace;
+use crate::workspace::{self, succeed};
 
 /// What to measure, and where.
 #[derive(Clone, Debug, clap::Args)]

@@ -17,9 +17,8 @@ use std::path::{Path, PathBuf};
 
 use self::callgrind::Callgrind;
 use self::figures::Figures;
-use super::succeed;
 use crate::failure::{Context, Failure};
-use crate::workspace;
+use crate::workspace::{self, succeed};
 
 /// How far a count may be above the stored one, in percent. Another compiler alone makes a percent
 /// or two.

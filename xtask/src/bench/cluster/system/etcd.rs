@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::{Figures, Server, System, installed, loaded};
 use crate::bench::cluster::shape::{Shape, Workload};
-use crate::bench::succeed;
 use crate::failure::{Context, Failure};
 use crate::members::{Member, Members};
-use crate::workspace;
+use crate::workspace::{self, succeed};
 
 /// The workspace of the load generator, below the root.
 const MANIFEST: &str = "xtask/peers/etcd/Cargo.toml";
