@@ -2,10 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use kv_client::kv_proto::ExitCode;
 use log::warn;
+use rustix::termios::{QueueSelector, tcflush};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -41,6 +43,10 @@ pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
             // Ctrl-C takes back the line, Ctrl-D leaves.
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                drop_typed();
+                not_text().report();
+            }
             Err(error) => {
                 warn!("the terminal cannot be read any more: {error}");
                 break;
@@ -48,6 +54,21 @@ pub(crate) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::Done)
+}
+
+fn not_text() -> Failure {
+    Failure::Usage(
+        "what was typed is not UTF-8, and the line is dropped: set the terminal to UTF-8, or write \
+         such a byte as in \"\\xff\""
+            .to_owned(),
+    )
+}
+
+/// Forgets what was typed and not read. Behind a byte that could not be read comes the rest of its
+/// line, or of what was pasted: as a command of its own it could do anything.
+fn drop_typed() {
+    // A terminal that cannot do this is read on: its person sees what becomes of it.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
 }
 
 type PromptEditor = Editor<Completion, DefaultHistory>;

@@ -202,14 +202,19 @@ fn size(bytes: u64) -> String {
     }
 }
 
+/// The size to a byte, and where those are many, in the unit that suits as well.
+fn exact_size(bytes: u64) -> String {
+    if bytes < 1 << 10 { size(bytes) } else { format!("{}, {bytes} bytes", size(bytes)) }
+}
+
 fn print(out: &mut impl Write, file: &Path, saved: &Saved) -> io::Result<()> {
     let Saved { summary, size_bytes, address } = saved;
     writeln!(
         out,
-        "saved {} ({}, {size_bytes} bytes) from {address}\n\
+        "saved {} ({}) from {address}\n\
          revision {}, index {} of term {}, {} records, digest {:016x}",
         file.display(),
-        size(*size_bytes),
+        exact_size(*size_bytes),
         summary.revision,
         summary.position.index,
         summary.position.term,
@@ -256,6 +261,7 @@ mod tests {
         let told = [0, 1023, 1024, 1536, 12 << 20, (3 << 30) + (1 << 29)].map(size);
         assert_eq!(told, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "12.0 MiB", "3.5 GiB"]);
         assert_eq!(size(u64::MAX), "17179869183.9 GiB");
+        assert_eq!([1023, 1536].map(exact_size), ["1023 bytes", "1.5 KiB, 1536 bytes"]);
     }
 
     #[test]
