@@ -1,14 +1,17 @@
 //! `kv-server`: a node of a replicated key-value store.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use clap::Parser;
 use kv_server::commands::{Command, LogCommand, SnapshotCommand};
 use kv_server::members::Address;
 use kv_server::offline;
 use kv_server::options::Options;
-use kv_server::server::Server;
+use kv_server::server::{Server, Stopper};
 use kv_server::settings::Settings;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error.as_ref());
+            complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -68,7 +71,7 @@ fn offline(command: Command) -> ExitCode {
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-fn complain(error: &dyn std::error::Error) {
+fn complain(error: &dyn Display) {
     // Nobody may be listening: the exit code says it too.
     let _ = writeln!(std::io::stderr().lock(), "kv-server: {error}");
 }
@@ -84,35 +87,59 @@ fn start_logger(is_verbose: bool) {
 
 /// Serves until a signal asks to stop.
 fn serve(settings: &Settings) -> Outcome {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let node = settings.node_id;
-    let server = Server::start(settings)?;
-    let clients = Address::from(server.client_address());
-    let mut out = std::io::stdout().lock();
-    // Nobody may be reading: that is no reason not to serve.
-    let _ = writeln!(
-        out,
-        "kv-server: node {node} ready: raft {}, clients {clients}\n\
-         connect with: kv-cli --endpoints {}\n\
-         data: {}",
-        server.raft_address(),
-        server.advertised_address(),
-        server.data(),
-    );
-    let _ = out.flush();
-    drop(out);
-    let stopper = server.stopper();
+    let signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
-    let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            log::info!("stopping, because of signal {signal}");
-            stopper.stop();
-        }
-    })?;
+    let stopper = Arc::new(OnceLock::new());
+    let to_heed = Arc::clone(&stopper);
+    let watcher =
+        thread::Builder::new().name("signals".into()).spawn(move || heed(signals, &to_heed))?;
+    let server = Server::start(settings)?;
+    // It is set here and nowhere else.
+    let _ = stopper.set(server.stopper());
+    introduce(&server, settings.node_id);
     let outcome = server.wait();
     handle.close();
     if watcher.join().is_err() {
         log::error!("the thread that waits for signals had panicked");
     }
     Ok(outcome?)
+}
+
+/// Says on standard output where the node is to be found.
+fn introduce(server: &Server, node: u64) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be reading: that is no reason not to serve.
+    let _ = writeln!(
+        out,
+        "kv-server: node {node} ready: raft {}, clients {}\n\
+         connect with: kv-cli --endpoints {}\n\
+         data: {}",
+        server.raft_address(),
+        Address::from(server.client_address()),
+        server.advertised_address(),
+        server.data(),
+    );
+    let _ = out.flush();
+}
+
+/// The first signal asks the server to stop in order. Whoever sends another does not want to wait
+/// for that, and a signal that comes before there is a server finds nothing to be put in order:
+/// those end the process where it stands, by which nothing is lost that was acknowledged.
+fn heed(mut signals: Signals, stopper: &OnceLock<Stopper>) {
+    let mut stops = false;
+    for signal in signals.forever() {
+        log::info!("stopping, because of signal {signal}");
+        match stopper.get() {
+            Some(stopper) if !stops => stopper.stop(),
+            Some(_) => {
+                complain(&format_args!(
+                    "signal {signal} came while this node was stopping: it ends at once, and what \
+                     was under way has no answer; nothing that was acknowledged is lost"
+                ));
+                std::process::exit(FAILURE.into());
+            }
+            None => std::process::exit(0),
+        }
+        stops = true;
+    }
 }

@@ -20,6 +20,7 @@ use crate::apply::Applier;
 use crate::clients::{Bounds, Clients};
 use crate::descriptors;
 use crate::event_loop::{self, Clock, Door, Doors, Inbox, Outside, Waiting};
+use crate::narrate;
 use crate::recovery::{Recovery, recover, state_file, store_options};
 use crate::rejoin;
 use crate::replica::{ApplyWork, Event, Replica};
@@ -85,10 +86,11 @@ fn request(log: &Sender<LogRequest>, work: LogRequest) {
 pub struct Stopper(Door);
 
 impl Stopper {
-    /// Asks the server to finish what is under way and to stop. Asking again changes nothing.
+    /// Asks the server to finish what is under way and to stop. Returns at once; asking again
+    /// changes nothing.
     pub fn stop(&self) {
         // If the loop is gone, it has stopped.
-        let _ = self.0.send(Event::Stop);
+        let _ = self.0.leave(Event::Stop);
     }
 }
 
@@ -221,12 +223,13 @@ fn describe(dir: &Path, replica: &Replica) -> String {
     let raft = replica.raft().status();
     match raft.last.index.get() {
         _ if raft.recovering => format!(
-            "{}, damaged: {} entries are left, and it does not vote until it has the rest back",
+            "{}, damaged: what is left ends at index {}, and it does not vote until it has the \
+             rest back",
             dir.display(),
             raft.last.index
         ),
         0 => format!("{}, new and empty", dir.display()),
-        last => format!("{}, {last} entries up to term {}", dir.display(), raft.term),
+        last => format!("{}, {} up to term {}", dir.display(), narrate::entries(last), raft.term),
     }
 }
 

@@ -67,6 +67,19 @@ impl Door {
         self.turns.help();
         Ok(())
     }
+
+    /// As [`send`](Self::send), but the event is left to the thread of the loop: for a caller who
+    /// must not wait for what a turn may wait for.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn leave(&self, event: Event) -> Result<(), SendError<Event>> {
+        self.queue.send(event)?;
+        self.turns.waiting.fetch_add(1, Ordering::SeqCst);
+        self.turns.ringer.ring();
+        Ok(())
+    }
 }
 
 /// What the threads share that take turns.

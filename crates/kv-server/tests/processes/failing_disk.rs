@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kv_proto::DiskState;
 
 use crate::crashes::{assert_all_there, put_all};
-use crate::node::{Cluster, wait_for};
+use crate::node::{Cluster, send_signal, wait_for};
 
 /// A tracer at work. It lets go when it is dropped.
 struct Tracer(Child);
@@ -43,6 +43,14 @@ impl Tracer {
     }
 }
 
+impl Tracer {
+    /// Lets go of a process that has ended: asked in the usual way, strace would wait for ever for
+    /// threads whose calls it holds up.
+    fn abandon(mut self) {
+        self.0.kill().unwrap();
+    }
+}
+
 impl Drop for Tracer {
     fn drop(&mut self) {
         // Asked in this way it detaches; killed it would take the process along.
@@ -57,6 +65,12 @@ fn is_traced(pid: u32) -> bool {
         let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
         status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"))
     })
+}
+
+/// Whether only the exit code is left of a process.
+fn has_ended(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("State:\tZ")
 }
 
 #[test]
@@ -144,4 +158,33 @@ fn a_leader_whose_disk_is_slow_hands_over_once_and_leadership_stays_there() {
         (cluster.applied(slow)? == cluster.applied(cluster.leader())?).then_some(())
     });
     assert_all_there(&cluster, 25);
+}
+
+/// A second signal was once ignored, as if the person who sent it had not been heard: a node whose
+/// disk hung while it stopped could only be killed.
+#[test]
+fn a_second_signal_ends_a_node_that_waits_for_its_disk_while_it_stops() {
+    // With a flag of its own it tells what it does.
+    let mut cluster = Cluster::start_with(1, &["--timing-mode", "fast"]);
+    put_all(&cluster, 0, 5);
+    let Some(tracer) = Tracer::attach(&cluster, 1, "fdatasync:delay_enter=3600000000") else {
+        return;
+    };
+    let pid = cluster.pid(1);
+    let mut client = cluster.impatient_client(Duration::from_millis(200));
+    assert!(client.put(key(5).as_bytes(), b"on its way").is_err(), "the disk hangs");
+    send_signal(pid, "-TERM");
+    wait_for("the node to say that it stops", || {
+        cluster.said(1).contains("because of signal 15").then_some(())
+    });
+    assert!(cluster.is_running(1));
+    send_signal(pid, "-INT");
+    wait_for("the node to end", || has_ended(pid).then_some(()));
+    // Until the tracer lets go of it, nobody else can learn how it ended.
+    tracer.abandon();
+    assert_eq!(cluster.wait_for_end(1).code(), Some(1), "it was not in order");
+    let said = cluster.said(1);
+    assert!(said.contains("signal 2 came while this node was stopping"), "{said}");
+    cluster.restart(1);
+    assert_all_there(&cluster, 5);
 }

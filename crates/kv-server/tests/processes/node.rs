@@ -264,9 +264,13 @@ pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// Asks a process to stop, and waits until it has.
 pub(crate) fn terminate(child: &mut Child, signal: &str) -> ExitStatus {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    send_signal(child.id(), signal);
     wait_for("the server to stop", || child.try_wait().unwrap())
+}
+
+/// Sends a signal (`-TERM`) to a process.
+pub(crate) fn send_signal(pid: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
 /// Polls until there is something, or fails.

@@ -1,11 +1,11 @@
-//! A node that is asked to stop while clients wait.
+//! A node that is asked to stop: while clients wait, and before it serves any.
 
 use std::io::Write as _;
 use std::sync::Barrier;
 
 use kv_proto::{Range, Response};
 
-use crate::node::Cluster;
+use crate::node::{Cluster, terminate, wait_for};
 use crate::stranger::{Stranger, write_put};
 
 const CLIENTS: usize = 16;
@@ -67,4 +67,17 @@ fn ask_much(client: usize, address: &str, under_way: &Barrier) -> u64 {
     }
     assert_eq!(count, REQUESTS, "answers");
     acknowledged
+}
+
+/// Signals were once looked at when the node served, and not before: one that had to ask others
+/// first, who were away, could not be told to stop for minutes.
+#[test]
+fn a_node_that_does_not_serve_yet_ends_at_once_when_it_is_asked_to() {
+    let cluster = Cluster::unstarted(3);
+    // It waits for the others longer than this test has patience.
+    let mut waits = cluster.command(1);
+    let mut child = waits.args(["--rejoin", "--timing-mode", "demo"]).spawn().unwrap();
+    let marker = cluster.data(1).join("rejoining");
+    wait_for("the node to ask the others", || marker.exists().then_some(()));
+    assert_eq!(terminate(&mut child, "-TERM").code(), Some(0));
 }
