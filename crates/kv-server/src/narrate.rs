@@ -2,6 +2,16 @@
 
 use raft_core::{Event, NodeId, RoleChange, RoleKind, VoteAnswer};
 
+/// So many of something: "1 entry", "2 entries".
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// So many entries of a log.
+pub fn entries(count: u64) -> String {
+    counted(count, "entry", "entries")
+}
+
 /// A change of role, as a sentence without its subject.
 pub fn role(change: &RoleChange, own: NodeId) -> String {
     let term = change.term;

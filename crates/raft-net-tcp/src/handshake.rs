@@ -240,7 +240,8 @@ fn read_preamble(body: &[u8]) -> Result<(Purpose, u32, &[u8]), GreetingError> {
     {
         return Ok((purpose, version, rest));
     }
-    Err(GreetingError::NotOurs("another protocol".into()))
+    let unknown = "what came first is no greeting of a node; clients have a port of their own";
+    Err(GreetingError::NotOurs(unknown.into()))
 }
 
 /// The body of the next frame, waited for until `patience` is over, however slowly it trickles in.

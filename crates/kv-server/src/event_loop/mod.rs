@@ -149,12 +149,15 @@ fn show_progress(own: NodeId, effect: &Effect) {
     match effect {
         Effect::Persist(Write { entries, .. }) => {
             if let Some(last) = entries.last_position() {
-                debug!("{own} writes {} entries to its log, up to {last}", entries.len());
+                let count = narrate::entries(entries.len() as u64);
+                debug!("{own} writes {count} to its log, up to {last}");
             }
         }
         Effect::Apply(ApplyWork::Entries { entries, .. }) => {
             if let Some(last) = entries.last_position() {
-                debug!("{own} applies {} committed entries, up to {last}", entries.len());
+                let count =
+                    narrate::counted(entries.len() as u64, "committed entry", "committed entries");
+                debug!("{own} applies {count}, up to {last}");
             }
         }
         _ => {}

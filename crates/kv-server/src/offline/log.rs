@@ -7,6 +7,7 @@ use raft_storage::inspect::inspect as print;
 use raft_storage::{FileDisk, Recovered, Verified};
 
 use super::OfflineError;
+use crate::narrate;
 
 /// Prints the log in `dir` for people, record by record.
 ///
@@ -28,18 +29,19 @@ pub fn verify(dir: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
     let Verified { identity, segments, records, recovered } =
         raft_storage::verify(&FileDisk::existing(dir)?)?;
     let Recovered { start, last, commit, hard_state, torn, damage, .. } = &recovered;
-    let entries = last.index.since(start.index);
     let (verdict, of_what) = match damage {
         None => ("whole", "it holds"),
         Some(_) => ("DAMAGED", "before the damage it holds"),
     };
     writeln!(
         out,
-        "the log of node {} in {} is {verdict}: {of_what} {entries} entries after {start} up to \
-         {last} (term/index), in {records} records of {segments} segments; term {}, commit \
-         {commit}",
+        "the log of node {} in {} is {verdict}: {of_what} {} after {start} up to {last} \
+         (term/index), in {} of {}; term {}, commit {commit}",
         identity.node_id.get(),
         dir.display(),
+        narrate::entries(last.index.since(start.index)),
+        narrate::counted(records, "record", "records"),
+        narrate::counted(segments, "segment", "segments"),
         hard_state.term,
     )?;
     if let Some(torn) = torn {

@@ -22,6 +22,7 @@ use super::founding::Beginning;
 use super::{OfflineError, files};
 use crate::commands::RecoverOptions;
 use crate::members::Members;
+use crate::narrate;
 use crate::recovery::STATE_FILE;
 
 /// Where the new node is made. What is left of it is made again.
@@ -86,7 +87,7 @@ pub fn run(
 }
 
 fn confirm(answers: &mut impl BufRead, out: &mut impl Write) -> Result<(), OfflineError> {
-    write!(out, "Type yes to make it a cluster of its own: ")?;
+    writeln!(out, "Type yes to make it a cluster of its own:")?;
     out.flush()?;
     let mut answer = String::new();
     answers.read_line(&mut answer)?;
@@ -152,12 +153,19 @@ impl<'a> Survivor<'a> {
         let Self { dir, identity, recovered, stored, .. } = self;
         let known = recovered.commit.get().max(stored.index);
         let last = self.last_index();
+        let behind = match last.saturating_sub(known) {
+            0 => "and nothing follows it".to_owned(),
+            count => format!(
+                "and what follows it, {}, is taken as committed, although the old cluster may have \
+                 acknowledged nothing of it",
+                narrate::entries(count)
+            ),
+        };
         writeln!(
             out,
             "{} holds node {} of the cluster {}.\n\
              - The state is stored up to index {}; the log ends at {} (term/index), in term {}.\n\
-             - Index {known} is known to be committed. What follows it, {}, is taken as committed, \
-             although the old cluster may have acknowledged nothing of it.\n\
+             - Index {known} is known to be committed, {behind}.\n\
              - Whatever the other members acknowledged after index {last}, and this one never \
              received, is lost.",
             dir.display(),
@@ -166,7 +174,6 @@ impl<'a> Survivor<'a> {
             stored.index,
             recovered.last,
             recovered.hard_state.term,
-            entries(last - known.min(last)),
         )?;
         if let Some(damage) = &recovered.damage {
             writeln!(out, "- What lies behind the damage is lost as well: {damage}.")?;
@@ -226,10 +233,6 @@ impl<'a> Survivor<'a> {
         }
         Ok(())
     }
-}
-
-fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 /// Puts the new node in the place of the old one; returns where the old files are. Each step can be
