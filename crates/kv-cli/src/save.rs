@@ -44,6 +44,10 @@ pub(crate) fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let file = &wish.file;
+    if file.is_dir() {
+        let file = file.display();
+        return Err(Failure::Usage(format!("{file} is a directory: name a file in it")));
+    }
     if !wish.force && file.symlink_metadata().is_ok() {
         return Err(Failure::Usage(format!(
             "{} is there already and is left as it is: choose another name, or give --force to \

@@ -116,6 +116,16 @@ fn a_file_that_is_there_is_replaced_only_if_that_was_asked_for() {
 
 /// A backup that is broken on the way must not be believed to be one, and must not take the place
 /// of a good one.
+/// With `--force`, all of it was once fetched before it was told that the disk might have no room.
+#[test]
+fn a_directory_is_never_replaced() {
+    let folder = TempDir::new().expect("a folder");
+    let (code, _, err) = save(&sends(pieces(5)), folder.path(), &["--force"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("is a directory"), "{err}");
+    assert!(names(&folder).is_empty());
+}
+
 #[test]
 fn of_a_backup_that_is_damaged_on_the_way_nothing_is_left() {
     let whole = pieces(2_000);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kv_store::snapshot::remove_draft;
-use kv_store::{Retention, Store};
+use kv_store::{Retention, Store, StoreError};
 use log::{error, info};
 use raft_core::{Boot, Config, HardState, NodeId, Raft, Time};
 use raft_storage::{FileDisk, Log, Recovered, Repaired};
@@ -106,7 +106,12 @@ fn open_store(settings: &Settings, recovered: &Recovered) -> Result<Store, Start
     if log_start > 0 && !is_there {
         return Err(StartError::StateMissing { file, log_start });
     }
-    let store = Store::open(&file, &store_options(settings))?;
+    let store = Store::open(&file, &store_options(settings)).map_err(|error| match error {
+        StoreError::Damaged { file, what } if log_start > 0 => {
+            StartError::StateDamaged { file, what, log_start }
+        }
+        other => other.into(),
+    })?;
     let state_end = store.applied_index();
     if state_end < log_start {
         return Err(StartError::StateTooOld { file, state_end, log_start });

@@ -222,6 +222,10 @@ fn describe(dir: &Path, replica: &Replica) -> String {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let raft = replica.raft().status();
     match raft.last.index.get() {
+        0 if raft.recovering => format!(
+            "{}, empty after a loss: it does not vote until it has everything back",
+            dir.display()
+        ),
         _ if raft.recovering => format!(
             "{}, damaged: what is left ends at index {}, and it does not vote until it has the \
              rest back",

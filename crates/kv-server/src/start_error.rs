@@ -48,6 +48,15 @@ pub enum StartError {
     Repair(RepairError),
     /// The state file cannot be used.
     Store(StoreError),
+    /// The state file is damaged, and the log does not hold what it was made of.
+    StateDamaged {
+        /// Where it is.
+        file: PathBuf,
+        /// What was found.
+        what: String,
+        /// The log begins after this index.
+        log_start: u64,
+    },
     /// There is no state file, and the log does not hold what it was made of.
     StateMissing {
         /// Where it should be.
@@ -165,12 +174,13 @@ impl fmt::Display for StartError {
             ),
             Self::Repair(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
-            Self::StateMissing { file, log_start } => write!(
-                f,
-                "the state file {} is missing, and the log begins after index {log_start}: it no \
-                 longer holds what the state was made of. {REPLACE}",
-                file.display()
-            ),
+            Self::StateDamaged { file, what, log_start } => {
+                let wrong = format!("{} is damaged ({what})", file.display());
+                write_no_state(f, &wrong, *log_start)
+            }
+            Self::StateMissing { file, log_start } => {
+                write_no_state(f, &format!("{} is missing", file.display()), *log_start)
+            }
             Self::StateTooOld { file, state_end, log_start } => write!(
                 f,
                 "the state file {} ends at index {state_end}, and the log begins after index \
@@ -186,6 +196,15 @@ impl fmt::Display for StartError {
             Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),
         }
     }
+}
+
+/// The state cannot be had, and not be made anew either.
+fn write_no_state(f: &mut fmt::Formatter<'_>, wrong: &str, log_start: u64) -> fmt::Result {
+    write!(
+        f,
+        "the state file {wrong}, and the log begins after index {log_start}: it no longer holds \
+         what the state was made of. {REPLACE}"
+    )
 }
 
 impl std::error::Error for StartError {}

@@ -91,7 +91,7 @@ impl fmt::Display for StoreError {
             Self::Damaged { file, what } => write!(
                 f,
                 "the state file {} is damaged: {what}; move it away and start again: the state is \
-                 then made anew from the log, or fetched from another node",
+                 then made anew, if the log still holds all that it was made of",
                 file.display()
             ),
             Self::InUse { file } => write!(

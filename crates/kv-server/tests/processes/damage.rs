@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::crashes::{assert_all_there, put_all};
 use crate::node::{Cluster, refused, wait_for};
+use crate::snapshots::{MANY, SHORT_LOG, is_log_cut, put_many};
 
 const WRITES: u32 = 200;
 
@@ -80,6 +81,26 @@ fn a_damaged_node_gets_its_log_back_while_the_others_go_on() {
     });
     cluster.kill(leader);
     assert_all_there(&cluster, 2 * WRITES);
+}
+
+/// People were once told to move the damaged state away and to start again, as if the log could
+/// make it anew; when they had done so, the node refused to start without it.
+#[test]
+fn a_node_whose_state_is_damaged_and_whose_log_is_cut_says_at_once_what_it_takes() {
+    let mut cluster = Cluster::start_with(3, &SHORT_LOG);
+    put_many(&cluster, 0, MANY);
+    let victim = cluster.leader();
+    wait_for("the log to be cut", || is_log_cut(&cluster, victim).then_some(()));
+    cluster.stop(victim);
+    let state = cluster.data(victim).join("state.redb");
+    let mut bytes = fs::read(&state).unwrap();
+    // Something on every page of the database but its first.
+    bytes.iter_mut().skip(4096 + 100).step_by(4096).for_each(|byte| *byte ^= 1);
+    fs::write(&state, bytes).unwrap();
+    let (code, said) = refused(&mut cluster.command(victim));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("state.redb is damaged") && said.contains("--rejoin"), "{said}");
+    assert!(!said.contains("move it away"), "{said}");
 }
 
 /// Every file of a directory, and what it holds.
