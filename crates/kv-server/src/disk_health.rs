@@ -8,9 +8,8 @@
 //!    with pauses that grow. It does not take over when it is asked to. So leadership goes where
 //!    there is room, and stays where it is if there is none anywhere.
 //! 3. If hardly any room is left, or none for the state file, it treats commands that a leader
-//!    sends, and whatever comes after one, as lost on their way: that room is for votes, and for
-//!    what it takes to lead. That includes a few commands of earlier terms: where a new leader has
-//!    such, it can confirm reads only once a majority has them as well.
+//!    sends, and whatever comes after one, as lost on their way, but for a few ([`Allowance`]):
+//!    that room is for votes, and for what it takes to lead.
 //! 4. A leader whose disk keeps it waiting for an election timeout gives up its leadership (that is
 //!    raft-core's doing). For a while afterwards it does not take over when it is asked to.
 //!
@@ -21,17 +20,16 @@ use std::fmt;
 use std::time::Duration;
 
 use kv_proto::DiskState;
-use raft_core::{Body, Entries, Entry, Message, NodeId, Payload, PersistId, Status, Term, Time};
+use raft_core::{Body, Message, NodeId, PersistId, Status, Term, Time, Write};
 use raft_storage::Room;
+
+use crate::allowance::Allowance;
 
 /// The first pause between two attempts to hand over, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// How many election timeouts a node whose disk kept it waiting does not want to lead.
 const SHY_TIMEOUTS: u32 = 20;
-
-/// How much a node takes of the commands of earlier terms when it has hardly any room: 2 MiB.
-const EARLIER_BYTES: usize = 2 << 20;
 
 /// How far apart complaints of a slow disk are.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
@@ -49,8 +47,8 @@ pub(crate) struct DiskHealth {
     shy_until: Time,
     next_complaint: Time,
     hand_over: HandOver,
-    /// How much it still takes of the commands of earlier terms.
-    earlier_bytes: usize,
+    /// What it still takes of commands, without room.
+    allowance: Allowance,
 }
 
 /// The attempts of a leader without room to hand over.
@@ -117,7 +115,7 @@ impl DiskHealth {
             shy_until: Time::ZERO,
             next_complaint: Time::ZERO,
             hand_over: HandOver::default(),
-            earlier_bytes: EARLIER_BYTES,
+            allowance: Allowance::default(),
         }
     }
 
@@ -158,16 +156,19 @@ impl DiskHealth {
         match (was_full, self.is_full()) {
             (false, true) => Some(DiskNotice::Full),
             (true, false) => {
-                self.earlier_bytes = EARLIER_BYTES;
+                self.allowance = Allowance::default();
                 Some(DiskNotice::HasRoom)
             }
             _ => None,
         }
     }
 
-    /// A write is handed to the log.
-    pub(crate) fn on_persist(&mut self, now: Time, id: PersistId) {
-        self.under_way.push_back((id, now));
+    /// A write of this term is handed to the log.
+    pub(crate) fn on_persist(&mut self, now: Time, write: &Write, term: Term) {
+        self.under_way.push_back((write.id, now));
+        if self.is_scarce() {
+            self.allowance.written(&write.entries, term);
+        }
     }
 
     /// Everything up to this write is durable.
@@ -189,33 +190,17 @@ impl DiskHealth {
 
     /// What is to be taken in of a message; `None` if it is to be treated as lost on its way (rules
     /// 2, 3 and 4).
-    pub(crate) fn admit(&mut self, now: Time, mut message: Message) -> Option<Message> {
+    pub(crate) fn admit(&self, now: Time, mut message: Message) -> Option<Message> {
         let is_scarce = self.is_scarce();
         match &mut message.body {
             Body::TimeoutNow { .. } if self.is_full() || now < self.shy_until => None,
             Body::Append { entries, .. } if is_scarce && !entries.is_empty() => {
-                let count = self.count_needed(entries, message.term);
+                let count = self.allowance.count(entries, message.term);
                 *entries = entries.slice(0..count);
                 (count > 0).then_some(message)
             }
             _ => Some(message),
         }
-    }
-
-    /// How many of the entries that the leader of this term sends are such as it takes to lead: the
-    /// first command that is not ends them, and those before it are taken all the same. Otherwise
-    /// a leader that took a command before its first entry had arrived could never serve a read.
-    fn count_needed(&mut self, entries: &Entries, term: Term) -> usize {
-        let mut is_needed = |entry: &Entry| {
-            if !matches!(entry.payload, Payload::Command(_)) {
-                return true;
-            }
-            let left_bytes = self.earlier_bytes.checked_sub(entry.size_bytes());
-            let is_taken = entry.at.term < term && left_bytes.is_some();
-            self.earlier_bytes = left_bytes.filter(|_| is_taken).unwrap_or(self.earlier_bytes);
-            is_taken
-        };
-        entries.iter().take_while(|entry| is_needed(entry)).count()
     }
 
     fn is_scarce(&self) -> bool {

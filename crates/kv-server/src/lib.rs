@@ -22,6 +22,7 @@
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
 
 mod aging;
+mod allowance;
 pub mod apply;
 pub mod backups;
 pub mod checkpoints;

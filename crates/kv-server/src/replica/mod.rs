@@ -311,7 +311,7 @@ impl Replica {
             match action {
                 Action::Send(message) => effects.push(Effect::Send(message)),
                 Action::Persist(write) => {
-                    self.disk.on_persist(now, write.id);
+                    self.disk.on_persist(now, &write, self.raft.term());
                     self.log_size.add(&write.entries);
                     effects.push(Effect::Persist(write));
                 }

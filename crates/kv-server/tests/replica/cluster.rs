@@ -14,9 +14,10 @@ use kv_server::members::Members;
 use kv_server::replica::{ApplyWork, Call, ClientTag, Effect, Event, Replica, Request};
 use kv_store::{Position, Store};
 use raft_core::{
-    Body, Boot, Config, Index, Message, NodeId, Payload, PersistId, Raft, RoleKind, Time,
+    Body, Boot, Config, Index, LogRead, Message, NodeId, Payload, PersistId, Raft, ReadLog,
+    RoleKind, Time,
 };
-use raft_storage::Room;
+use raft_storage::{MemoryLog, Room};
 
 /// How long a client waits if the test does not say.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +39,7 @@ pub(crate) struct Cluster {
 struct Node {
     replica: Replica,
     store: Store,
+    log: MemoryLog,
     /// Writes that are durable only when the test lets the disk go on.
     held: Option<Vec<PersistId>>,
     log_writes: usize,
@@ -295,12 +297,16 @@ impl Cluster {
                 Effect::Send(message) => self.network.push_back(message),
                 Effect::Persist(write) => {
                     node.log_writes += 1;
+                    node.log.append(std::slice::from_ref(&write)).expect("it follows");
                     match &mut node.held {
                         Some(held) => held.push(write.id),
                         None => self.event(id, Event::Persisted(write.id)),
                     }
                 }
-                Effect::ReadLog(_) => panic!("everything is in memory"),
+                Effect::ReadLog(read) | Effect::Apply(ApplyWork::ReadLog(read)) => {
+                    let read = node.read_log(&read);
+                    self.event(id, Event::LogRead(read));
+                }
                 Effect::Compact(upto) => node.cut = Some(upto),
                 Effect::Apply(work) => node.apply(work),
                 Effect::Fail(client, error) => node.answered(client, Err(error)),
@@ -338,6 +344,7 @@ impl Node {
         Self {
             replica: Replica::new(raft, directory, ELECTION_TIMEOUT_MAX, KEEP),
             store: Store::new(Limits::default()),
+            log: MemoryLog::new(),
             held: None,
             log_writes: 0,
             cut: None,
@@ -345,6 +352,12 @@ impl Node {
             has_stopped: false,
             notices: Vec::new(),
         }
+    }
+
+    fn read_log(&mut self, wanted: &ReadLog) -> LogRead {
+        let ReadLog { purpose, first, last, max_bytes } = *wanted;
+        let entries = self.log.read(first, last, max_bytes).expect("nothing was cut off");
+        LogRead { purpose, first, entries }
     }
 
     fn apply(&mut self, work: ApplyWork) {
@@ -382,7 +395,7 @@ impl Node {
                 self.answered(client, Ok(Answer { header, reply: Reply::Backup(piece) }));
             }
             ApplyWork::Digests { .. } => panic!("nobody asks for digests here"),
-            ApplyWork::ReadLog(_) => panic!("everything is in memory"),
+            ApplyWork::ReadLog(_) => panic!("it is for the log"),
             ApplyWork::CancelSnapshots => {}
             ApplyWork::SendSnapshot(_) | ApplyWork::InstallSnapshot(_) => {
                 panic!("nobody is so far behind")

@@ -138,6 +138,33 @@ fn a_few_commands_of_an_earlier_term_are_taken_so_that_a_new_leader_can_read() {
     assert_eq!(cluster.found(1, 3), Some(b"other".to_vec()));
 }
 
+/// A node was full before the others, so it lacked seven large commands when their leader went
+/// away. The next one sent them. The disk was slow as well: what had arrived was not acknowledged
+/// for a while, so it was sent again, and each time it was counted against what such a node takes.
+/// It refused the rest, though it had the room for them, and the new leader could not read until
+/// somebody made some.
+#[test]
+fn what_is_sent_again_does_not_use_up_what_a_full_node_takes() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.put(1, 1, "key", "value");
+    cluster.set_room(2, Room::Scarce);
+    for request in 2..=8 {
+        cluster.put(1, request, "key", &"x".repeat(256 << 10));
+        cluster.answer(1, request).expect("the two others are enough");
+    }
+    cluster.cut_off(1);
+    cluster.lose_entries(true);
+    assert_eq!(cluster.wait_for_other_leader(1), 3, "the other's log is behind");
+    cluster.hold_disk(2);
+    cluster.lose_entries(false);
+    cluster.pass(Duration::from_secs(1));
+    cluster.release_disk(2);
+    cluster.pass(Duration::from_secs(1));
+    cluster.get(3, 9, "key", Consistency::Linearizable);
+    cluster.pass(Duration::from_millis(200));
+    assert_eq!(cluster.found(3, 9).map(|value| value.len()), Some(256 << 10));
+}
+
 /// A leader took a command before its first entry had reached anybody. From then on it sent the two
 /// together, and nodes with hardly any room took neither: it committed nothing of its own term, and
 /// served no reads until there was room. So it went now and then with a cluster whose disks were
