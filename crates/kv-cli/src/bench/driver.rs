@@ -146,7 +146,7 @@ impl<'a> Driver<'a> {
             }
             Err(error) => {
                 // It never went out, and is one request more than the link knows of.
-                self.fail(error.to_string(), 1);
+                self.fail(error.to_string(), 1, 0);
                 self.lose(number, &error);
             }
         }
@@ -197,7 +197,9 @@ impl<'a> Driver<'a> {
         let (asked, revision) = match answer {
             Answer::Written(asked, revision) => (asked, Some(revision)),
             Answer::Read(asked) => (asked, None),
-            Answer::Failed(why) => return self.fail(why, 1),
+            Answer::Failed { why, is_unknown } => {
+                return self.fail(why, 1, u64::from(is_unknown));
+            }
         };
         if let Some(revision) = revision {
             self.tally.acknowledge(asked.key, revision);
@@ -211,18 +213,20 @@ impl<'a> Driver<'a> {
         self.counter.done(1);
     }
 
-    fn fail(&mut self, why: String, times: u64) {
+    fn fail(&mut self, why: String, times: u64, unknown_writes: u64) {
         self.tally.count_errors(why, times);
+        self.tally.unknown_writes += unknown_writes;
         self.counter.failed(times);
     }
 
-    /// A connection broke: what was in flight on it is not done.
+    /// A connection broke: what was in flight on it is not done, as far as is known.
     fn lose(&mut self, number: usize, why: &ConnectionError) {
         let Some(link) = self.links[number].take() else { return };
         let address = link.connection().address().to_owned();
         self.in_flight -= link.waiting();
         // The descriptor leaves the poll when the socket closes.
-        self.fail(format!("{address}: {why}"), link.waiting() as u64);
+        let (waiting, writes) = (link.waiting() as u64, link.waiting_writes() as u64);
+        self.fail(format!("{address}: {why}"), waiting, writes);
     }
 
     fn drop_silent(&mut self, now: Instant) {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use kv_client::kv_proto::{Call, Command, Consistency, Put, Range, Reply, Response, Revision};
+use kv_client::kv_proto::{
+    Call, Command, Consistency, Outcome, Put, Range, Reply, Response, Revision,
+};
 use kv_client::{Connection, ConnectionError, Deadline};
 
 use crate::bench::keys::Keys;
@@ -37,6 +39,7 @@ pub(crate) struct Waiting {
     pub(crate) key: u64,
     pub(crate) due: Instant,
     sent: Instant,
+    is_write: bool,
 }
 
 /// An answer.
@@ -45,8 +48,13 @@ pub(crate) enum Answer {
     Written(Waiting, Revision),
     /// To a read.
     Read(Waiting),
-    /// It was not done, for this reason.
-    Failed(String),
+    /// It was not done.
+    Failed {
+        /// For this reason.
+        why: String,
+        /// It is a write, and may have been done all the same.
+        is_unknown: bool,
+    },
 }
 
 impl Link {
@@ -76,6 +84,11 @@ impl Link {
         self.waiting.len()
     }
 
+    /// How many of those are writes.
+    pub(crate) fn waiting_writes(&self) -> usize {
+        self.waiting.iter().filter(|asked| asked.is_write).count()
+    }
+
     /// Queues a request that was due at `due`.
     pub(crate) fn ask(
         &mut self,
@@ -102,7 +115,8 @@ impl Link {
             }
         };
         let id = self.connection.send(call, &Deadline::after(self.timeout))?;
-        self.waiting.push_back(Waiting { id, key, due, sent: now });
+        let is_write = question == Question::Put;
+        self.waiting.push_back(Waiting { id, key, due, sent: now, is_write });
         Ok(())
     }
 
@@ -119,15 +133,17 @@ impl Link {
                     let Some(asked) = self.take(id) else { continue };
                     return Ok(Some(match reply {
                         Reply::Range(range) if range.kvs.is_empty() => {
-                            Answer::Failed("a key that was written is missing".into())
+                            let why = "a key that was written is missing".into();
+                            Answer::Failed { why, is_unknown: false }
                         }
                         Reply::Put(_) => Answer::Written(asked, header.revision),
                         _ => Answer::Read(asked),
                     }));
                 }
                 Response::Failed { id, error } => {
-                    self.take(id);
-                    return Ok(Some(Answer::Failed(error.to_string())));
+                    let is_write = self.take(id).is_some_and(|asked| asked.is_write);
+                    let is_unknown = is_write && error.outcome() == Outcome::Unknown;
+                    return Ok(Some(Answer::Failed { why: error.to_string(), is_unknown }));
                 }
                 Response::Closing { error } => return Err(ConnectionError::Refused(error)),
             }

@@ -29,6 +29,8 @@ pub(crate) struct Report {
     /// Requests that were not done, for whatever reason.
     errors: u64,
     errors_by_reason: BTreeMap<String, u64>,
+    /// Writes among them of which nobody knows whether they were done.
+    unknown_writes: u64,
     seconds: f64,
     ops_per_s: f64,
     /// The fewest in any whole second.
@@ -65,6 +67,7 @@ impl Report {
             done,
             errors: tally.failed(),
             errors_by_reason: tally.errors.clone(),
+            unknown_writes: tally.unknown_writes,
             seconds,
             ops_per_s: per_second(done, seconds),
             slowest_second: whole.iter().copied().min().unwrap_or(done),
@@ -111,6 +114,9 @@ impl Report {
         for (why, times) in &self.errors_by_reason {
             writeln!(out, "  {times} x {why}")?;
         }
+        if self.unknown_writes > 0 {
+            writeln!(out, "  {} of them are writes whose outcome is unknown", self.unknown_writes)?;
+        }
         if self.verified + self.missing > 0 {
             writeln!(
                 out,
@@ -132,7 +138,9 @@ impl Report {
         }
         if let Some((why, _)) = tally.errors.iter().max_by_key(|(_, times)| **times) {
             let sentence = format!("{} requests were not done; most of them: {why}", self.errors);
-            return Err(Failure::Bench(sentence, ExitCode::Unavailable));
+            let is_unknown = self.unknown_writes > 0;
+            let code = if is_unknown { ExitCode::Unknown } else { ExitCode::Unavailable };
+            return Err(Failure::Bench(sentence, code));
         }
         Ok(())
     }

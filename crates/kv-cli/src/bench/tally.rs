@@ -23,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) seconds: Vec<u64>,
     /// Why requests were not done, and how many.
     pub(crate) errors: BTreeMap<String, u64>,
+    /// How many of those are writes of which nobody knows whether they were done.
+    pub(crate) unknown_writes: u64,
     /// The highest revision of an acknowledged write of each key; empty if nothing is written.
     pub(crate) acknowledged: Vec<Revision>,
     /// When the last answer came.
@@ -37,6 +39,7 @@ impl Tally {
             latencies: Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).map_err(|_| broken())?,
             seconds: Vec::new(),
             errors: BTreeMap::new(),
+            unknown_writes: 0,
             acknowledged: vec![Revision::ZERO; keys],
             ended: None,
         })
@@ -53,6 +56,7 @@ impl Tally {
         for (why, times) in other.errors {
             self.count_errors(why, times);
         }
+        self.unknown_writes += other.unknown_writes;
         for (revision, other) in self.acknowledged.iter_mut().zip(other.acknowledged) {
             *revision = other.max(*revision);
         }
