@@ -10,8 +10,9 @@
 //! 3. If hardly any room is left, or none for the state file, it treats commands that a leader
 //!    sends, and whatever comes after one, as lost on their way, but for a few ([`Allowance`]):
 //!    that room is for votes, and for what it takes to lead.
-//! 4. A leader whose disk keeps it waiting for an election timeout gives up its leadership (that is
-//!    raft-core's doing). For a while afterwards it does not take over when it is asked to.
+//! 4. A leader whose disk stands still for an election timeout, or falls so far behind those of the
+//!    others, gives up its leadership (that is raft-core's doing). For a while afterwards it does
+//!    not take over when it is asked to. That much waits for a disk that works is no reason.
 //!
 //! Everything ends by itself when there is room, or the disk is quick again.
 
@@ -42,6 +43,8 @@ pub(crate) struct DiskHealth {
     state_waits: bool,
     /// Writes that the log has not reported yet, and since when each is under way.
     under_way: VecDeque<(PersistId, Time)>,
+    /// When the log reported one last.
+    reported_at: Time,
     election_timeout: Duration,
     /// Until when this node does not want to lead, because its disk is slow.
     shy_until: Time,
@@ -77,7 +80,7 @@ pub enum DiskNotice {
     HandsOver(NodeId),
     /// It leads no more, because a write has waited for so long.
     Stalled(Duration),
-    /// A write has taken so long.
+    /// It has written nothing for so long.
     Slow(Duration),
 }
 
@@ -111,6 +114,7 @@ impl DiskHealth {
             log_room: Room::Ample,
             state_waits: false,
             under_way: VecDeque::new(),
+            reported_at: Time::ZERO,
             election_timeout,
             shy_until: Time::ZERO,
             next_complaint: Time::ZERO,
@@ -128,7 +132,7 @@ impl DiskHealth {
     pub(crate) fn state(&self, now: Time) -> DiskState {
         if self.is_full() {
             DiskState::Full
-        } else if self.waits(now) > self.election_timeout {
+        } else if self.stands(now) > self.election_timeout {
             DiskState::Slow
         } else {
             DiskState::Fine
@@ -138,6 +142,11 @@ impl DiskHealth {
     /// How long the oldest write has been under way.
     fn waits(&self, now: Time) -> Duration {
         self.under_way.front().map_or(Duration::ZERO, |(_, since)| now.since(*since))
+    }
+
+    /// How long nothing was reported although something is under way.
+    fn stands(&self, now: Time) -> Duration {
+        self.waits(now).min(now.since(self.reported_at))
     }
 
     /// The room for the log has changed.
@@ -173,7 +182,8 @@ impl DiskHealth {
 
     /// Everything up to this write is durable.
     pub(crate) fn on_persisted(&mut self, now: Time, id: PersistId) -> Option<DiskNotice> {
-        let took = self.waits(now);
+        let took = self.stands(now);
+        self.reported_at = now;
         while self.under_way.pop_front_if(|(write, _)| *write <= id).is_some() {}
         if took <= self.election_timeout || now < self.next_complaint {
             return None;

@@ -18,7 +18,7 @@ use crate::planted::Bug;
 use crate::progress::Progress;
 use crate::quorum::Tally;
 use crate::reads::LeaderReads;
-use crate::role::{Candidate, Leader, Role, Uncommitted, Votes};
+use crate::role::{OwnDisk, Candidate, Leader, Role, Uncommitted, Votes};
 use crate::types::{NodeId, Position, Term};
 
 impl Raft {
@@ -43,7 +43,7 @@ impl Raft {
             out.push(Action::Trace(Event::QuorumLost { term }));
             return self.become_follower(term, None, out);
         }
-        if self.is_disk_stalled() && !self.is_only_voter() {
+        if (self.is_disk_stalled() || self.is_disk_behind()) && !self.is_only_voter() {
             let term = self.term();
             return self.step_down(Event::DiskStalled { term }, out);
         }
@@ -51,12 +51,26 @@ impl Raft {
         self.urge_target(out);
     }
 
-    /// Whether a write has been waiting for this node's disk for an election timeout. Others may
-    /// commit without it, but nothing is applied here, and nobody is answered. Such a node does
-    /// not lead, unless nobody else could, and does not campaign.
+    /// Whether nothing has become durable for an election timeout although something is to. Others
+    /// may commit without this node, but nothing is applied here, and nobody is answered. Such a
+    /// node does not lead, unless nobody else could, and does not campaign.
+    ///
+    /// It is not the age of a write that counts: much that waits for its turn at a disk that works
+    /// is no reason to elect another, whose disk would have as much to do.
     pub(crate) fn is_disk_stalled(&self) -> bool {
-        let waits_since = self.log.waits_for_disk_since();
-        waits_since.is_some_and(|at| self.now.since(at) > self.config.election_timeout_max)
+        let stands_since = self.log.disk_stands_since();
+        stands_since.is_some_and(|at| self.now.since(at) > self.config.election_timeout_max)
+    }
+
+    /// Whether a leader's disk makes progress, but too little: what others have committed has not
+    /// become durable here for an election timeout. They can do without it, and its clients cannot.
+    fn is_disk_behind(&mut self) -> bool {
+        let (durable, commit, patience) =
+            (self.log.durable(), self.commit, self.config.election_timeout_max);
+        match &mut self.role {
+            Role::Leader(leader) => leader.own_disk.lag(self.now, durable, commit) > patience,
+            Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => false,
+        }
     }
 
     /// Check-quorum: whether no majority was heard of for a whole election timeout. The others may
@@ -297,6 +311,7 @@ impl Raft {
             lease: Lease::default(),
             reads: LeaderReads::default(),
             uncommitted,
+            own_disk: OwnDisk::new(self.now),
         };
         self.change_role(Role::Leader(leader), Some(self.config.id), out);
         // Entries of earlier terms are committed only together with one of this term (§5.4.2).

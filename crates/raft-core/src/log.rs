@@ -65,7 +65,8 @@ impl Membership {
 struct PendingWrite {
     id: PersistId,
     last: Index,
-    given_at: Time,
+    /// Since when the disk has done nothing else.
+    waits_since: Time,
 }
 
 impl Log {
@@ -279,24 +280,27 @@ impl Log {
 
     /// The next entries that no write carries yet, of those that came into the log together; from
     /// now on, write `id` does.
-    pub(crate) fn take_unwritten(&mut self, id: PersistId, given_at: Time) -> Entries {
+    pub(crate) fn take_unwritten(&mut self, id: PersistId, now: Time) -> Entries {
         let next = self.cached_run(self.written.next(), self.last.index);
         let entries = next.unwrap_or_default();
         self.written = entries.last_position().map_or(self.last.index, |last| last.index);
-        self.pending.push_back(PendingWrite { id, last: self.written, given_at });
+        self.pending.push_back(PendingWrite { id, last: self.written, waits_since: now });
         entries
     }
 
-    /// Notes that every write up to `id` is durable.
-    pub(crate) fn persisted(&mut self, id: PersistId) {
+    /// Notes that every write up to `id` is durable since `now`.
+    pub(crate) fn persisted(&mut self, id: PersistId, now: Time) {
         while let Some(write) = self.pending.pop_front_if(|write| write.id <= id) {
             self.durable = self.durable.max(write.last);
         }
+        if let Some(next) = self.pending.front_mut() {
+            next.waits_since = now;
+        }
     }
 
-    /// Since when the oldest write under way has been waited for.
-    pub(crate) fn waits_for_disk_since(&self) -> Option<Time> {
-        self.pending.front().map(|write| write.given_at)
+    /// Since when nothing has become durable; `None` if nothing is to.
+    pub(crate) fn disk_stands_since(&self) -> Option<Time> {
+        self.pending.front().map(|write| write.waits_since)
     }
 
     /// The write under way that makes `index` durable; `None` if it is durable, or not written.
@@ -422,7 +426,7 @@ impl Log {
     /// origin of time, and joins what is in memory into one run.
     pub(crate) fn normalise(&mut self, origin: PersistId) {
         for write in &mut self.pending {
-            (write.id, write.given_at) = (write.id.counted_from(origin), Time::ZERO);
+            (write.id, write.waits_since) = (write.id.counted_from(origin), Time::ZERO);
         }
         if self.cache.len() > 1 {
             let chunks = core::mem::take(&mut self.cache);

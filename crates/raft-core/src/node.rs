@@ -366,7 +366,7 @@ impl Raft {
             return;
         }
         self.writes.durable = id;
-        self.log.persisted(id);
+        self.log.persisted(id, self.now);
         while let Some(message) = self.held.release(id) {
             out.push(Action::Send(message));
         }

@@ -17,7 +17,7 @@
 
 use crate::apply::ApplyRead;
 use crate::node::Raft;
-use crate::role::Role;
+use crate::role::{OwnDisk, Role};
 use crate::types::Time;
 
 impl Raft {
@@ -56,6 +56,7 @@ impl Raft {
             Role::PreCandidate(_) | Role::Candidate(_) => {}
             Role::Leader(leader) => {
                 leader.heartbeat_at = origin + heartbeat;
+                leader.own_disk = OwnDisk::new(origin);
                 for peer in &mut leader.peers {
                     (peer.heard_at, peer.sent_at) = (origin, origin);
                 }

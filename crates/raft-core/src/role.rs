@@ -3,6 +3,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::lease::Lease;
 use crate::progress::Progress;
@@ -47,6 +48,7 @@ pub(crate) struct Leader {
     pub(crate) lease: Lease,
     pub(crate) reads: LeaderReads,
     pub(crate) uncommitted: Uncommitted,
+    pub(crate) own_disk: OwnDisk,
 }
 
 impl Leader {
@@ -57,6 +59,29 @@ impl Leader {
     /// The last index that every follower is known to hold.
     pub(crate) fn matched_by_all(&self) -> Index {
         self.peers.iter().map(|peer| peer.matched).min().unwrap_or(Index::new(u64::MAX))
+    }
+}
+
+/// Whether a leader's own disk keeps up with those that commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OwnDisk {
+    /// What was committed at `since`.
+    goal: Index,
+    since: Time,
+}
+
+impl OwnDisk {
+    pub(crate) fn new(now: Time) -> Self {
+        Self { goal: Index::ZERO, since: now }
+    }
+
+    /// For how long something that was committed has not become durable here, as far as is known.
+    /// To be asked once in a heartbeat interval.
+    pub(crate) fn lag(&mut self, now: Time, durable: Index, commit: Index) -> Duration {
+        if durable >= self.goal {
+            *self = Self { goal: commit, since: now };
+        }
+        now.since(self.since)
     }
 }
 

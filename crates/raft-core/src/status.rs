@@ -69,9 +69,9 @@ pub struct Status {
     pub commit: Index,
     /// The last index handed out to be applied.
     pub handed_out: Index,
-    /// Since when the oldest write that is not durable has been with the driver: the time that the
-    /// disk needs, if it is looked at often enough.
-    pub oldest_write_at: Option<Time>,
+    /// Since when the driver has made nothing durable although a write is with it: the time that
+    /// the disk needs, if it is looked at often enough.
+    pub disk_stands_since: Option<Time>,
 
     /// Bytes of the log held in memory.
     pub cached_bytes: usize,
@@ -182,7 +182,7 @@ impl Raft {
             durable: self.log.durable(),
             commit: self.commit,
             handed_out: self.handed_out,
-            oldest_write_at: self.log.waits_for_disk_since(),
+            disk_stands_since: self.log.disk_stands_since(),
             cached_bytes: self.log.cached_bytes(),
             uncommitted_bytes,
             held_messages: self.held.len(),

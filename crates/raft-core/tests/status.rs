@@ -16,18 +16,18 @@ fn what_is_in_flight_and_on_the_disk_comes_and_goes() {
     let mut cluster = Cluster::new(3);
     cluster.elect(n(1));
     let (given_at, before) = (cluster.now, cluster.status(n(1)));
-    assert_eq!((before.oldest_write_at, before.uncommitted_bytes), (None, 0));
+    assert_eq!((before.disk_stands_since, before.uncommitted_bytes), (None, 0));
     cluster.propose(n(1), &["a", "b"]);
     let status = cluster.status(n(1));
     let follower = peer(&cluster, 1, 2);
-    assert_eq!((status.pending_proposals, status.oldest_write_at), (2, Some(given_at)));
+    assert_eq!((status.pending_proposals, status.disk_stands_since), (2, Some(given_at)));
     assert_eq!(follower.state, PeerState::Replicating);
     assert_eq!(follower.inflight_messages, 1);
     assert_eq!(follower.inflight_bytes, status.uncommitted_bytes, "the same two commands");
     assert_eq!(follower.matched, before.last.index);
     cluster.settle();
     let (status, follower) = (cluster.status(n(1)), peer(&cluster, 1, 2));
-    assert_eq!((status.pending_proposals, status.oldest_write_at), (0, None));
+    assert_eq!((status.pending_proposals, status.disk_stands_since), (0, None));
     assert_eq!((follower.inflight_messages, follower.inflight_bytes), (0, 0));
     assert_eq!((follower.matched, status.uncommitted_bytes), (status.last.index, 0));
 }
