@@ -67,6 +67,10 @@ impl Outside for Arc<Threads> {
         request(self.log.requests(), LogRequest::Compact(upto));
     }
 
+    fn free_log_room(&self) {
+        request(self.log.requests(), LogRequest::FreeRoom);
+    }
+
     fn discard_snapshot(&self) {
         self.desk.discard_arrived();
     }

@@ -18,7 +18,7 @@ use crate::planted::Bug;
 use crate::progress::Progress;
 use crate::quorum::Tally;
 use crate::reads::LeaderReads;
-use crate::role::{OwnDisk, Candidate, Leader, Role, Uncommitted, Votes};
+use crate::role::{Candidate, Leader, OwnDisk, Role, Uncommitted, Votes};
 use crate::types::{NodeId, Position, Term};
 
 impl Raft {

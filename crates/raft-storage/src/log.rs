@@ -175,8 +175,8 @@ impl<D: Disk> Log<D> {
         Ok(self.reader.insert(reader))
     }
 
-    /// Removes whole segments whose entries all lie at or before `upto`, which must be committed
-    /// and no longer needed.
+    /// Cuts off whole segments whose entries all lie at or before `upto`, which must be committed
+    /// and no longer needed. Up to two of them wait to be used again; the others are removed.
     ///
     /// Safe against a crash at any moment: the `meta` file first says where the log begins, then
     /// the segments go, and what a crash leaves over is removed when the log is next opened. On a
@@ -205,15 +205,28 @@ impl<D: Disk> Log<D> {
 
     /// Removes the segments before this one; `false` if the disk is too full even for that.
     fn remove_before(&mut self, segment: u32) -> Result<bool, WriteError> {
-        let writer = self.writer.as_mut().map_err(|error| error.clone())?;
-        if open::remove_before(&self.disk, &mut self.meta, segment)? {
+        let spares = &mut self.writer.as_mut().map_err(|error| error.clone())?.spares;
+        if open::remove_before(&self.disk, &mut self.meta, segment, spares)? {
             return Ok(true);
         }
-        let given_up = writer.spares.give_up_reserve();
+        let given_up = spares.give_up_reserve();
         if given_up.map_err(|error| IoError::new("tidy up", &self.disk.directory(), error))? {
-            return Ok(open::remove_before(&self.disk, &mut self.meta, segment)?);
+            return Ok(open::remove_before(&self.disk, &mut self.meta, segment, spares)?);
         }
         Ok(false)
+    }
+
+    /// Gives the room of segments that wait to be used again back to the disk, for whoever else
+    /// needs it. Those that are cut off later wait again.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system refuses; an error is final.
+    pub fn free_room(&mut self) -> Result<(), WriteError> {
+        let writer = self.writer.as_mut().map_err(|error| error.clone())?;
+        let freed = writer.spares.free_retired();
+        let freed = freed.map_err(|error| IoError::new("tidy up", &self.disk.directory(), error));
+        self.stop_on_error(freed)
     }
 
     /// The position before the first entry.

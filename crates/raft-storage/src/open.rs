@@ -222,12 +222,14 @@ fn tidy<D: Disk>(
     walked.unused.first().map(|number| open_ready(disk, *number)).transpose()
 }
 
-/// Makes `segment` the first one of the log and removes those before it. `false` if the disk has
-/// no room for the new `meta` file: nothing was changed then.
+/// Makes `segment` the first one of the log. Those before it are kept to be used again, as far as
+/// that is of use, or removed. `false` if the disk has no room for the new `meta` file: nothing was
+/// changed then.
 pub(crate) fn remove_before<D: Disk>(
     disk: &D,
     meta: &mut Meta,
     segment: u32,
+    spares: &mut Spares<D>,
 ) -> Result<bool, IoError> {
     let first = meta.first_segment;
     let new = Meta { first_segment: segment, ..meta.clone() };
@@ -239,8 +241,10 @@ pub(crate) fn remove_before<D: Disk>(
     *meta = new;
     for number in first..segment {
         let name = file_name(number);
-        let removed = disk.remove(&name);
-        removed.map_err(|error| IoError::new("remove", &disk.path(&name), error))?;
+        let failed = |error| IoError::new("remove", &disk.path(&name), error);
+        if !spares.retire(number).map_err(failed)? {
+            disk.remove(&name).map_err(failed)?;
+        }
     }
     Ok(true)
 }

@@ -13,7 +13,9 @@
 //! it is *good*, or still *unwritten*, or *bad*, and nothing else. Only that makes it possible to
 //! tell a write that a crash cut short (good and unwritten sectors) from damage (a bad one).
 //!
-//! A written sector is never all zeros, because segments are numbered from 1.
+//! A written sector is never all zeros, because segments are numbered from 1. An unwritten one is
+//! all zeros, or still what it was when its file was a segment of a lower number: files are used
+//! again, and all that was ever written to them came before the first write of this segment.
 
 use std::fmt;
 
@@ -61,7 +63,7 @@ pub(crate) fn offset_bytes(sector: u32) -> u64 {
 pub(crate) enum Sector<'a> {
     /// Written here, and unchanged since.
     Good(Good<'a>),
-    /// As the segment was made: all zeros.
+    /// As the segment was made: all zeros, or left of the segment that its file was before.
     Unwritten,
     /// Anything else.
     Bad(BadSector),
@@ -112,6 +114,9 @@ pub(crate) fn judge(log_id: u64, place: Place, bytes: &SectorBytes) -> Sector<'_
         return Sector::Bad(BadSector::Checksum);
     }
     let (segment, sector) = (u32_at(bytes, SEGMENT_AT), u32_at(bytes, SECTOR_AT));
+    if sector == place.sector && segment < place.segment {
+        return Sector::Unwritten;
+    }
     if Place::new(segment, sector) != place {
         return Sector::Bad(BadSector::Misplaced { segment, sector });
     }
@@ -198,12 +203,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_held_as_an_earlier_segment_is_as_good_as_unwritten() {
+        let bytes = sealed(b"contents");
+        let sector = HERE.sector;
+        for later in [HERE.segment + 1, u32::MAX] {
+            assert_eq!(judge(LOG, Place::new(later, sector), &bytes), Sector::Unwritten);
+        }
+        for place in [Place::new(HERE.segment - 1, sector), Place::new(HERE.segment + 1, 8)] {
+            let misplaced = BadSector::Misplaced { segment: HERE.segment, sector };
+            assert_eq!(judge(LOG, place, &bytes), Sector::Bad(misplaced), "at {place:?}");
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_of_a_sector_is_noticed() {
         let good = sealed(b"contents");
         for bit in 0..SECTOR_BYTES * 8 {
             let mut bytes = good;
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(matches!(judge(LOG, HERE, &bytes), Sector::Bad(_)), "bit {bit}");
+            for place in [HERE, Place::new(HERE.segment + 1, HERE.sector)] {
+                assert!(matches!(judge(LOG, place, &bytes), Sector::Bad(_)), "bit {bit}");
+            }
         }
     }
 

@@ -7,7 +7,10 @@
 //! written at their first sync. `examples/sync_cost.rs` measures it. All the same the space is
 //! reserved first: on a full disk that fails at once, and nothing is written to be removed again.
 //!
-//! The *reserve* is made in the same way, under a name of its own, and waits there for the day on
+//! Where there is a segment that is no part of the log any more, it takes another number instead,
+//! and nothing is written at all: what it held counts as unwritten from then on (`sector`).
+//!
+//! The *reserve* is made of zeros as well, under a name of its own, and waits there for the day on
 //! which the disk is full. Then it becomes the next segment.
 
 use std::io;
@@ -26,7 +29,7 @@ pub(crate) const NEW_RESERVE_FILE: &str = "reserve.tmp";
 /// How much is written or read at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// A segment that is ready for use: durable, under its name, full of zeros.
+/// A segment that is ready for use: durable, under its name, and unwritten.
 #[derive(Debug)]
 pub(crate) struct Ready<F> {
     pub(crate) number: u32,
@@ -47,6 +50,19 @@ pub(crate) fn make_with<D: Disk>(
     begin: impl FnOnce(&D::File) -> io::Result<()>,
 ) -> io::Result<Ready<D::File>> {
     let file = make_file(disk, &new_file_name(number), &file_name(number), sectors, begin)?;
+    Ok(Ready { number, sectors, file })
+}
+
+/// Makes segment `number` of segment `old`, which is no part of the log any more, and durable.
+pub(crate) fn make_of<D: Disk>(
+    disk: &D,
+    number: u32,
+    sectors: u32,
+    old: u32,
+) -> io::Result<Ready<D::File>> {
+    disk.rename(&file_name(old), &file_name(number))?;
+    disk.sync_directory()?;
+    let file = disk.open(&file_name(number), Access::Write)?;
     Ok(Ready { number, sectors, file })
 }
 

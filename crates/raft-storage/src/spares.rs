@@ -1,14 +1,16 @@
 //! [`Spares`]: what is made ahead of use, and what is known of the room for more.
 
+use std::collections::VecDeque;
 use std::io;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::disk::Disk;
+use crate::disk::{Access, Disk, DiskFile};
 use crate::room::is_full;
+use crate::sector::offset_bytes;
 use crate::segment::file_name;
-use crate::spare::{RESERVE_FILE, Ready, make, make_reserve};
+use crate::spare::{RESERVE_FILE, Ready, make, make_of, make_reserve};
 
 /// The next segment and the reserve, made ahead on a thread of its own, or when they are asked for.
 ///
@@ -17,6 +19,8 @@ use crate::spare::{RESERVE_FILE, Ready, make, make_reserve};
 /// 2. The reserve is touched only if there was no room for a segment, or for compaction.
 /// 3. Unless the disk is known to be full, what is missing is asked for at the next occasion; if it
 ///    is, only [`Spares::look_for_room`] tries again.
+/// 4. Retired segments are no part of the log, and durable. There are at most [`MAX_RETIRED`], and
+///    none on a disk that is known to be full.
 #[derive(Debug)]
 pub(crate) struct Spares<D: Disk> {
     disk: D,
@@ -29,14 +33,21 @@ pub(crate) struct Spares<D: Disk> {
     /// The segment that will be needed next, once the one before it is half full.
     wanted: Option<u32>,
     asked: Option<Job>,
+    /// Segments to be used again under another number, the oldest first.
+    retired: VecDeque<u32>,
     is_short: bool,
     worker: Option<Worker<D::File>>,
 }
 
+/// How many segments that were cut off wait to be used again.
+const MAX_RETIRED: usize = 2;
+
 /// Something to make.
 #[derive(Clone, Copy, Debug)]
 enum Job {
-    Segment(u32),
+    /// A segment of this number; of a retired one, if there is one.
+    Segment { number: u32, of: Option<u32> },
+    /// The reserve.
     Reserve,
 }
 
@@ -77,7 +88,7 @@ impl<D: Disk> Spares<D> {
             None
         };
         let Found { ready, reserve } = found;
-        let (wanted, asked, is_short) = (None, None, false);
+        let (wanted, asked, retired, is_short) = (None, None, VecDeque::new(), false);
         let mut spares = Self {
             disk,
             segment_sectors,
@@ -86,6 +97,7 @@ impl<D: Disk> Spares<D> {
             reserve,
             wanted,
             asked,
+            retired,
             is_short,
             worker,
         };
@@ -140,19 +152,30 @@ impl<D: Disk> Spares<D> {
             // Not what is wanted, or not made: it is made here and now.
             Some(_) | None => {}
         }
-        match make(&self.disk, number, self.segment_sectors.max(min_sectors)) {
+        let of = self.retired.pop_front_if(|_| min_sectors <= self.segment_sectors);
+        let sectors = self.segment_sectors.max(min_sectors);
+        match make_segment(&self.disk, number, sectors, of) {
             Ok(ready) => {
                 self.is_short &= self.missing().is_some();
                 Ok(ready)
             }
             Err(error) if is_full(&error) => {
-                self.is_short = true;
+                self.note_full(&error)?;
                 let reserve = self.take_reserve(number, min_sectors)?;
                 self.wanted = if reserve.is_none() { Some(number) } else { None };
                 reserve.ok_or(error)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes note of an error that says that the disk is full.
+    fn note_full(&mut self, error: &io::Error) -> io::Result<()> {
+        if !is_full(error) {
+            return Ok(());
+        }
+        self.is_short = true;
+        self.free_retired()
     }
 
     fn take_reserve(
@@ -165,6 +188,28 @@ impl<D: Disk> Spares<D> {
         self.disk.rename(RESERVE_FILE, &file_name(number))?;
         self.disk.sync_directory()?;
         Ok(Some(Ready { number, sectors, file }))
+    }
+
+    /// Keeps a segment that is no part of the log any more, to use it again; `false` if there are
+    /// enough of them, or if it has another size. Its file is the caller's to remove then.
+    pub(crate) fn retire(&mut self, number: u32) -> io::Result<bool> {
+        if self.is_short || self.retired.len() >= MAX_RETIRED {
+            return Ok(false);
+        }
+        let size_bytes = self.disk.open(&file_name(number), Access::Read)?.size_bytes()?;
+        let is_usual = size_bytes == offset_bytes(self.segment_sectors);
+        if is_usual {
+            self.retired.push_back(number);
+        }
+        Ok(is_usual)
+    }
+
+    /// Gives the room of what waits to be used again back to the disk.
+    pub(crate) fn free_retired(&mut self) -> io::Result<()> {
+        while let Some(number) = self.retired.pop_front() {
+            self.disk.remove(&file_name(number))?;
+        }
+        Ok(())
     }
 
     /// Gives the room of the reserve back to the disk; `false` if there is none.
@@ -183,7 +228,15 @@ impl<D: Disk> Spares<D> {
         if self.reserve.is_none() && self.reserve_sectors > 0 {
             return Some(Job::Reserve);
         }
-        self.wanted.filter(|_| self.ready.is_none()).map(Job::Segment)
+        let number = self.wanted.filter(|_| self.ready.is_none())?;
+        Some(Job::Segment { number, of: self.retired.front().copied() })
+    }
+
+    /// A job is given out: what it uses up is no longer here.
+    fn give_out(&mut self, job: Job) {
+        if let Job::Segment { of: Some(_), .. } = job {
+            self.retired.pop_front();
+        }
     }
 
     /// Has the worker make what is missing, or makes the reserve here and now.
@@ -194,6 +247,7 @@ impl<D: Disk> Spares<D> {
             return Ok(());
         }
         while let Some(job) = self.missing() {
+            self.give_out(job);
             let made = carry_out(&self.disk, job, self.segment_sectors, self.reserve_sectors);
             match self.keep(made) {
                 Err(error) if is_full(&error) || !is_first => return Ok(()),
@@ -210,6 +264,7 @@ impl<D: Disk> Spares<D> {
         // At most one is under way, and the channel holds one: it is never full.
         if jobs.try_send(job).is_ok() {
             self.asked = Some(job);
+            self.give_out(job);
         }
     }
 
@@ -227,7 +282,7 @@ impl<D: Disk> Spares<D> {
             Ok(Made::Segment(ready)) => self.ready = Some(ready),
             Ok(Made::Reserve(file)) => self.reserve = Some(file),
             Err(error) => {
-                self.is_short |= is_full(&error);
+                self.note_full(&error)?;
                 return Err(error);
             }
         }
@@ -243,8 +298,22 @@ fn carry_out<D: Disk>(
     reserve_sectors: u32,
 ) -> io::Result<Made<D::File>> {
     match job {
-        Job::Segment(number) => make(disk, number, segment_sectors).map(Made::Segment),
+        Job::Segment { number, of } => {
+            make_segment(disk, number, segment_sectors, of).map(Made::Segment)
+        }
         Job::Reserve => make_reserve(disk, reserve_sectors).map(Made::Reserve),
+    }
+}
+
+fn make_segment<D: Disk>(
+    disk: &D,
+    number: u32,
+    sectors: u32,
+    of: Option<u32>,
+) -> io::Result<Ready<D::File>> {
+    match of {
+        Some(old) => make_of(disk, number, sectors, old),
+        None => make(disk, number, sectors),
     }
 }
 
@@ -273,7 +342,7 @@ fn start_worker<D: Disk>(
 
 fn warn_unless_full<D: Disk>(disk: &D, job: Job, error: &io::Error) {
     let path = match job {
-        Job::Segment(number) => disk.path(&file_name(number)),
+        Job::Segment { number, .. } => disk.path(&file_name(number)),
         Job::Reserve => disk.path(RESERVE_FILE),
     };
     // Of a full disk the log tells, once.

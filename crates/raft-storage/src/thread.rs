@@ -39,6 +39,8 @@ pub enum LogRequest {
     Read(ReadLog),
     /// Forget what is no longer needed, up to this index; not answered.
     Compact(Index),
+    /// Give back to the disk what is only kept to be used again; not answered.
+    FreeRoom,
 }
 
 /// What the log has done.
@@ -98,6 +100,15 @@ pub trait LogStore: Send + 'static {
     /// As there.
     fn compact(&mut self, upto: Index) -> Result<(), WriteError>;
 
+    /// See [`Log::free_room`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn free_room(&mut self) -> Result<(), WriteError> {
+        Ok(())
+    }
+
     /// See [`Log::room`].
     fn room(&self) -> Room {
         Room::Ample
@@ -118,6 +129,10 @@ impl<D: Disk> LogStore for Log<D> {
 
     fn compact(&mut self, upto: Index) -> Result<(), WriteError> {
         Log::compact(self, upto)
+    }
+
+    fn free_room(&mut self) -> Result<(), WriteError> {
+        Log::free_room(self)
     }
 
     fn room(&self) -> Room {
@@ -265,11 +280,17 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
                     self.write()?;
                     return self.log.compact(upto).map_err(LogFailure::Write);
                 }
+                LogRequest::FreeRoom => return self.free_room(),
                 LogRequest::Write(write) => self.batch.push(write),
             }
             next = if self.batch.is_full() { None } else { self.queue.try_recv().ok() };
         }
         self.write()
+    }
+
+    fn free_room(&mut self) -> Result<(), LogFailure> {
+        self.write()?;
+        self.log.free_room().map_err(LogFailure::Write)
     }
 
     /// Looks whether a full disk has room again, if it is time for it.

@@ -55,6 +55,8 @@ pub trait Outside: fmt::Debug + Send {
     fn read_log(&self, read: ReadLog);
     /// Has the log forget what lies up to this index. Never blocks.
     fn compact(&self, upto: Index);
+    /// Has the log give back to the disk what it only keeps to use it again. Never blocks.
+    fn free_log_room(&self);
     /// Forgets the snapshot that has arrived. Never blocks.
     fn discard_snapshot(&self);
     /// Hands work to the apply thread. Never blocks.
@@ -124,6 +126,7 @@ impl Turn {
                 Effect::Persist(write) => self.outside.persist(write),
                 Effect::ReadLog(read) => self.outside.read_log(read),
                 Effect::Compact(upto) => self.outside.compact(upto),
+                Effect::FreeLogRoom => self.outside.free_log_room(),
                 Effect::Apply(work) => works.push(work),
                 Effect::DiscardSnapshot => self.outside.discard_snapshot(),
                 Effect::Fail(client, error) => failures.push(Reply { client, result: Err(error) }),

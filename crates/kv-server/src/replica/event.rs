@@ -43,6 +43,8 @@ pub enum Event {
         /// Where it ends; `None` if it did not arrive, or nobody knows.
         arrived: Option<Position>,
     },
+    /// There was no room for a snapshot.
+    SnapshotHasNoRoom,
     /// A snapshot has arrived whole; this message belongs to it.
     SnapshotArrived(Message),
     /// The state is that of the snapshot, up to this index; `None` if it is as it was.
@@ -101,6 +103,8 @@ pub enum Effect {
     ReadLog(ReadLog),
     /// Have the log forget what lies up to this index.
     Compact(Index),
+    /// Have the log give back to the disk what it only keeps to use it again.
+    FreeLogRoom,
     /// Hand this to the apply thread, in order.
     Apply(ApplyWork),
     /// Tell a client that its request failed.

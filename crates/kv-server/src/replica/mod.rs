@@ -150,7 +150,9 @@ impl Replica {
                 self.step(now, Input::Persisted(id), effects);
             }
             Event::LogRoom(room) => effects.extend(self.disk.on_log_room(room).map(Effect::Disk)),
+            Event::SnapshotHasNoRoom => effects.push(Effect::FreeLogRoom),
             Event::StateRoom(waits) => {
+                effects.extend(waits.then_some(Effect::FreeLogRoom));
                 effects.extend(self.disk.on_state_room(waits).map(Effect::Disk));
             }
             Event::LogRead(read) => self.step(now, Input::LogRead(read), effects),

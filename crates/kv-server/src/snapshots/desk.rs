@@ -109,9 +109,8 @@ impl Desk {
         let restore = match Restore::begin(&self.path) {
             Ok(restore) => restore,
             Err(error) => {
-                let why = state.why_not(error);
                 self.remove_draft();
-                return Err(why);
+                return Err(self.refuse(state, error));
             }
         };
         state.stage = Stage::Receiving { term, restore: Box::new(restore) };
@@ -166,23 +165,24 @@ impl Desk {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Why a snapshot is not taken in: a sentence for both logs.
-    fn why_not(&mut self, error: SnapshotError) -> String {
+    /// Why a snapshot is not taken in: a sentence for both logs. Tells the loop if it is for lack
+    /// of room: after the lock is released, because whoever tells it may have to take its turn.
+    fn refuse(&self, mut state: MutexGuard<'_, State>, error: SnapshotError) -> String {
         let SnapshotError::NoRoom { file, source } = error else { return error.to_string() };
         let why = format!(
             "there is no room for it in {}: {source}; make some, and it is sent again by itself; \
              what was there stays as it is",
             file.display()
         );
-        self.shortage.noticed(Instant::now(), why.clone());
+        state.shortage.noticed(Instant::now(), why.clone());
+        drop(state);
+        (self.tell)(Event::SnapshotHasNoRoom);
         why
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole between any two statements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -209,7 +209,7 @@ impl SnapshotSink for Sink {
             }
             _ => return Err("a later snapshot has taken its place".to_owned()),
         };
-        self.due = taken.map_err(|error| state.why_not(error))?;
+        self.due = taken.map_err(|error| self.desk.refuse(state, error))?;
         Ok(())
     }
 
@@ -251,7 +251,8 @@ impl Sink {
     }
 
     fn read_back(&self, restore: Restore) -> Result<Restored, String> {
-        let restored = restore.finish().map_err(|error| self.desk.lock().why_not(error))?;
+        let finished = restore.finish();
+        let restored = finished.map_err(|error| self.desk.refuse(self.desk.lock(), error))?;
         let at = position(restored.position());
         let members = read_members(restored.members(), &self.desk.founders)?;
         if at != self.snapshot.at || members != *self.snapshot.cluster {

@@ -31,6 +31,7 @@ impl Outside for Answers {
     fn persist(&self, _write: Write) {}
     fn read_log(&self, _read: ReadLog) {}
     fn compact(&self, _upto: Index) {}
+    fn free_log_room(&self) {}
     fn discard_snapshot(&self) {}
     fn apply(&self, work: ApplyWork) {
         let ApplyWork::Digests { client, .. } = work else { panic!("not asked for: {work:?}") };

@@ -43,6 +43,8 @@ struct Node {
     /// Writes that are durable only when the test lets the disk go on.
     held: Option<Vec<PersistId>>,
     log_writes: usize,
+    /// How often its log was to give back room.
+    log_rooms_freed: usize,
     /// Up to where the log was cut.
     cut: Option<Index>,
     answers: BTreeMap<u64, Result<Answer, Error>>,
@@ -173,6 +175,11 @@ impl Cluster {
         range.kvs.first().map(|kv| kv.value.to_vec())
     }
 
+    /// How often a node's log was to give back room.
+    pub(crate) fn log_rooms_freed(&self, node: u64) -> usize {
+        self.nodes[&node].log_rooms_freed
+    }
+
     pub(crate) fn log_writes(&self, node: u64) -> usize {
         self.nodes[&node].log_writes
     }
@@ -283,7 +290,7 @@ impl Cluster {
         }
     }
 
-    fn event(&mut self, node: u64, event: Event) {
+    pub(crate) fn event(&mut self, node: u64, event: Event) {
         let mut effects = Vec::new();
         let now = self.now;
         self.node(node).replica.handle(now, event, &mut effects);
@@ -308,6 +315,7 @@ impl Cluster {
                     self.event(id, Event::LogRead(read));
                 }
                 Effect::Compact(upto) => node.cut = Some(upto),
+                Effect::FreeLogRoom => node.log_rooms_freed += 1,
                 Effect::Apply(work) => node.apply(work),
                 Effect::Fail(client, error) => node.answered(client, Err(error)),
                 Effect::RoleChanged(_) | Effect::Trace(_) | Effect::DiscardSnapshot => {}
@@ -347,6 +355,7 @@ impl Node {
             log: MemoryLog::new(),
             held: None,
             log_writes: 0,
+            log_rooms_freed: 0,
             cut: None,
             answers: BTreeMap::new(),
             has_stopped: false,

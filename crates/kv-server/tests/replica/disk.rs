@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kv_proto::{Consistency, DiskState, Error, Outcome, Reply};
 use kv_server::disk_health::DiskNotice;
+use kv_server::replica::Event;
 use raft_core::NodeId;
 use raft_storage::Room;
 
@@ -97,6 +98,18 @@ fn a_follower_with_hardly_any_room_keeps_it_and_catches_up_later() {
         cluster.pass(Duration::from_secs(1));
         assert_eq!(cluster.value(2, "key"), Some(b"value".to_vec()));
     }
+}
+
+/// Segments wait to be used again, while the state file, or a snapshot, has no room.
+#[test]
+fn the_log_gives_back_what_it_can_spare_to_whatever_has_no_room() {
+    let mut cluster = Cluster::with_leader(1);
+    cluster.set_state_waits(2, true);
+    assert_eq!(cluster.log_rooms_freed(2), 1);
+    cluster.set_state_waits(2, false);
+    assert_eq!(cluster.log_rooms_freed(2), 1);
+    cluster.event(2, Event::SnapshotHasNoRoom);
+    assert_eq!((cluster.log_rooms_freed(2), cluster.log_rooms_freed(1)), (2, 0));
 }
 
 #[test]
