@@ -8,7 +8,7 @@
 //!    with pauses that grow. It does not take over when it is asked to. So leadership goes where
 //!    there is room, and stays where it is if there is none anywhere.
 //! 3. If hardly any room is left, or none for the state file, it treats commands that a leader
-//!    sends, and whatever comes after one, as lost on their way, but for a few ([`Allowance`]):
+//!    sends, and whatever comes after one, as lost on their way, but for a few (`Allowance`):
 //!    that room is for votes, and for what it takes to lead.
 //! 4. A leader whose disk stands still for an election timeout, or falls so far behind those of the
 //!    others, gives up its leadership (that is raft-core's doing). For a while afterwards it does
