@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use comfy_table::Table;
-use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::presets::{self, UTF8_BORDERS_ONLY};
 use kv_client::kv_proto::{Difference, DiskState, NodeStatus, Role};
 use kv_client::{ClusterStatus, NodeRow};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -21,12 +22,21 @@ pub(crate) fn print(
     cluster: &ClusterStatus,
 ) -> io::Result<()> {
     match format {
-        Format::Text => writeln!(out, "{}\n{}", table(cluster), summary(cluster)),
+        Format::Text => {
+            writeln!(out, "{}\n{}", table(cluster, terminal_columns()), summary(cluster))
+        }
         Format::Json => output::json(out, &JsonStatus::from(cluster)),
     }
 }
 
-fn table(cluster: &ClusterStatus) -> Table {
+/// How many characters a line of the terminal has; `None` if the output goes elsewhere.
+fn terminal_columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A row for each node. Where a terminal is too narrow, what is only for the eye is left out.
+fn table(cluster: &ClusterStatus, terminal_columns: Option<usize>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header([
@@ -34,6 +44,16 @@ fn table(cluster: &ClusterStatus) -> Table {
     ]);
     for row in &cluster.nodes {
         table.add_row(cells(row));
+    }
+    let columns = table.lines().map(|line| line.chars().count()).max();
+    if terminal_columns.is_some() && terminal_columns < columns {
+        table.load_style(presets::NOTHING);
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 1));
+        }
+        if let Some(last) = table.column_iter_mut().last() {
+            last.set_padding((0, 0));
+        }
     }
     table
 }
@@ -186,5 +206,48 @@ impl From<&NodeRow> for JsonNode {
             is_outvoted: row.difference.as_ref().map(|difference| difference.is_outvoted),
             reason: row.status.as_ref().err().cloned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kv_client::kv_proto::Member;
+
+    use super::*;
+
+    fn three_nodes() -> ClusterStatus {
+        let node = |id: u16| {
+            let raft_address = format!("127.0.0.1:{}", 8079 + id);
+            let client_address = Some(format!("127.0.0.1:{}", 9079 + id));
+            let member = Member { id: id.into(), raft_address, client_address };
+            let status = NodeStatus {
+                member: member.clone(),
+                role: Role::Candidate,
+                term: 12,
+                leader: Some(2),
+                commit_index: 1_000_000,
+                applied_index: 1_000_000,
+                last_index: 1_000_000,
+                state_digest: 0,
+                version: "0.1.0".to_owned(),
+                disk: DiskState::Fine,
+            };
+            NodeRow { member, status: Ok(status), difference: None }
+        };
+        ClusterStatus { cluster_id: 1, nodes: [1, 2, 3].map(node).to_vec() }
+    }
+
+    /// On a terminal of the usual 80 columns each line of the table once became two.
+    #[test]
+    fn the_table_fits_a_narrow_terminal() {
+        let status = three_nodes();
+        let columns = |terminal| {
+            let table = table(&status, terminal);
+            table.lines().map(|line| line.chars().count()).max().expect("it has lines")
+        };
+        assert_eq!(columns(None), columns(Some(120)));
+        assert!(columns(None) > 80 && columns(Some(80)) <= 80);
+        let narrow = table(&status, Some(80)).to_string();
+        assert!(narrow.contains("candidate 12   2      1000000"), "{narrow}");
     }
 }

@@ -16,6 +16,8 @@ use crate::timing::{Span, TimingMode};
 ///
 /// With no flags it is a cluster of one node that keeps its data in ./kv-data. Give every node of a
 /// larger cluster the same --cluster, and each its own --node-id and --data-dir.
+///
+/// Ctrl-C, or SIGTERM, stops it in order; a second one ends it at once.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "kv-server", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
