@@ -7,9 +7,9 @@
 //! 2. Without room it does not lead if another can: it hands over, and if that fails, to the next,
 //!    with pauses that grow. It does not take over when it is asked to. So leadership goes where
 //!    there is room, and stays where it is if there is none anywhere.
-//! 3. If hardly any room is left, or none for the state file, it treats commands that a leader
-//!    sends, and whatever comes after one, as lost on their way, but for a few (`Allowance`):
-//!    that room is for votes, and for what it takes to lead.
+//! 3. If hardly any room is left in the log, or none for the state file, it treats commands that a
+//!    leader sends, and whatever comes after one, as lost on their way, but for what it can afford
+//!    (`Allowance`): that room is for votes, and for what it takes to lead.
 //! 4. A leader whose disk stands still for an election timeout, or falls so far behind those of the
 //!    others, gives up its leadership (that is raft-core's doing). For a while afterwards it does
 //!    not take over when it is asked to. That much waits for a disk that works is no reason.
@@ -24,7 +24,7 @@ use kv_proto::DiskState;
 use raft_core::{Body, Message, NodeId, PersistId, Status, Term, Time, Write};
 use raft_storage::Room;
 
-use crate::allowance::Allowance;
+use crate::allowance::{Allowance, Shortage};
 
 /// The first pause between two attempts to hand over, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -175,8 +175,8 @@ impl DiskHealth {
     /// A write of this term is handed to the log.
     pub(crate) fn on_persist(&mut self, now: Time, write: &Write, term: Term) {
         self.under_way.push_back((write.id, now));
-        if self.is_scarce() {
-            self.allowance.written(&write.entries, term);
+        if let Some(shortage) = self.shortage() {
+            self.allowance.written(&write.entries, term, shortage);
         }
     }
 
@@ -201,11 +201,10 @@ impl DiskHealth {
     /// What is to be taken in of a message; `None` if it is to be treated as lost on its way (rules
     /// 2, 3 and 4).
     pub(crate) fn admit(&self, now: Time, mut message: Message) -> Option<Message> {
-        let is_scarce = self.is_scarce();
-        match &mut message.body {
-            Body::TimeoutNow { .. } if self.is_full() || now < self.shy_until => None,
-            Body::Append { entries, .. } if is_scarce && !entries.is_empty() => {
-                let count = self.allowance.count(entries, message.term);
+        match (&mut message.body, self.shortage()) {
+            (Body::TimeoutNow { .. }, _) if self.is_full() || now < self.shy_until => None,
+            (Body::Append { entries, .. }, Some(shortage)) if !entries.is_empty() => {
+                let count = self.allowance.count(entries, message.term, shortage);
                 *entries = entries.slice(0..count);
                 (count > 0).then_some(message)
             }
@@ -213,8 +212,13 @@ impl DiskHealth {
         }
     }
 
-    fn is_scarce(&self) -> bool {
-        self.state_waits || self.log_room == Room::Scarce
+    /// What there is no room for, if that keeps this node from taking commands.
+    fn shortage(&self) -> Option<Shortage> {
+        match (self.log_room, self.state_waits) {
+            (Room::Scarce, _) => Some(Shortage::Log),
+            (Room::Ample | Room::Low, true) => Some(Shortage::StateFile),
+            (Room::Ample | Room::Low, false) => None,
+        }
     }
 
     /// When a leader without room tries to hand over again.
