@@ -18,8 +18,10 @@ mod node;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{Ipv4Addr, TcpListener};
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
@@ -33,6 +35,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How often a node is asked before the client gives up: more than a minute.
 const MAX_ATTEMPTS: usize = 1000;
+
+const USAGE: &str = "give it a directory: durable-counter DIR [COUNT [PORT PORT PORT]]";
 
 /// The way to every node.
 type Nodes = BTreeMap<NodeId, Sender<Event>>;
@@ -49,10 +53,12 @@ fn main() -> ExitCode {
 
 fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let (dir, times, ports) = match args {
+        // Whoever asks for help with a flag does not want a directory of that name.
+        [flag, ..] if flag.starts_with('-') => return Err(USAGE.into()),
         [dir] => (dir, None, [0; 3]),
-        [dir, times] => (dir, Some(times.parse()?), [0; 3]),
-        [dir, times, a, b, c] => (dir, Some(times.parse()?), [a.parse()?, b.parse()?, c.parse()?]),
-        _ => return Err("give it a directory: durable-counter DIR [COUNT [PORT PORT PORT]]".into()),
+        [dir, times] => (dir, Some(number(times)?), [0; 3]),
+        [dir, times, a, b, c] => (dir, Some(number(times)?), [number(a)?, number(b)?, number(c)?]),
+        _ => return Err(USAGE.into()),
     };
     let nodes = start(&PathBuf::from(dir), ports)?;
     let before = read(&nodes).ok_or("no node answers")?;
@@ -67,6 +73,10 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+fn number<T: FromStr<Err = ParseIntError>>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|error| format!("{word:?} is not a number that fits ({error}); {USAGE}"))
 }
 
 /// Starts three nodes, each on a thread.

@@ -50,3 +50,20 @@ fn the_count_goes_on_after_the_whole_cluster_was_killed() -> Result<(), Box<dyn 
     assert_eq!(told, [format!("the count is {}", found + 3)]);
     Ok(())
 }
+
+/// A flag was once taken for the directory, and made.
+#[test]
+fn what_is_no_directory_and_no_number_is_refused_in_a_sentence() -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let place = dir.path().join("nodes");
+    let place = place.to_str().ok_or("it is text")?;
+    for args in [&["--help"][..], &[place, "many"], &[place, "1", "1", "2", "99999"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_durable-counter"));
+        let output = command.args(args).current_dir(dir.path()).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("durable-counter DIR [COUNT"), "{said}");
+        assert_eq!(dir.path().read_dir()?.count(), 0, "nothing was made");
+    }
+    Ok(())
+}
