@@ -66,6 +66,13 @@ impl SmallDisk {
     }
 }
 
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that fails may still have a file open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
 fn options() -> Options {
     Options { retention: Retention::default(), ..Options::default() }
 }
@@ -132,4 +139,7 @@ fn a_snapshot_finds_its_place_or_takes_nothing_whatever_room_there_is() {
         }
     }
     assert!(refused > 5, "the steps are too large: {refused} were refused");
+    // Each run of this test once left its disk mounted, and its directory with it.
+    drop(disk);
+    fs::remove_dir(&place).expect("nothing is mounted there any more");
 }
