@@ -49,7 +49,8 @@ pub struct Options {
     /// The memory for pages of the state file, in bytes. The default is 8 MiB.
     pub page_cache_bytes: usize,
     /// The memory for values that are not in the state file yet, in bytes. When the disk is so far
-    /// behind, applying waits for it. The default is 16 MiB.
+    /// behind, applying waits for it; on a full disk, when it is eight times as far behind. The
+    /// default is 16 MiB.
     pub max_unwritten_bytes: usize,
 }
 
@@ -288,8 +289,9 @@ impl Store {
 
     /// Has `listener` told `true` when the disk has no room for the state file, and `false` when
     /// writing goes on; and at once, how it is now. Nothing is lost meanwhile, and reads go on; but
-    /// applying waits once [`Options::max_unwritten_bytes`] are unwritten, so it is time to take on
-    /// less. Later calls come from another thread. A store in memory has nothing to tell.
+    /// applying waits once eight times [`Options::max_unwritten_bytes`] are unwritten, so it is
+    /// time to take on less. Later calls come from another thread. A store in memory has nothing to
+    /// tell.
     pub fn on_full_disk(&self, listener: impl Fn(bool) + Send + 'static) {
         if let Values::Disk(disk) = &self.values {
             disk.file().patience().listen(listener);

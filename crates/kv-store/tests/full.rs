@@ -113,6 +113,33 @@ fn reads_and_writes_go_on_while_there_is_no_room_and_everything_is_there_when_th
     assert_eq!(disk.open(&options).applied_index(), last + 1);
 }
 
+/// A cluster was busy with large values when its disks filled up. What was under way was more than
+/// a store may have unwritten, so applying it waited for room, and with it every read, and whoever
+/// asked how the node was.
+#[test]
+fn what_was_under_way_when_the_disk_filled_up_is_applied_and_read() {
+    let disk = SmallDisk::default();
+    let options = Options { cache_bytes: 0, max_unwritten_bytes: 256 << 10, ..Options::default() };
+    let mut store = disk.open(&options);
+    let heard = listen(&store);
+    disk.set_full(true);
+    let (last, (done, is_done)) = (400, channel());
+    std::thread::spawn(move || {
+        for index in 1..=last {
+            store.apply(entry(index), &put(index)).expect("applied");
+        }
+        done.send(store).expect("somebody waits");
+    });
+    let waited = is_done.recv_timeout(Duration::from_mins(1));
+    let store = waited.expect("it is applied, although it is six times what may be unwritten");
+    assert!(hear(&heard), "there is no room");
+    let reply = store.range(&Range::key(format!("key/{last:05}").as_bytes())).expect("answered");
+    assert_eq!(reply.kvs[0].value.len(), 4000);
+    disk.set_full(false);
+    assert!(!hear(&heard), "it goes on");
+    assert_eq!(store.flush().expect("written").index, last);
+}
+
 #[test]
 fn a_store_that_is_closed_without_room_is_as_it_was_and_takes_the_log_again() {
     let options = forgetful();

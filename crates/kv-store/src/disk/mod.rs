@@ -27,7 +27,7 @@
 //! # What it does not do
 //!
 //! It does not retry. An error of the disk is the end of this store: the log is still there. Only
-//! for room it waits (`patient`), and with it, when too much is unwritten, whoever applies.
+//! for room it waits (`patient`), and with it, when far too much is unwritten, whoever applies.
 
 mod block;
 mod bytes;
@@ -100,6 +100,8 @@ impl Disk {
         let mark = loaded.state.mark;
         file.patience().set(true);
         let queue = Arc::new(Queue::new(mark, bounds));
+        let told = Arc::clone(&queue);
+        file.patience().listen(move |waits| told.set_has_no_room(waits));
         let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
         let for_writer = Arc::clone(&queue);
         let thread = std::thread::Builder::new()

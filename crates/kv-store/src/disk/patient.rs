@@ -47,7 +47,7 @@ pub(crate) struct Patience {
 #[derive(Default)]
 struct Inner {
     is_patient: bool,
-    listener: Option<Box<dyn Fn(bool) + Send>>,
+    listeners: Vec<Box<dyn Fn(bool) + Send>>,
 }
 
 impl Patience {
@@ -61,12 +61,12 @@ impl Patience {
         self.changed.notify_all();
     }
 
-    /// Has `listener` told whether writing waits now, when it begins to, and when it goes on. Later
-    /// calls come from the thread that writes, and must not wait for it.
+    /// Has `listener` told whether writing waits now, when it begins to, and when it goes on, as
+    /// those before it. Later calls come from the thread that writes, and must not wait for it.
     pub(crate) fn listen(&self, listener: impl Fn(bool) + Send + 'static) {
         let mut inner = self.lock();
         listener(self.waits.load(Ordering::Acquire));
-        inner.listener = Some(Box::new(listener));
+        inner.listeners.push(Box::new(listener));
     }
 
     /// There is no room; `false` if nobody is to wait for it.
@@ -99,7 +99,7 @@ impl Patience {
 
 impl Inner {
     fn tell(&self, waits: bool) {
-        if let Some(listener) = &self.listener {
+        for listener in &self.listeners {
             listener(waits);
         }
     }

@@ -1,8 +1,9 @@
 //! Between the thread that applies and the thread that writes: what is not written yet.
 //!
 //! The one who applies adds to it after every entry, and is never in the way of the disk: it waits
-//! only if so much is unwritten that memory would not be bounded otherwise. The one who writes
-//! takes everything there is at once, so a slower disk makes larger batches.
+//! only if so much is unwritten that memory would not be bounded otherwise. On a full disk that
+//! bound is a larger one, so that those who read do not wait as well. The one who writes takes
+//! everything there is at once, so a slower disk makes larger batches.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +21,12 @@ const BATCH_BYTES: usize = 4 << 20;
 /// What waits longer is written, however little it is. A crash costs replaying this much of the
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// So many times as much may be unwritten while the file has no room. Then nobody knows how long it
+/// takes, and whoever reads is not to wait for it: nothing new comes in, but what was under way is
+/// applied. By default this is 128 MiB, of which a leader has let in 64 at most, and its store had
+/// 16 unwritten.
+const NO_ROOM_FACTOR: usize = 8;
 
 /// What an entry changed.
 #[derive(Debug, Default)]
@@ -68,6 +75,8 @@ struct Inner {
     durable: Mark,
     /// Whether the other side waits for the disk.
     is_urgent: bool,
+    /// Whether the writer waits for room.
+    has_no_room: bool,
     is_closing: bool,
     failure: Option<StoreError>,
 }
@@ -84,6 +93,7 @@ impl Queue {
             writing_bytes: 0,
             durable,
             is_urgent: false,
+            has_no_room: false,
             is_closing: false,
             failure: None,
         };
@@ -114,10 +124,22 @@ impl Queue {
         if !was_waiting || inner.waiting_bytes >= BATCH_BYTES {
             self.to_writer.notify_one();
         }
-        while inner.failure.is_none() && inner.unwritten_bytes() > self.max_unwritten_bytes {
+        while inner.failure.is_none() && inner.unwritten_bytes() > self.max_bytes(&inner) {
             inner = self.wait_for_disk(inner, None);
         }
         inner.outcome().map(|_| ())
+    }
+
+    /// How much may be unwritten now.
+    fn max_bytes(&self, inner: &Inner) -> usize {
+        let factor = if inner.has_no_room { NO_ROOM_FACTOR } else { 1 };
+        self.max_unwritten_bytes.saturating_mul(factor)
+    }
+
+    /// The writer waits for room from now on, or it does not any more.
+    pub(crate) fn set_has_no_room(&self, has_no_room: bool) {
+        self.lock().has_no_room = has_no_room;
+        self.to_store.notify_all();
     }
 
     /// A value that is in memory.
