@@ -1,7 +1,11 @@
 //! Records side by side, under one checksum: a row of the state file.
 //!
 //! A row for each record would cost the database's own overhead for each, and a page rewritten for
-//! each record that goes. So records stand in blocks, which fill four pages of the database.
+//! each record that goes. So records stand in blocks. The database gives each row as many pages as
+//! the next power of two, so a block is made to fill that many: four, or as many as four records of
+//! the size of its first would take, if that is more. (A block of a single record just above 64 KiB
+//! would be half empty, one of three leaves a quarter.) To read a value is to read its block, so
+//! there is a limit to that.
 //!
 //! Invariants:
 //! 1. The numbers of the records in a block rise. They need not follow each other: cleaning takes
@@ -12,11 +16,17 @@
 
 use super::groups::{GROUP_RECORDS, Marks};
 
-/// The most bytes of a block of more than one record: what leaves a row in four pages of 4 KiB.
-const FULL_BYTES: usize = (16 << 10) - 64;
+/// The pages of a block of more than one record, in bytes: at least, and at most.
+const PAGES_BYTES: (usize, usize) = (16 << 10, 256 << 10);
+
+/// So many records of the size of the first should find room.
+const RECORDS_AT_LEAST: usize = 4;
+
+/// What a block leaves of its pages.
+const LEFT_BYTES: usize = 64;
 
 // What a leaf of the database adds to a single pair: its head, the end of the value, and the key.
-const _: () = assert!(FULL_BYTES + 4 + 4 + 8 <= 4 * 4096);
+const _: () = assert!(4 + 4 + 8 <= LEFT_BYTES);
 
 const CHECKSUM_BYTES: usize = 4;
 const COUNT_BYTES: usize = 4;
@@ -30,6 +40,15 @@ pub(crate) struct BlockBuilder {
     first: u64,
     places: Vec<[u8; PLACE_BYTES]>,
     records: Vec<u8>,
+    /// As many bytes as it may have with a second record.
+    full_bytes: usize,
+}
+
+/// The most bytes of a block whose first record has `record_bytes`, if it has another.
+fn full_bytes(record_bytes: usize) -> usize {
+    let (least, most) = PAGES_BYTES;
+    let pages_bytes = (RECORDS_AT_LEAST * record_bytes.min(most)).next_power_of_two();
+    pages_bytes.clamp(least, most) - LEFT_BYTES
 }
 
 impl BlockBuilder {
@@ -38,7 +57,7 @@ impl BlockBuilder {
     pub(crate) fn takes(&self, seq: u64, record_bytes: usize) -> bool {
         let is_same_group = seq / GROUP_RECORDS == self.first / GROUP_RECORDS;
         let size = self.size_bytes() + PLACE_BYTES + record_bytes;
-        self.places.is_empty() || (is_same_group && size <= FULL_BYTES)
+        self.places.is_empty() || (is_same_group && size <= self.full_bytes)
     }
 
     /// Adds a record that it [takes](Self::takes), of a number above every other.
@@ -46,6 +65,7 @@ impl BlockBuilder {
         debug_assert!(self.takes(seq, record.len()));
         if self.places.is_empty() {
             self.first = seq;
+            self.full_bytes = full_bytes(record.len());
         }
         self.records.extend_from_slice(record);
         let mut place = [0; PLACE_BYTES];
@@ -223,7 +243,24 @@ mod tests {
         let mut builder = BlockBuilder::default();
         assert!(builder.takes(5, 1 << 20), "the first, whatever its size");
         builder.push(5, &[0; 100]);
-        assert!(builder.takes(6, FULL_BYTES - 8 - 100 - 12) && !builder.takes(6, FULL_BYTES));
+        let full = (16 << 10) - 64;
+        assert!(builder.takes(6, full - 8 - 100 - 12) && !builder.takes(6, full - 8 - 100 - 11));
         assert!(builder.takes(GROUP_RECORDS - 1, 100) && !builder.takes(GROUP_RECORDS, 100));
+    }
+
+    #[test]
+    fn a_block_is_as_long_as_its_first_record_asks_for() {
+        for (record_bytes, records) in [(100, 153), (4200, 7), (16_500, 7), (65_600, 3)] {
+            let (mut builder, record) = (BlockBuilder::default(), vec![7; record_bytes]);
+            let mut seq = 0;
+            while builder.takes(seq, record_bytes) {
+                builder.push(seq, &record);
+                seq += 1;
+            }
+            assert_eq!(seq, records, "of {record_bytes} bytes");
+        }
+        for record_bytes in [300_000, usize::MAX] {
+            assert_eq!(full_bytes(record_bytes), (256 << 10) - 64);
+        }
     }
 }
