@@ -176,7 +176,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Cuts off whole segments whose entries all lie at or before `upto`, which must be committed
-    /// and no longer needed. Up to two of them wait to be used again; the others are removed.
+    /// and no longer needed. Up to four of them wait to be used again; the others are removed.
     ///
     /// Safe against a crash at any moment: the `meta` file first says where the log begins, then
     /// the segments go, and what a crash leaves over is removed when the log is next opened. On a

@@ -40,7 +40,7 @@ pub(crate) struct Spares<D: Disk> {
 }
 
 /// How many segments that were cut off wait to be used again.
-const MAX_RETIRED: usize = 2;
+const MAX_RETIRED: usize = 4;
 
 /// Something to make.
 #[derive(Clone, Copy, Debug)]
