@@ -5,8 +5,9 @@
 //! for a disk unless the queue is full.
 //!
 //! On a full disk a write waits until there is room, and those behind it wait with it: nothing is
-//! refused, and nothing acknowledged. What only reads or removes is carried out meanwhile. Whoever
-//! hears of it ([`LogEvent::Room`]) in time, and takes on no new work, never comes to that.
+//! refused, and nothing acknowledged. What only reads or removes is carried out meanwhile; behind a
+//! whole batch that waits, it is where the queue has no bound. Whoever hears of it
+//! ([`LogEvent::Room`]) in time, and takes on no new work, never comes to that.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -180,7 +181,8 @@ impl<S: LogStore> LogThread<S> {
     ) -> io::Result<Self> {
         let (requests, queue) = queue_requests.map_or_else(unbounded, bounded);
         let (batch, told, looked_at) = (Batch::default(), Room::Ample, Instant::now());
-        let work = move || Worker { log, queue, done, batch, told, looked_at }.run();
+        let is_bounded = queue_requests.is_some();
+        let work = move || Worker { log, queue, is_bounded, done, batch, told, looked_at }.run();
         let thread = thread::Builder::new().name("log".into()).spawn(work)?;
         Ok(Self { requests, thread })
     }
@@ -227,6 +229,8 @@ impl Batch {
 struct Worker<S, F> {
     log: S,
     queue: Receiver<LogRequest>,
+    /// Whether the queue has a bound, which waiting writes must not get round.
+    is_bounded: bool,
     done: F,
     /// Empty between two rounds, unless it waits for room.
     batch: Batch,
@@ -255,16 +259,24 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     }
 
     /// Waits for a request: for as long as it takes, or on a full disk until it is to be looked at
-    /// again. What waits for room stays within the bounds of a batch.
-    fn next_request(&self) -> Result<LogRequest, RecvTimeoutError> {
+    /// again. Where a batch waits for room, more writes join it, so that a compaction behind them is
+    /// seen; but if the queue has a bound, no more than a batch ever waits.
+    fn next_request(&mut self) -> Result<LogRequest, RecvTimeoutError> {
         if self.told == Room::Ample {
             return self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         }
-        if self.batch.is_full() {
+        if self.batch.is_full() && self.is_bounded {
             thread::sleep(LOOK_FOR_ROOM_AFTER);
             return Err(RecvTimeoutError::Timeout);
         }
-        self.queue.recv_timeout(LOOK_FOR_ROOM_AFTER)
+        let until = Instant::now() + LOOK_FOR_ROOM_AFTER;
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            match self.queue.recv_timeout(rest)? {
+                LogRequest::Write(write) if self.batch.is_full() => self.batch.push(write),
+                request => return Ok(request),
+            }
+        }
     }
 
     /// Serves `first`, and with it all writes that are queued right behind it, up to the bounds.

@@ -332,6 +332,35 @@ fn a_waiting_write_gets_the_room_that_compaction_makes() {
     assert_eq!(all_entries(&mut log).last().map(|entry| entry.at.index), Some(Index::new(15)));
 }
 
+/// More than a batch waited for room, and the compaction that would have made it stood behind that
+/// in the queue, where nobody looked: the log waited for itself.
+#[test]
+fn compaction_makes_room_however_much_is_waiting() {
+    const BATCH_WRITES: u64 = 4096;
+    let disk = SimDisk::new();
+    let (log, _) = open(&disk, &options(8));
+    let (events, seen) = unbounded();
+    let thread = LogThread::spawn(log, None, move |event| _ = events.send(event)).expect("started");
+    for index in 1..=13 {
+        ask(&thread, numbered(index));
+    }
+    persisted(&seen, 13);
+    disk.set_capacity(Some(disk.used() + 2 * SECTOR));
+    ask(&thread, numbered(14));
+    ask(&thread, numbered(15));
+    room(&seen, Room::Scarce);
+    let last = 15 + 2 * BATCH_WRITES;
+    for index in 16..=last {
+        ask(&thread, numbered(index));
+    }
+    ask(&thread, LogRequest::Compact(Index::new(7)));
+    persisted(&seen, 15);
+    disk.set_capacity(None);
+    persisted(&seen, last);
+    let mut log = thread.finish().expect("it ended well");
+    assert_eq!(all_entries(&mut log).last().map(|entry| entry.at.index), Some(Index::new(last)));
+}
+
 #[test]
 fn a_thread_that_ends_while_a_write_waits_has_promised_nothing() {
     let disk = SimDisk::new();
