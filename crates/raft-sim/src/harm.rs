@@ -73,7 +73,7 @@ pub(crate) fn strike(
     may_hit_witness: bool,
     dice: &mut Dice,
 ) -> Option<Harm> {
-    let segments = disk.files(".log");
+    let segments = segments(disk);
     if segments.is_empty() {
         return None;
     }
@@ -115,7 +115,7 @@ pub(crate) fn strike(
 /// Does one harm to the log on this disk that the log itself shows, whatever becomes of its
 /// witness; whether there was anything to be harmed.
 pub(crate) fn strike_proven(disk: &SimDisk, fresh: &[Extent], dice: &mut Dice) -> bool {
-    let segments = disk.files(".log");
+    let segments = segments(disk);
     let written = written_sectors(disk, &segments);
     if written.is_empty() {
         return false;
@@ -129,13 +129,28 @@ pub(crate) fn strike_proven(disk: &SimDisk, fresh: &[Extent], dice: &mut Dice) -
     true
 }
 
-/// Every sector of these files that holds anything but zeros, with the number of its file.
+/// The segments that are part of the log: their names, and the numbers of their files.
+fn segments(disk: &SimDisk) -> Vec<(String, usize)> {
+    // Where `docs/format.md` has the number of the first.
+    let first = disk.files("meta").first().and_then(|(_, file)| {
+        disk.look(*file, |bytes| Some(u32::from_le_bytes(bytes.get(40..44)?.try_into().ok()?)))
+    });
+    let is_kept = |(name, _): &(String, usize)| segment_number(name) >= first;
+    disk.files(".log").into_iter().filter(is_kept).collect()
+}
+
+fn segment_number(name: &str) -> Option<u32> {
+    name.get(..8)?.parse().ok()
+}
+
+/// Every sector that was written for the segment that it is in, with the number of its file.
 fn written_sectors(disk: &SimDisk, segments: &[(String, usize)]) -> Vec<(usize, usize)> {
     let mut written = Vec::new();
-    for (_, file) in segments {
+    for (name, file) in segments {
+        let number = segment_number(name).unwrap_or_default().to_le_bytes();
         disk.look(*file, |bytes| {
             let sectors = bytes.chunks(SECTOR_BYTES).enumerate();
-            let held = sectors.filter(|(_, sector)| sector.iter().any(|byte| *byte != 0));
+            let held = sectors.filter(|(_, sector)| sector.get(496..500) == Some(&number[..]));
             written.extend(held.map(|(nth, _)| (*file, nth)));
         });
     }
@@ -182,8 +197,8 @@ fn stray_sector(
         place[..both].copy_from_slice(&content[..both]);
         replaced
     });
-    // Swapped for zeros, it would be a sector that was never written.
-    if dice.coin() && replaced.iter().any(|byte| *byte != 0) {
+    // Swapped for one that was never written, it would be one as well.
+    if dice.coin() && written.contains(&(to_file, to)) {
         disk.tamper(from_file, |bytes| sector_of(bytes, from).copy_from_slice(&replaced));
     }
     true

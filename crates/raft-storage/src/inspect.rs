@@ -195,8 +195,7 @@ fn print_stranded<D: Disk>(
     let mut payload = Vec::new();
     for number in segment_numbers(&names, meta.first_segment.max(walked.end.segment)) {
         let failed = |error| OpenError::io("read", &disk.path(&file_name(number)), error);
-        let log_id = meta.identity.log;
-        let mut reader = SegmentReader::open(disk, log_id, number, Access::Read).map_err(failed)?;
+        let mut reader = SegmentReader::open(disk, meta, number, Access::Read).map_err(failed)?;
         let is_last = number == walked.end.segment;
         let mut at = if is_last { walked.end.sector.max(1) } else { 1 };
         while at < reader.sectors {

@@ -170,7 +170,7 @@ impl<D: Disk> Log<D> {
         let held = self.reader.take().filter(|reader| reader.number == segment);
         let reader = match held {
             Some(reader) => reader,
-            None => SegmentReader::open(&self.disk, self.meta.identity.log, segment, Access::Read)?,
+            None => SegmentReader::open(&self.disk, &self.meta, segment, Access::Read)?,
         };
         Ok(self.reader.insert(reader))
     }

@@ -14,8 +14,8 @@
 //! tell a write that a crash cut short (good and unwritten sectors) from damage (a bad one).
 //!
 //! A written sector is never all zeros, because segments are numbered from 1. An unwritten one is
-//! all zeros, or still what it was when its file was a segment of a lower number: files are used
-//! again, and all that was ever written to them came before the first write of this segment.
+//! all zeros, or still what it was when its file was a segment that was cut off since: files are
+//! used again. A sector of a segment that is still part of the log is never taken for that.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ pub(crate) fn offset_bytes(sector: u32) -> u64 {
 pub(crate) enum Sector<'a> {
     /// Written here, and unchanged since.
     Good(Good<'a>),
-    /// As the segment was made: all zeros, or left of the segment that its file was before.
+    /// As the segment was made: all zeros, or left of one that its file was before.
     Unwritten,
     /// Anything else.
     Bad(BadSector),
@@ -104,8 +104,14 @@ impl fmt::Display for BadSector {
     }
 }
 
-/// Judges the bytes that were read at `place` of the log `log_id`.
-pub(crate) fn judge(log_id: u64, place: Place, bytes: &SectorBytes) -> Sector<'_> {
+/// Judges the bytes that were read at `place` of the log `log_id`, whose segments before
+/// `first_segment` were cut off.
+pub(crate) fn judge(
+    log_id: u64,
+    first_segment: u32,
+    place: Place,
+    bytes: &SectorBytes,
+) -> Sector<'_> {
     if *bytes == [0; SECTOR_BYTES] {
         return Sector::Unwritten;
     }
@@ -114,7 +120,7 @@ pub(crate) fn judge(log_id: u64, place: Place, bytes: &SectorBytes) -> Sector<'_
         return Sector::Bad(BadSector::Checksum);
     }
     let (segment, sector) = (u32_at(bytes, SEGMENT_AT), u32_at(bytes, SECTOR_AT));
-    if sector == place.sector && segment < place.segment {
+    if sector == place.sector && segment < first_segment.min(place.segment) {
         return Sector::Unwritten;
     }
     if Place::new(segment, sector) != place {
@@ -184,6 +190,7 @@ mod tests {
 
     const LOG: u64 = 0x0123_4567_89ab_cdef;
     const HERE: Place = Place::new(3, 7);
+    const NONE_CUT: u32 = 1;
 
     fn sealed(content: &[u8]) -> SectorBytes {
         let mut out = Vec::new();
@@ -196,22 +203,26 @@ mod tests {
     #[test]
     fn a_sealed_sector_is_good_at_its_own_place_only() {
         let bytes = sealed(b"contents");
-        assert!(matches!(judge(LOG, HERE, &bytes), Sector::Good(good) if good.ordinal == 0));
-        let elsewhere = judge(LOG, Place::new(3, 8), &bytes);
+        assert!(
+            matches!(judge(LOG, NONE_CUT, HERE, &bytes), Sector::Good(good) if good.ordinal == 0)
+        );
+        let elsewhere = judge(LOG, NONE_CUT, Place::new(3, 8), &bytes);
         assert_eq!(elsewhere, Sector::Bad(BadSector::Misplaced { segment: 3, sector: 7 }));
-        assert_eq!(judge(LOG + 1, HERE, &bytes), Sector::Bad(BadSector::Checksum));
+        assert_eq!(judge(LOG + 1, NONE_CUT, HERE, &bytes), Sector::Bad(BadSector::Checksum));
     }
 
     #[test]
-    fn what_a_file_held_as_an_earlier_segment_is_as_good_as_unwritten() {
+    fn what_a_file_held_as_a_segment_that_was_cut_off_is_as_good_as_unwritten() {
         let bytes = sealed(b"contents");
-        let sector = HERE.sector;
-        for later in [HERE.segment + 1, u32::MAX] {
-            assert_eq!(judge(LOG, Place::new(later, sector), &bytes), Sector::Unwritten);
+        let (segment, sector) = (HERE.segment, HERE.sector);
+        let misplaced = Sector::Bad(BadSector::Misplaced { segment, sector });
+        for later in [segment + 1, u32::MAX] {
+            let place = Place::new(later, sector);
+            assert_eq!(judge(LOG, segment + 1, place, &bytes), Sector::Unwritten);
+            assert_eq!(judge(LOG, segment, place, &bytes), misplaced, "it is part of the log");
         }
-        for place in [Place::new(HERE.segment - 1, sector), Place::new(HERE.segment + 1, 8)] {
-            let misplaced = BadSector::Misplaced { segment: HERE.segment, sector };
-            assert_eq!(judge(LOG, place, &bytes), Sector::Bad(misplaced), "at {place:?}");
+        for place in [Place::new(segment - 1, sector), Place::new(segment + 1, 8)] {
+            assert_eq!(judge(LOG, segment + 1, place, &bytes), misplaced, "at {place:?}");
         }
     }
 
@@ -222,7 +233,8 @@ mod tests {
             let mut bytes = good;
             bytes[bit / 8] ^= 1 << (bit % 8);
             for place in [HERE, Place::new(HERE.segment + 1, HERE.sector)] {
-                assert!(matches!(judge(LOG, place, &bytes), Sector::Bad(_)), "bit {bit}");
+                let judged = judge(LOG, place.segment, place, &bytes);
+                assert!(matches!(judged, Sector::Bad(_)), "bit {bit}");
             }
         }
     }
@@ -230,9 +242,9 @@ mod tests {
     #[test]
     fn zeros_are_unwritten_and_one_stray_bit_is_not() {
         let mut bytes = [0; SECTOR_BYTES];
-        assert_eq!(judge(LOG, HERE, &bytes), Sector::Unwritten);
+        assert_eq!(judge(LOG, NONE_CUT, HERE, &bytes), Sector::Unwritten);
         bytes[300] = 1;
-        assert_eq!(judge(LOG, HERE, &bytes), Sector::Bad(BadSector::Checksum));
+        assert_eq!(judge(LOG, NONE_CUT, HERE, &bytes), Sector::Bad(BadSector::Checksum));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use raft_core::{Index, NodeId};
 use crate::damage::Fault;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::fields::{put_u32, put_u64, u32_at, u64_at};
-use crate::meta::Identity;
+use crate::meta::{Identity, Meta};
 use crate::options::Options;
 use crate::record::{
     HARD_STATE_FLAGS, Header, flags, hard_state_at, position_at, put_hard_state, put_position,
@@ -147,6 +147,8 @@ impl SegmentHeader {
 #[derive(Debug)]
 pub(crate) struct SegmentReader<F> {
     log_id: u64,
+    /// The first segment of the log; those before it were cut off.
+    first_segment: u32,
     pub(crate) number: u32,
     /// How many whole sectors the file has.
     pub(crate) sectors: u32,
@@ -161,7 +163,7 @@ impl<F: DiskFile> SegmentReader<F> {
     /// Opens segment `number`.
     pub(crate) fn open<D: Disk<File = F>>(
         disk: &D,
-        log_id: u64,
+        meta: &Meta,
         number: u32,
         access: Access,
     ) -> io::Result<Self> {
@@ -170,7 +172,8 @@ impl<F: DiskFile> SegmentReader<F> {
         let sectors = u32::try_from(size_bytes / SECTOR_BYTES as u64).unwrap_or(u32::MAX);
         let is_whole = sectors >= MIN_SECTORS && offset_bytes(sectors) == size_bytes;
         Ok(Self {
-            log_id,
+            log_id: meta.identity.log,
+            first_segment: meta.first_segment,
             number,
             sectors,
             wrong_size: (!is_whole).then_some(size_bytes),
@@ -192,8 +195,8 @@ impl<F: DiskFile> SegmentReader<F> {
 
     /// Judges sector `n`, which is below `sectors`.
     pub(crate) fn sector(&mut self, n: u32) -> io::Result<Sector<'_>> {
-        let (log_id, place) = (self.log_id, Place::new(self.number, n));
-        Ok(judge(log_id, place, self.bytes(n)?))
+        let (log_id, first, place) = (self.log_id, self.first_segment, Place::new(self.number, n));
+        Ok(judge(log_id, first, place, self.bytes(n)?))
     }
 
     fn bytes(&mut self, n: u32) -> io::Result<&SectorBytes> {

@@ -171,8 +171,7 @@ impl<D: Disk> Walk<'_, D> {
 
     fn segment(&mut self, number: u32) -> Result<(), Stop> {
         let start = Place::new(number, 0);
-        let mut reader =
-            SegmentReader::open(self.disk, self.meta.identity.log, number, Access::Read)?;
+        let mut reader = SegmentReader::open(self.disk, self.meta, number, Access::Read)?;
         let end = if self.is_over { 0 } else { self.records(&mut reader)? };
         let written_until = self.behind_the_end(&mut reader, end)?;
         if let Some(size_bytes) = reader.wrong_size {

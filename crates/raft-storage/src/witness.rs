@@ -106,7 +106,7 @@ pub(crate) fn read<D: Disk>(disk: &D, log_id: u64) -> Result<Option<Testimony>, 
     for place in PLACES {
         let mut bytes: SectorBytes = [0; SECTOR_BYTES];
         file.read_at(&mut bytes, place.offset_bytes()).map_err(failed)?;
-        let said = match judge(log_id, place, &bytes) {
+        let said = match judge(log_id, 0, place, &bytes) {
             Sector::Good(good) => Testimony::decode(good.content),
             Sector::Unwritten | Sector::Bad(_) => None,
         };
@@ -250,7 +250,7 @@ mod tests {
         let hard_state = hard_state(4, Some(2), 9);
         let said = Testimony { turn: 7, durable: 12, segment: 3, hard_state };
         let bytes: SectorBytes = said.encode(5).try_into().expect("one sector");
-        let Sector::Good(good) = judge(5, PLACES[1], &bytes) else { panic!("it is good") };
+        let Sector::Good(good) = judge(5, 0, PLACES[1], &bytes) else { panic!("it is good") };
         assert_eq!(Testimony::decode(good.content), Some(said));
     }
 }
