@@ -259,8 +259,8 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     }
 
     /// Waits for a request: for as long as it takes, or on a full disk until it is to be looked at
-    /// again. Where a batch waits for room, more writes join it, so that a compaction behind them is
-    /// seen; but if the queue has a bound, no more than a batch ever waits.
+    /// again. Where a batch waits for room, more writes join it, so that a compaction behind them
+    /// is seen; but if the queue has a bound, no more than a batch ever waits.
     fn next_request(&mut self) -> Result<LogRequest, RecvTimeoutError> {
         if self.told == Room::Ample {
             return self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
