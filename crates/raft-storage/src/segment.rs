@@ -1,6 +1,7 @@
 //! Segments: the files that the log consists of, `00000001.log` and so on, without a gap.
 //!
-//! A segment is made full of zeros and durable before its first use, and never changes its size.
+//! A segment is durable before its first use: made full of zeros, or of one that was cut off
+//! (`spare`). It never changes its size.
 //! Its sector 0 is written together with the first records behind it:
 //!
 //! ```text

@@ -270,13 +270,13 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
             return Err(RecvTimeoutError::Timeout);
         }
         let until = Instant::now() + LOOK_FOR_ROOM_AFTER;
-        loop {
-            let rest = until.saturating_duration_since(Instant::now());
+        while let Some(rest) = until.checked_duration_since(Instant::now()) {
             match self.queue.recv_timeout(rest)? {
                 LogRequest::Write(write) if self.batch.is_full() => self.batch.push(write),
                 request => return Ok(request),
             }
         }
+        Err(RecvTimeoutError::Timeout)
     }
 
     /// Serves `first`, and with it all writes that are queued right behind it, up to the bounds.

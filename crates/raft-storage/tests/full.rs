@@ -249,6 +249,24 @@ fn start(disk: &SimDisk, options: &Options) -> (LogThread<Log<SimDisk>>, Receive
     (LogThread::spawn(log, Some(64), done).expect("started"), seen)
 }
 
+/// A log of 13 entries on a disk with room for a `meta` file and not for a segment, and two writes
+/// that wait for that.
+fn start_and_fill(
+    queue_requests: Option<usize>,
+) -> (SimDisk, LogThread<Log<SimDisk>>, Receiver<LogEvent>) {
+    let disk = SimDisk::new();
+    let (log, _) = open(&disk, &options(8));
+    let (events, seen) = unbounded();
+    let done = move |event| _ = events.send(event);
+    let thread = LogThread::spawn(log, queue_requests, done).expect("started");
+    (1..=13).for_each(|index| ask(&thread, numbered(index)));
+    persisted(&seen, 13);
+    disk.set_capacity(Some(disk.used() + 2 * SECTOR));
+    (14..=15).for_each(|index| ask(&thread, numbered(index)));
+    room(&seen, Room::Scarce);
+    (disk, thread, seen)
+}
+
 fn ask(thread: &LogThread<Log<SimDisk>>, request: LogRequest) {
     thread.requests().send(request).expect("taken");
 }
@@ -311,20 +329,7 @@ fn a_write_that_there_is_no_room_for_waits_on_its_thread_and_reads_go_on() {
 
 #[test]
 fn a_waiting_write_gets_the_room_that_compaction_makes() {
-    let disk = SimDisk::new();
-    let (log, _) = open(&disk, &options(8));
-    let (events, seen) = unbounded();
-    let thread =
-        LogThread::spawn(log, Some(64), move |event| _ = events.send(event)).expect("started");
-    for index in 1..=13 {
-        ask(&thread, numbered(index));
-    }
-    persisted(&seen, 13);
-    // Room for a meta file, not for a segment.
-    disk.set_capacity(Some(disk.used() + 2 * SECTOR));
-    ask(&thread, numbered(14));
-    ask(&thread, numbered(15));
-    room(&seen, Room::Scarce);
+    let (_, thread, seen) = start_and_fill(Some(64));
     ask(&thread, LogRequest::Compact(Index::new(7)));
     persisted(&seen, 15);
     room(&seen, Room::Ample);
@@ -337,18 +342,7 @@ fn a_waiting_write_gets_the_room_that_compaction_makes() {
 #[test]
 fn compaction_makes_room_however_much_is_waiting() {
     const BATCH_WRITES: u64 = 4096;
-    let disk = SimDisk::new();
-    let (log, _) = open(&disk, &options(8));
-    let (events, seen) = unbounded();
-    let thread = LogThread::spawn(log, None, move |event| _ = events.send(event)).expect("started");
-    for index in 1..=13 {
-        ask(&thread, numbered(index));
-    }
-    persisted(&seen, 13);
-    disk.set_capacity(Some(disk.used() + 2 * SECTOR));
-    ask(&thread, numbered(14));
-    ask(&thread, numbered(15));
-    room(&seen, Room::Scarce);
+    let (disk, thread, seen) = start_and_fill(None);
     let last = 15 + 2 * BATCH_WRITES;
     for index in 16..=last {
         ask(&thread, numbered(index));

@@ -71,7 +71,7 @@ mod tests {
         let good = [
             concat!("let XX", "XL = 1;"),
             concat!("method", "o!()"),
-            "#[should_panic(expected = \"within the run\")]",
+            concat!("#[should_", "panic(expected = \"within the run\")]"),
             "fn ignore() {}",
         ];
         for line in good {
