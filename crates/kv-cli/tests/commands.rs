@@ -2,48 +2,12 @@
 
 #[path = "../../kv-client/tests/fake/mod.rs"]
 mod fake;
-
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+mod runs;
 
 use fake::{Fake, Greeting, Play, status};
-use kv_proto::{Call, Difference, PutReply, RangeReply, Reply, Role};
+use kv_proto::{Call, Difference, Role};
+use runs::{Run, at, kv_cli, parsed};
 use serde_json::{Value, json};
-
-/// What a run of the program left behind.
-#[derive(Debug)]
-struct Run {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn kv_cli(arguments: &[&str], input: &[u8]) -> Run {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kv-cli"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    // The program may end without having read everything.
-    let _ = child.stdin.take().expect("it is piped").write_all(input);
-    let output = child.wait_with_output().expect("the program ends");
-    Run {
-        code: output.status.code().expect("it was not killed"),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Runs one command against `server`.
-fn at(server: &Fake, arguments: &[&str]) -> Run {
-    let endpoints = ["--endpoints", &server.address, "--timeout", "20s"];
-    kv_cli(&[&endpoints, arguments].concat(), b"")
-}
 
 /// Runs a script of commands against `server`.
 fn script(server: &Fake, lines: &str) -> Run {
@@ -53,10 +17,6 @@ fn script(server: &Fake, lines: &str) -> Run {
 #[track_caller]
 fn expect(run: &Run, code: i32, out: &str, err: &str) {
     assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (code, out, err));
-}
-
-fn parsed(run: &Run) -> Value {
-    serde_json::from_str(&run.out).unwrap_or_else(|error| panic!("{error}: {run:?}"))
 }
 
 #[test]
@@ -202,116 +162,6 @@ fn status_has_a_row_for_every_node_the_dead_ones_too() {
     assert_eq!(nodes[0]["last_index"], 12);
     assert_eq!((&nodes[1]["id"], &nodes[1]["role"]), (&json!(2), &json!("down")));
     assert_eq!(nodes[1]["term"], Value::Null);
-}
-
-const SMALL_BENCH: [&str; 7] =
-    ["bench", "--connections=3", "--in-flight=4", "--total=500", "--keys=50", "-o", "json"];
-
-#[test]
-fn a_bench_counts_everything_and_reads_its_writes_back() {
-    let server = Fake::store();
-    for workload in ["put", "get"] {
-        let run = at(&server, &[&SMALL_BENCH[..], &["--workload", workload]].concat());
-        assert_eq!(run.code, 0, "{run:?}");
-        let report = parsed(&run);
-        assert_eq!((&report["done"], &report["errors"]), (&json!(500), &json!(0)));
-        assert_eq!(report["missing"], 0);
-        assert_eq!(report["verified"].as_u64() > Some(0), workload == "put");
-        for figure in ["ops_per_s", "p50_us", "p90_us", "p99_us", "p999_us", "max_us"] {
-            assert!(report[figure].as_f64() > Some(0.0), "{figure} of {report}");
-        }
-    }
-}
-
-/// A closed loop that stands still asks nothing, and so nobody is seen to wait. An open loop does
-/// not forgive: here the server answers nothing for a while, and every request that was due
-/// meanwhile has waited.
-#[test]
-fn an_open_loop_counts_the_time_in_which_nobody_could_be_asked() {
-    let pause = Duration::from_millis(300);
-    let first = AtomicBool::new(true);
-    let slow_once = Fake::single(move |call| match call {
-        Call::Write(_) => {
-            if first.swap(false, Ordering::SeqCst) {
-                thread::sleep(pause);
-            }
-            Play::Reply(Reply::Put(PutReply::default()))
-        }
-        _ => Play::Reply(Reply::Range(RangeReply::default())),
-    });
-    let flags = ["--connections=1", "--in-flight=1", "--rate=1000", "--total=200", "-o=json"];
-    let report = parsed(&at(&slow_once, &[&["bench"][..], &flags].concat()));
-    assert_eq!(report["done"], 200);
-    assert!(report["p50_us"].as_u64() > Some(100_000), "{report}");
-}
-
-#[test]
-fn a_bench_can_mix_warm_up_last_for_a_time_and_hold_idle_connections() {
-    let server = Fake::store();
-    let flags = ["--workload=mixed", "--distribution=zipf", "--duration=300ms", "--warm-up=50ms"];
-    let small = ["--keys=20", "--connections=2", "--threads=2", "--idle=5", "-o=json"];
-    let run = at(&server, &[&["bench"][..], &flags, &small].concat());
-    assert_eq!(run.code, 0, "{run:?}");
-    let report = parsed(&run);
-    assert!(report["done"].as_u64() > Some(0), "{report}");
-    assert!(report["verified"].as_u64() > Some(0), "{report}");
-    assert_eq!(
-        (&report["idle_connections"], &report["idle_connections_lost"]),
-        (&json!(5), &json!(0))
-    );
-    // The one that asked for the status, four that filled, two and two that worked, five idle.
-    assert!(server.accepted() >= 12, "{}", server.accepted());
-}
-
-/// Two writes were under way when their connections broke. The exit code once promised that nothing
-/// was changed.
-#[test]
-fn a_bench_tells_for_which_reasons_requests_were_not_done() {
-    let torn = Fake::single(|call| match call {
-        Call::Write(_) => Play::Drop,
-        _ => Play::Reply(Reply::Range(RangeReply::default())),
-    });
-    let run = at(&torn, &["bench", "--connections=2", "--in-flight=1", "--total=100"]);
-    assert_eq!(run.code, 5, "{run:?}");
-    assert!(run.out.contains("errors: 100"), "{}", run.out);
-    assert!(run.out.contains("2 of them are writes whose outcome is unknown"), "{}", run.out);
-    assert!(run.out.contains("2 x 127.0.0.1"), "{}", run.out);
-    assert!(run.out.contains("98 x never sent: no connection was left"), "{}", run.out);
-}
-
-#[test]
-fn a_bench_finds_out_that_acknowledged_writes_are_missing() {
-    let forgetful = Fake::single(|call| match call {
-        Call::Write(_) => Play::Reply(Reply::Put(PutReply::default())),
-        _ => Play::Reply(Reply::Range(RangeReply::default())),
-    });
-    let run = at(&forgetful, &SMALL_BENCH);
-    assert_eq!(run.code, 1, "{run:?}");
-    let report = parsed(&run);
-    assert!(report["missing"].as_u64() > Some(0), "{report}");
-    assert_eq!(report["verified"], 0);
-    assert!(run.err.contains("data was lost"), "{}", run.err);
-}
-
-#[test]
-fn a_bench_counts_what_was_refused_as_errors() {
-    let busy = Fake::single(|call| match call {
-        Call::Write(_) => Play::Fail(kv_proto::Error::Busy),
-        _ => Play::Hang,
-    });
-    let run = at(&busy, &SMALL_BENCH);
-    assert_eq!(run.code, 4, "{run:?}");
-    let report = parsed(&run);
-    assert_eq!((&report["errors"], &report["unknown_writes"]), (&json!(500), &json!(0)));
-}
-
-#[test]
-fn a_bench_that_cannot_connect_says_so() {
-    let elsewhere =
-        Fake::start(|_| Play::Reply(status(1, Role::Leader, &[(1, Some("127.0.0.1:1".into()))])));
-    let run = at(&elsewhere, &SMALL_BENCH);
-    assert_eq!(run.code, 4, "{run:?}");
-    assert!(run.err.contains("connection 0, to 127.0.0.1:1, failed"), "{}", run.err);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use kv_client::kv_proto::{
-    Call, Command, Consistency, Outcome, Put, Range, Reply, Response, Revision,
+    self, Call, Command, Consistency, Outcome, Put, Range, Reply, Response, Revision,
 };
 use kv_client::{Connection, ConnectionError, Deadline};
 
@@ -28,6 +28,12 @@ pub(crate) struct Link {
     /// In the order in which they were sent, which is nearly the order of the answers.
     waiting: VecDeque<Waiting>,
     timeout: Duration,
+    /// Another node is to be asked: nothing is sent here any more, only answers are awaited.
+    is_left: bool,
+    /// Where the leader is, if it was told.
+    leader: Option<String>,
+    /// Whether anything was ever done here.
+    was_of_use: bool,
     command: Vec<u8>,
     value: Vec<u8>,
 }
@@ -67,16 +73,42 @@ impl Link {
         connection.set_nonblocking()?;
         let window = in_flight.min(connection.welcome().limits.max_in_flight as usize);
         let waiting = VecDeque::with_capacity(window);
-        Ok(Self { connection, window, waiting, timeout, command: Vec::new(), value: Vec::new() })
+        Ok(Self {
+            connection,
+            window,
+            waiting,
+            timeout,
+            is_left: false,
+            leader: None,
+            was_of_use: false,
+            command: Vec::new(),
+            value: Vec::new(),
+        })
     }
 
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Where it leads.
+    pub(crate) fn address(&self) -> &str {
+        self.connection.address()
     }
 
     /// Whether another request may be sent.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.len() < self.window
+        !self.is_left && self.waiting.len() < self.window
+    }
+
+    /// Whether nothing is sent here any more, and every answer has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_left && self.waiting.is_empty()
+    }
+
+    /// Where the leader is, if it was told.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        self.leader.as_deref()
+    }
+
+    /// Whether anything was ever done here.
+    pub(crate) fn was_of_use(&self) -> bool {
+        self.was_of_use
     }
 
     /// How many requests wait for an answer.
@@ -131,6 +163,7 @@ impl Link {
             match response {
                 Response::Done { id, header, reply } => {
                     let Some(asked) = self.take(id) else { continue };
+                    self.was_of_use = true;
                     return Ok(Some(match reply {
                         Reply::Range(range) if range.kvs.is_empty() => {
                             let why = "a key that was written is missing".into();
@@ -141,14 +174,32 @@ impl Link {
                     }));
                 }
                 Response::Failed { id, error } => {
-                    let is_write = self.take(id).is_some_and(|asked| asked.is_write);
-                    let is_unknown = is_write && error.outcome() == Outcome::Unknown;
+                    let Some(asked) = self.take(id) else { continue };
+                    self.heed(&error);
+                    let is_unknown = asked.is_write && error.outcome() == Outcome::Unknown;
                     return Ok(Some(Answer::Failed { why: error.to_string(), is_unknown }));
                 }
                 Response::Closing { error } => return Err(ConnectionError::Refused(error)),
             }
         }
         Ok(None)
+    }
+
+    /// Leaves a node that is not the one to ask any more. One that has too much to do, or no room,
+    /// is not left: that is what is measured.
+    fn heed(&mut self, error: &kv_proto::Error) {
+        match error {
+            kv_proto::Error::NotLeader { client_address, .. } => {
+                self.is_left = true;
+                self.leader = client_address.clone().or(self.leader.take());
+            }
+            kv_proto::Error::NoLeader
+            | kv_proto::Error::ShuttingDown
+            | kv_proto::Error::Overwritten
+            | kv_proto::Error::LeadershipLost
+            | kv_proto::Error::Diverged { .. } => self.is_left = true,
+            _ => {}
+        }
     }
 
     /// Whether the oldest request has waited so long that nothing will come any more.

@@ -59,6 +59,24 @@ impl Schedule {
         }
     }
 
+    /// Whether no request will be due any more.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        let taken = self.taken.load(Ordering::Relaxed);
+        match (self.rate, self.extent) {
+            (Some(rate), _) => self.is_behind_the_end(taken, self.due(taken, rate), rate),
+            (None, Extent::Total(total)) => now >= self.measured_from && taken >= total,
+            (None, Extent::For(duration)) => now >= self.measured_from + duration,
+        }
+    }
+
+    /// How long a run lasts at least, if it was not given up.
+    pub(crate) fn duration(&self) -> Duration {
+        match self.extent {
+            Extent::Total(_) => Duration::ZERO,
+            Extent::For(duration) => duration,
+        }
+    }
+
     /// How many of the total were never taken.
     pub(crate) fn left(&self) -> u64 {
         let Extent::Total(total) = self.extent else { return 0 };
@@ -159,6 +177,7 @@ mod tests {
         let closed = Schedule::new(start, warm_up, Extent::Total(10), None);
         assert_eq!(closed.take(after(start, 4)), Turn::Due(after(start, 4)));
         assert_eq!(drain(&closed, after(start, 5)).0.len(), 10);
+        assert!(closed.is_over(after(start, 5)) && schedule.is_over(start));
     }
 
     #[test]
@@ -171,5 +190,19 @@ mod tests {
         let closed = Schedule::new(start, Duration::ZERO, second, None);
         assert_eq!(closed.take(after(start, 999)), Turn::Due(after(start, 999)));
         assert_eq!(closed.take(after(start, 1_000)), Turn::Over);
+        assert!(!closed.is_over(after(start, 999)) && closed.is_over(after(start, 1_000)));
+    }
+
+    /// Nobody could be asked from the middle of the run to its end, and for longer: what was due
+    /// meanwhile is still to be asked.
+    #[test]
+    fn an_open_loop_is_not_over_before_everything_that_was_due_was_asked() {
+        let start = Instant::now();
+        let second = Extent::For(Duration::from_secs(1));
+        let schedule = Schedule::new(start, Duration::ZERO, second, Some(100));
+        assert_eq!(drain(&schedule, after(start, 500)).0.len(), 51);
+        assert!(!schedule.is_over(after(start, 3_000)));
+        assert_eq!(drain(&schedule, after(start, 3_000)).0.len(), 49);
+        assert!(schedule.is_over(after(start, 3_000)));
     }
 }

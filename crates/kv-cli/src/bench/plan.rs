@@ -1,26 +1,18 @@
 //! One run of one workload.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use kv_client::kv_proto::ExitCode;
 use kv_client::{ClusterStatus, Connection, ConnectionError, Deadline};
-use mio::Waker;
 
 use crate::args::Format;
-use crate::bench::args::{BenchArgs, DEFAULT_TOTAL, Distribution, Target, Workload};
-use crate::bench::driver::Driver;
+use crate::bench::args::{BenchArgs, DEFAULT_TOTAL, Distribution, Workload};
 use crate::bench::keys::Keys;
+use crate::bench::nodes::{self, Asked};
 use crate::bench::pace::{Extent, Schedule};
-use crate::bench::progress::{Counter, Progress};
-use crate::bench::tally::{Tally, broken};
+use crate::bench::tally::Tally;
+use crate::bench::threads;
 use crate::failure::Failure;
-use crate::status;
-
-/// How often an open loop looks for requests that are due, at most.
-const SHORTEST_TICK: Duration = Duration::from_micros(100);
 
 /// The connections that write the keys which are then to be read, and the requests on each.
 const FILLING: (u32, usize) = (4, 64);
@@ -40,14 +32,14 @@ pub(crate) struct Plan {
     pub(crate) keys: Keys,
     pub(crate) distribution: Distribution,
     pub(crate) timeout: Duration,
-    nodes: Nodes,
-}
-
-/// Where connections go, in turn.
-#[derive(Clone, Debug)]
-struct Nodes {
-    leader: String,
-    asked: Vec<String>,
+    /// Which nodes are asked.
+    pub(crate) asked: Asked,
+    pub(crate) cluster_id: u64,
+    /// The client addresses of all nodes.
+    pub(crate) endpoints: Vec<String>,
+    /// Where the first connections go, in turn.
+    first: Vec<String>,
+    leader: Vec<String>,
     up: Vec<String>,
 }
 
@@ -56,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// How long it took, without the warm-up.
     pub(crate) elapsed: Duration,
+    /// Why it ended early, if it did: for so long there was no connection.
+    pub(crate) gave_up: Option<String>,
 }
 
 impl Plan {
@@ -83,7 +77,12 @@ impl Plan {
             keys,
             distribution: args.distribution,
             timeout,
-            nodes: Nodes::new(args, cluster)?,
+            asked: Asked::new(args),
+            cluster_id: cluster.cluster_id,
+            endpoints: nodes::known(cluster),
+            first: Asked::new(args).addresses(cluster)?,
+            leader: Asked::Leader.addresses(cluster)?,
+            up: nodes::up(cluster),
         })
     }
 
@@ -103,7 +102,6 @@ impl Plan {
     /// The run before this one, which writes every key once.
     pub(crate) fn filling(&self) -> Self {
         let (connections, in_flight) = FILLING;
-        let asked = vec![self.nodes.leader.clone()];
         Self {
             workload: Workload::Put,
             connections,
@@ -113,7 +111,8 @@ impl Plan {
             warm_up: Duration::ZERO,
             rate: None,
             distribution: Distribution::Sequential,
-            nodes: Nodes { asked, ..self.nodes.clone() },
+            asked: Asked::Leader,
+            first: self.leader.clone(),
             ..self.clone()
         }
     }
@@ -121,27 +120,25 @@ impl Plan {
     /// Connects everything, then starts the clock and all threads.
     pub(crate) fn run(&self, format: Format) -> Result<Outcome, Failure> {
         let mut shares: Vec<Vec<Connection>> = (0..self.threads).map(|_| Vec::new()).collect();
-        for (number, connection) in self.connect(self.connections, &self.nodes.asked).enumerate() {
+        for (number, connection) in self.connect(self.connections, &self.first).enumerate() {
             shares[number % self.threads as usize].push(connection?);
         }
         let schedule = Schedule::new(Instant::now(), self.warm_up, self.extent, self.rate);
-        let counter = Counter::default();
-        let mut drivers = Vec::new();
-        for (thread, share) in (0..).zip(shares) {
-            drivers.push(Driver::new(self, &schedule, &counter, share, thread)?);
-        }
-        let mut tally = drive(drivers, self.rate, &Progress::new(self, &counter, format))?;
+        let (mut tally, gave_up) = threads::drive(self, &schedule, shares, format)?;
         if let never_sent @ 1.. = schedule.left() {
             tally.count_errors("never sent: no connection was left".into(), never_sent);
         }
+        let measured_from = schedule.measured_from();
         let ended = tally.ended.unwrap_or_else(Instant::now);
-        let elapsed = ended.saturating_duration_since(schedule.measured_from());
-        Ok(Outcome { tally, elapsed })
+        // The time at the end in which there was no answer belongs to the run.
+        let least = schedule.duration().min(measured_from.elapsed());
+        let elapsed = ended.saturating_duration_since(measured_from).max(least);
+        Ok(Outcome { tally, elapsed, gave_up })
     }
 
     /// Opens the connections that ask nothing.
     pub(crate) fn open_idle(&self) -> Result<Idle, Failure> {
-        Ok(Idle(self.connect(self.idle, &self.nodes.up).collect::<Result<_, _>>()?))
+        Ok(Idle(self.connect(self.idle, &self.up).collect::<Result<_, _>>()?))
     }
 
     fn connect<'a>(
@@ -160,27 +157,6 @@ impl Plan {
     /// A connection that was there cannot be used.
     pub(crate) fn refused(&self, error: &ConnectionError) -> Failure {
         unavailable(format!("one of {} connections failed: {error}", self.connections))
-    }
-}
-
-impl Nodes {
-    fn new(args: &BenchArgs, cluster: &ClusterStatus) -> Result<Self, Failure> {
-        let leader = status::leader(cluster).map(|(id, _)| id);
-        let up = cluster.nodes.iter().filter(|row| row.status.is_ok()).filter_map(|row| {
-            let address = row.member.client_address.clone()?;
-            Some((row.member.id, address))
-        });
-        let up: Vec<(u64, String)> = up.collect();
-        let Some((_, leader)) = up.iter().find(|(id, _)| Some(*id) == leader).cloned() else {
-            let sentence = "no node leads at the moment: wait for an election, and see status";
-            return Err(unavailable(sentence.into()));
-        };
-        let up: Vec<String> = up.into_iter().map(|(_, address)| address).collect();
-        let asked = match (args.workload, args.target) {
-            (Workload::Get | Workload::GetStale, Target::All) => up.clone(),
-            _ => vec![leader.clone()],
-        };
-        Ok(Self { leader, asked, up })
     }
 }
 
@@ -208,57 +184,6 @@ impl Idle {
         });
         lost.count() as u64
     }
-}
-
-/// Runs the drivers, each on a thread of its own, while this one shows how it goes.
-fn drive(
-    drivers: Vec<Driver<'_>>,
-    rate: Option<u32>,
-    progress: &Progress<'_>,
-) -> Result<Tally, Failure> {
-    let is_over = AtomicBool::new(false);
-    let alarms: Vec<Waker> = drivers.iter().map(Driver::alarm).collect::<Result<_, _>>()?;
-    thread::scope(|scope| {
-        let mut running = Vec::new();
-        for driver in drivers {
-            let spawned = thread::Builder::new().spawn_scoped(scope, move || driver.run());
-            running.push(spawned.map_err(|error| no_thread(&error))?);
-        }
-        if let Some(rate) = rate {
-            let (is_over, alarms) = (&is_over, &alarms);
-            let ring = move || ring(alarms, rate, is_over);
-            thread::Builder::new().spawn_scoped(scope, ring).map_err(|error| no_thread(&error))?;
-        }
-        while running.iter().any(|thread| !thread.is_finished()) {
-            progress.show_and_wait();
-        }
-        progress.clear();
-        is_over.store(true, Ordering::Relaxed);
-        let mut tallies =
-            running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(broken())));
-        let mut tally = tallies.next().unwrap_or_else(|| Err(broken()))?;
-        tallies.try_for_each(|other| tally.add(other?))?;
-        Ok(tally)
-    })
-}
-
-/// Wakes the drivers of an open loop when a request is due: they themselves could only sleep for
-/// whole milliseconds.
-fn ring(alarms: &[Waker], rate: u32, is_over: &AtomicBool) {
-    let tick = (Duration::from_secs(1) / rate).max(SHORTEST_TICK);
-    let mut next = Instant::now();
-    while !is_over.load(Ordering::Relaxed) {
-        for alarm in alarms {
-            // A driver that cannot be woken looks around by itself, only more seldom.
-            let _ = alarm.wake();
-        }
-        next += tick;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-    }
-}
-
-fn no_thread(error: &io::Error) -> Failure {
-    unavailable(format!("no thread for more connections ({error}): use fewer --threads"))
 }
 
 fn unavailable(sentence: String) -> Failure {

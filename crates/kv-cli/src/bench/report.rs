@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use crate::args::Format;
 use crate::bench::plan::{Outcome, Plan};
-use crate::bench::tally::Tally;
 use crate::bench::verify::Verified;
 use crate::failure::Failure;
 use crate::output;
@@ -43,8 +42,14 @@ pub(crate) struct Report {
     max_us: u64,
     idle_connections: u32,
     idle_connections_lost: u64,
+    /// Connections that took the place of lost ones.
+    reconnects: u64,
+    /// Why the run ended before its time.
+    gave_up: Option<String>,
     verified: u64,
     missing: u64,
+    /// Keys with an acknowledged write that could not be read back.
+    unverified: u64,
 }
 
 impl Report {
@@ -79,8 +84,11 @@ impl Report {
             max_us: tally.latencies.max(),
             idle_connections: plan.idle,
             idle_connections_lost: lost_idle,
+            reconnects: tally.reconnects,
+            gave_up: outcome.gave_up.clone(),
             verified: verified.present,
             missing: verified.missing,
+            unverified: verified.unread,
         }
     }
 
@@ -117,6 +125,9 @@ impl Report {
         if self.unknown_writes > 0 {
             writeln!(out, "  {} of them are writes whose outcome is unknown", self.unknown_writes)?;
         }
+        if self.reconnects > 0 {
+            writeln!(out, "connections opened again: {}", self.reconnects)?;
+        }
         if self.verified + self.missing > 0 {
             writeln!(
                 out,
@@ -124,11 +135,15 @@ impl Report {
                 self.verified, self.missing
             )?;
         }
+        if self.unverified > 0 {
+            writeln!(out, "acknowledged writes not read back: {} keys", self.unverified)?;
+        }
         Ok(())
     }
 
-    /// Whether the run was what it should be: all done, and nothing lost.
-    pub(crate) fn judge(&self, tally: &Tally) -> Result<(), Failure> {
+    /// Whether the run was what it should be: all done, and nothing lost. `unread` says why
+    /// acknowledged writes could not be read back.
+    pub(crate) fn judge(&self, unread: Option<&Failure>) -> Result<(), Failure> {
         if self.missing > 0 {
             let sentence = format!(
                 "{} acknowledged writes are missing: data was lost, keep the servers' directories",
@@ -136,13 +151,22 @@ impl Report {
             );
             return Err(Failure::Bench(sentence, ExitCode::NotFound));
         }
-        if let Some((why, _)) = tally.errors.iter().max_by_key(|(_, times)| **times) {
-            let sentence = format!("{} requests were not done; most of them: {why}", self.errors);
-            let is_unknown = self.unknown_writes > 0;
-            let code = if is_unknown { ExitCode::Unknown } else { ExitCode::Unavailable };
-            return Err(Failure::Bench(sentence, code));
+        let mut sentences = Vec::new();
+        if let Some(why) = &self.gave_up {
+            sentences.push(format!("the run ended early: {why}"));
         }
-        Ok(())
+        if let Some((why, _)) = self.errors_by_reason.iter().max_by_key(|(_, times)| **times) {
+            sentences.push(format!("{} requests were not done; most of them: {why}", self.errors));
+        }
+        if let Some(why) = unread {
+            sentences.push(format!("acknowledged writes could not be read back: {why}"));
+        }
+        if sentences.is_empty() {
+            return Ok(());
+        }
+        let is_unknown = self.unknown_writes > 0;
+        let code = if is_unknown { ExitCode::Unknown } else { ExitCode::Unavailable };
+        Err(Failure::Bench(sentences.join("\nkv-cli: "), code))
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     pub(crate) unknown_writes: u64,
     /// The highest revision of an acknowledged write of each key; empty if nothing is written.
     pub(crate) acknowledged: Vec<Revision>,
+    /// How many connections took the place of lost ones.
+    pub(crate) reconnects: u64,
     /// When the last answer came.
     pub(crate) ended: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Tally {
             errors: BTreeMap::new(),
             unknown_writes: 0,
             acknowledged: vec![Revision::ZERO; keys],
+            reconnects: 0,
             ended: None,
         })
     }
@@ -60,6 +63,7 @@ impl Tally {
         for (revision, other) in self.acknowledged.iter_mut().zip(other.acknowledged) {
             *revision = other.max(*revision);
         }
+        self.reconnects += other.reconnects;
         self.ended = self.ended.max(other.ended);
         Ok(())
     }

@@ -16,30 +16,51 @@ pub(crate) struct Verified {
     pub(crate) present: u64,
     /// Keys that do not. Anything but 0 is a loss of data.
     pub(crate) missing: u64,
+    /// Keys of which it could not be found out.
+    pub(crate) unread: u64,
 }
 
 /// Reads every key linearizably that a write was acknowledged of: `acknowledged` has the highest
 /// revision for each. It must have the right value, of that revision or of a later one.
+///
+/// If the store does not answer any more, what is left is unread, and the second part says why.
 pub(crate) fn read_back(
     acknowledged: &[Revision],
     keys: &Keys,
     client: &mut Client,
-) -> Result<Verified, Failure> {
+) -> (Verified, Option<Failure>) {
     let mut verified = Verified::default();
+    let mut failure = None;
     let at_a_time = (BYTES_PER_RANGE / (keys.value_size() + 64)).max(1);
     for (begin, revisions) in (0..).step_by(at_a_time).zip(acknowledged.chunks(at_a_time)) {
-        if revisions.iter().all(|revision| *revision == Revision::ZERO) {
+        let written = revisions.iter().filter(|revision| **revision != Revision::ZERO).count();
+        if written == 0 {
             continue;
         }
-        let there = read_range(begin, revisions, keys, client)?;
-        for (&revision, there) in revisions.iter().zip(there) {
-            if revision != Revision::ZERO {
-                verified.present += u64::from(there);
-                verified.missing += u64::from(!there);
+        if failure.is_some() {
+            verified.unread += written as u64;
+            continue;
+        }
+        match read_range(begin, revisions, keys, client) {
+            Ok(there) => verified.count(revisions, &there),
+            Err(why) => {
+                verified.unread += written as u64;
+                failure = Some(why);
             }
         }
     }
-    Ok(verified)
+    (verified, failure)
+}
+
+impl Verified {
+    fn count(&mut self, revisions: &[Revision], there: &[bool]) {
+        for (&revision, &there) in revisions.iter().zip(there) {
+            if revision != Revision::ZERO {
+                self.present += u64::from(there);
+                self.missing += u64::from(!there);
+            }
+        }
+    }
 }
 
 /// Which of the keys from number `begin` on hold what they should.
