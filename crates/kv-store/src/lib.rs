@@ -68,7 +68,7 @@ mod turns;
 mod values;
 mod write;
 
-pub use disk::Position;
+pub use disk::{Position, Steps};
 pub use error::StoreError;
 pub use retention::Retention;
 pub use store::{Applied, Options, Stats, Store};

@@ -9,7 +9,9 @@ use redb::StorageBackend;
 
 use crate::build::{Part, build};
 use crate::digest::Digest;
-use crate::disk::{self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, StateFile, weight};
+use crate::disk::{
+    self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, StateFile, Steps, weight,
+};
 use crate::error::{Failure, StoreError};
 use crate::history::Version;
 use crate::index::{Index, KeyId};
@@ -124,7 +126,7 @@ impl Store {
     /// If the file cannot be used, or is not as it was written.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let empty = Self::with_retention(options.limits, options.retention).state();
-        Self::load(disk::open_or_create(path, &empty, options.page_cache_bytes)?, options)
+        Self::load(disk::open_or_create(path, &empty, options.page_cache_bytes)?, options, None)
     }
 
     /// As [`open`](Self::open), in what `backend` holds: for tests that are the disk themselves.
@@ -138,15 +140,41 @@ impl Store {
         name: &Path,
         options: &Options,
     ) -> Result<Self, StoreError> {
+        Self::load(Self::file_on(backend, name, options)?, options, None)
+    }
+
+    /// As [`open_on`](Self::open_on), for a simulator: nothing is written but in a step of `steps`,
+    /// which belong to this store alone. Nobody may wait for what is not written, so
+    /// [`Options::max_unwritten_bytes`] has to be out of reach, and neither
+    /// [`flush`](Self::flush) nor [`snapshots`](Self::snapshots) is for such a store.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_in_steps(
+        backend: impl StorageBackend,
+        name: &Path,
+        options: &Options,
+        steps: &Steps,
+    ) -> Result<Self, StoreError> {
+        Self::load(Self::file_on(backend, name, options)?, options, Some(steps.clone()))
+    }
+
+    /// What `backend` holds, as a state file; one of an empty store if it holds nothing.
+    fn file_on(
+        backend: impl StorageBackend,
+        name: &Path,
+        options: &Options,
+    ) -> Result<StateFile, StoreError> {
         let file = StateFile::open_on(backend, name, options.page_cache_bytes)?;
         if file.state(&file.view()?)?.is_none() {
             let empty = Self::with_retention(options.limits, options.retention).state();
             file.write_blocks(&[], Some(&empty))?;
         }
-        Self::load(file, options)
+        Ok(file)
     }
 
-    fn load(file: StateFile, options: &Options) -> Result<Self, StoreError> {
+    fn load(file: StateFile, options: &Options, steps: Option<Steps>) -> Result<Self, StoreError> {
         let mut store = Self::with_retention(options.limits, options.retention);
         let (loaded, parts) = disk::load(&file, [Part::default(), Part::default()])?;
         let built = build(parts, &mut store.past);
@@ -159,7 +187,7 @@ impl Store {
         store.members = Arc::clone(&loaded.state.members);
         let Options { cache_bytes, max_unwritten_bytes, .. } = *options;
         let bounds = Bounds { cache_bytes, max_unwritten_bytes };
-        store.values = Values::Disk(Box::new(Disk::start(file, loaded, bounds)?));
+        store.values = Values::Disk(Box::new(Disk::start(file, loaded, bounds, steps)?));
         Ok(store)
     }
 

@@ -13,7 +13,7 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
-//! `patient`, `checked`, `handed`; `load` reads all of it at a start, and `bytes` is for `record`
+//! `patient`, `checked`, `handed`; `steps` is for simulators; `load` reads all of it at a start, and `bytes` is for `record`
 //! and `state`.
 //!
 //! # Invariants
@@ -43,6 +43,7 @@ mod reader;
 mod recent;
 mod record;
 mod state;
+mod steps;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -64,6 +65,7 @@ pub(crate) use reader::Reader;
 pub(crate) use record::{PutRecord, Record, weight};
 pub use state::Position;
 pub(crate) use state::{BadState, Mark, State};
+pub use steps::Steps;
 use writer::Writer;
 pub(crate) use writer::bad_block;
 
@@ -87,32 +89,36 @@ pub(crate) struct Disk {
     /// Of the entry that is being applied.
     changes: Changes,
     writer: Option<JoinHandle<()>>,
+    /// Who moves the writer, where that is not a clock.
+    steps: Option<Steps>,
 }
 
 impl Disk {
-    /// Starts to write behind what was loaded.
+    /// Starts to write behind what was loaded; by itself, or as `steps` says.
     pub(crate) fn start(
         file: StateFile,
         loaded: Loaded,
         bounds: Bounds,
+        steps: Option<Steps>,
     ) -> Result<Self, StoreError> {
         let file = Arc::new(file);
         let mark = loaded.state.mark;
-        file.patience().set(true);
-        let queue = Arc::new(Queue::new(mark, bounds));
+        file.patience().begin(steps.clone());
+        let queue = Arc::new(Queue::new(mark, bounds, steps.clone()));
         let told = Arc::clone(&queue);
         file.patience().listen(move |waits| told.set_has_no_room(waits));
         let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
-        let for_writer = Arc::clone(&queue);
+        let (for_writer, steps_of_writer) = (Arc::clone(&queue), steps.clone());
         let thread = std::thread::Builder::new()
             .name("state".into())
             .spawn(move || {
-                let _told = TellsOfPanic { queue: &for_writer, path: writer.path().to_owned() };
+                let path = writer.path().to_owned();
+                let _told = TellsOfEnd { queue: &for_writer, path, steps: steps_of_writer };
                 writer.run(&for_writer);
             })
             .map_err(|error| StoreError::system(file.path(), error))?;
         let (handed, changes) = (Handed::default(), Changes::default());
-        Ok(Self { file, queue, handed, changes, writer: Some(thread) })
+        Ok(Self { file, queue, handed, changes, writer: Some(thread), steps })
     }
 
     /// Takes the next record.
@@ -185,7 +191,8 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.queue.close();
         // What there is no room for is in the log.
-        self.file.patience().set(false);
+        self.file.patience().end();
+        self.steps.iter().for_each(Steps::free);
         if let Some(writer) = self.writer.take() {
             // A panic in it was reported where it happened, and the file is as it was before.
             let _ = writer.join();
@@ -193,14 +200,17 @@ impl Drop for Disk {
     }
 }
 
-/// Whoever waits for the writer is told when it panics, where that does not end the process.
-struct TellsOfPanic<'a> {
+/// Whoever waits for the writer is told when it panics, where that does not end the process; and
+/// nobody waits for its next step.
+struct TellsOfEnd<'a> {
     queue: &'a Queue,
     path: PathBuf,
+    steps: Option<Steps>,
 }
 
-impl Drop for TellsOfPanic<'_> {
+impl Drop for TellsOfEnd<'_> {
     fn drop(&mut self) {
+        self.steps.iter().for_each(Steps::free);
         if std::thread::panicking() {
             self.queue.fail(StoreError::damaged(&self.path, "the thread that writes it panicked"));
         }

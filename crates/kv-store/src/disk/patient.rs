@@ -28,6 +28,7 @@ use std::time::Duration;
 use redb::StorageBackend;
 
 use super::layer::Layer;
+use super::steps::Steps;
 
 /// How often a full disk is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -47,6 +48,8 @@ pub(crate) struct Patience {
 #[derive(Default)]
 struct Inner {
     is_patient: bool,
+    /// Who says when it is looked for room again, where that is not a clock.
+    steps: Option<Steps>,
     listeners: Vec<Box<dyn Fn(bool) + Send>>,
 }
 
@@ -55,9 +58,15 @@ impl Patience {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on writing waits for room, or from now on it does not.
-    pub(crate) fn set(&self, is_patient: bool) {
-        self.lock().is_patient = is_patient;
+    /// From now on writing waits for room, and looks for it now and then, or as `steps` say.
+    pub(crate) fn begin(&self, steps: Option<Steps>) {
+        let mut inner = self.lock();
+        (inner.is_patient, inner.steps) = (true, steps);
+    }
+
+    /// From now on writing does not wait any more.
+    pub(crate) fn end(&self) {
+        self.lock().is_patient = false;
         self.changed.notify_all();
     }
 
@@ -82,7 +91,11 @@ impl Patience {
     fn wait(&self) -> bool {
         let is_patient = self.begins();
         let mut inner = self.lock();
-        if is_patient && inner.is_patient {
+        if let Some(steps) = inner.steps.clone().filter(|_| is_patient) {
+            drop(inner);
+            steps.stand();
+            inner = self.lock();
+        } else if is_patient && inner.is_patient {
             let waited = self.changed.wait_timeout(inner, TRY_AGAIN_AFTER);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -13,6 +13,7 @@ use kv_proto::Bytes;
 use super::Bounds;
 use super::recent::{Chunk, Recent};
 use super::state::{Mark, Position};
+use super::steps::Steps;
 use crate::error::StoreError;
 
 /// As soon as this much waits, it is written.
@@ -57,6 +58,8 @@ pub(crate) struct Queue {
     to_writer: Condvar,
     to_store: Condvar,
     max_unwritten_bytes: usize,
+    /// Who says when a batch is taken, where that is not a clock.
+    steps: Option<Steps>,
 }
 
 #[derive(Debug)]
@@ -83,7 +86,7 @@ struct Inner {
 
 impl Queue {
     /// Nothing waits, and everything up to `durable` is written.
-    pub(crate) fn new(durable: Mark, bounds: Bounds) -> Self {
+    pub(crate) fn new(durable: Mark, bounds: Bounds, steps: Option<Steps>) -> Self {
         let inner = Inner {
             recent: Recent::new(durable.next_seq, bounds.cache_bytes),
             dead: Vec::new(),
@@ -99,7 +102,7 @@ impl Queue {
         };
         let (to_writer, to_store) = (Condvar::new(), Condvar::new());
         let max_unwritten_bytes = bounds.max_unwritten_bytes;
-        Self { inner: Mutex::new(inner), to_writer, to_store, max_unwritten_bytes }
+        Self { inner: Mutex::new(inner), to_writer, to_store, max_unwritten_bytes, steps }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -205,6 +208,32 @@ impl Queue {
     /// Takes all that waits; `None` when the store is closing and nothing is left. Waits a while
     /// for more to come, unless somebody waits for it.
     pub(crate) fn take(&self) -> Option<Batch> {
+        let mut inner = match &self.steps {
+            Some(steps) => self.wait_for_step(steps),
+            None => self.wait_for_batch(),
+        };
+        let mark = inner.mark.take()?;
+        inner.is_urgent = false;
+        // At least one, so that it counts as being under way.
+        inner.writing_bytes = std::mem::take(&mut inner.waiting_bytes).max(1);
+        let records = inner.recent.take_new();
+        let (dead, members) = (std::mem::take(&mut inner.dead), inner.members.take());
+        Some(Batch { records, dead, members, mark })
+    }
+
+    /// Waits until a step finds something to write.
+    fn wait_for_step(&self, steps: &Steps) -> MutexGuard<'_, Inner> {
+        loop {
+            steps.stand();
+            let inner = self.lock();
+            if inner.mark.is_some() || inner.is_closing {
+                return inner;
+            }
+        }
+    }
+
+    /// Waits until something is to be written, and a while for more to come.
+    fn wait_for_batch(&self) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         while inner.mark.is_none() && !inner.is_closing {
             inner = self.to_writer.wait(inner).unwrap_or_else(PoisonError::into_inner);
@@ -218,13 +247,7 @@ impl Queue {
             let waited = self.to_writer.wait_timeout(inner, rest);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let mark = inner.mark.take()?;
-        inner.is_urgent = false;
-        // At least one, so that it counts as being under way.
-        inner.writing_bytes = std::mem::take(&mut inner.waiting_bytes).max(1);
-        let records = inner.recent.take_new();
-        let (dead, members) = (std::mem::take(&mut inner.dead), inner.members.take());
-        Some(Batch { records, dead, members, mark })
+        inner
     }
 
     /// What was taken is in the file.
@@ -294,7 +317,7 @@ mod tests {
     #[test]
     fn what_was_written_stays_in_memory_until_the_next_entry() {
         let bounds = Bounds { cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
-        let queue = Queue::new(mark(0), bounds);
+        let queue = Queue::new(mark(0), bounds, None);
         add(&queue, 0);
         queue.lock().is_urgent = true;
         let batch = queue.take().expect("something waits");

@@ -1,9 +1,12 @@
 //! Making a state file of a snapshot.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use redb::StorageBackend;
 
 use super::SnapshotError;
 use super::checker::Checker;
@@ -18,12 +21,15 @@ use crate::error::StoreError;
 /// How many bytes of pieces are written in one transaction.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// Opens a draft again.
+type Reopen = Box<dyn Fn() -> Result<StateFile, StoreError> + Send>;
+
 /// Takes in a snapshot, piece by piece, beside the state file that it is to replace.
-#[derive(Debug)]
 pub struct Restore {
     path: PathBuf,
     draft: PathBuf,
     file: StateFile,
+    reopen: Reopen,
     checker: Checker,
     tail: BlockBuilder,
     /// Checked records that are not written yet, as they stood in chunks.
@@ -74,15 +80,41 @@ impl Restore {
     pub fn begin(path: &Path) -> Result<Self, SnapshotError> {
         let draft = draft_path(path);
         let file = StateFile::create_draft(&draft)?;
-        Ok(Self {
-            path: path.to_owned(),
+        let again = draft.clone();
+        let reopen = Box::new(move || StateFile::open(&again, PAGE_CACHE_BYTES));
+        Ok(Self::new(path.to_owned(), draft, file, reopen))
+    }
+
+    /// As [`begin`](Self::begin), in what `backend` holds, which is nothing yet: for tests that are
+    /// the disk themselves. `name` stands for the path in errors. To put it in its place is up to
+    /// whoever has the backend.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub fn begin_on(
+        backend: impl StorageBackend + Clone,
+        name: &Path,
+    ) -> Result<Self, SnapshotError> {
+        let draft = draft_path(name);
+        let file = StateFile::open_on(backend.clone(), &draft, PAGE_CACHE_BYTES)?;
+        let again = draft.clone();
+        let reopen =
+            Box::new(move || StateFile::open_on(backend.clone(), &again, PAGE_CACHE_BYTES));
+        Ok(Self::new(name.to_owned(), draft, file, reopen))
+    }
+
+    fn new(path: PathBuf, draft: PathBuf, file: StateFile, reopen: Reopen) -> Self {
+        Self {
+            path,
             draft,
             file,
+            reopen,
             checker: Checker::new(),
             tail: BlockBuilder::default(),
             records: Vec::new(),
             forgets_members: false,
-        })
+        }
     }
 
     /// The store that this makes belongs to a new cluster: it is not told who the members of the
@@ -123,9 +155,9 @@ impl Restore {
             state.members = Arc::default();
         }
         self.write_records(Some(&state))?;
-        let Self { path, draft, file, .. } = self;
+        let Self { path, draft, file, reopen, .. } = self;
         file.close()?;
-        read_back(&draft, &state, totals)?;
+        read_back(reopen()?, &state, totals)?;
         Ok(Restored { path, draft, position: state.mark.position, members: state.members })
     }
 
@@ -144,6 +176,12 @@ impl Restore {
             blocks.push(self.tail.take());
         }
         self.file.write_blocks(&blocks, state)
+    }
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restore").field("draft", &self.draft).finish_non_exhaustive()
     }
 }
 
@@ -189,8 +227,7 @@ impl Taker for Sum {
 }
 
 /// Whether the file holds what came.
-fn read_back(draft: &Path, state: &State, totals: Totals) -> Result<(), StoreError> {
-    let file = StateFile::open(draft, PAGE_CACHE_BYTES)?;
+fn read_back(file: StateFile, state: &State, totals: Totals) -> Result<(), StoreError> {
     let mut sum = Sum { records: 0, digest: Digest::EMPTY, bytes: Vec::new() };
     let loaded = disk::load_in_order(&file, &mut sum)?;
     let found = Totals { records: sum.records, digest: sum.digest.get() };
