@@ -31,11 +31,12 @@ pub(crate) enum Shortage {
 
 /// What a node takes of commands until it has room again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
-    /// How much it still takes while only the state file has no room.
-    held_bytes: usize,
-    /// How much it still takes of the commands of earlier terms.
-    earlier_bytes: usize,
+pub struct Allowance {
+    /// How much it still takes while only the state file has no room, in bytes. The default is
+    /// 8 MiB.
+    pub held_bytes: usize,
+    /// How much it still takes of the commands of earlier terms, in bytes. The default is 2 MiB.
+    pub earlier_bytes: usize,
 }
 
 impl Default for Allowance {

@@ -8,17 +8,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use handoff::{Receiver, RecvTimeoutError, Sender, unbounded};
-use kv_proto::{DigestsReply, Error, Header, Reply as ProtoReply};
-use kv_store::{Position, Store, StoreError};
-use raft_core::{Entries, Entry, Index, Payload, ReadLog};
+use kv_proto::{Error, Header};
+use kv_store::{Store, StoreError};
+use raft_core::{Index, ReadLog};
 
 use crate::backups::{Backups, Work};
-use crate::checkpoints::Checkpoints;
 use crate::clients::{Replies, Reply, reply_bytes};
 use crate::event_loop::Clock;
-use crate::replica::{ApplyWork, ClientTag, Patience};
+use crate::machine::Machine;
+use crate::replica::{ApplyWork, Patience};
 use crate::server::halt;
-use crate::snapshots::{Courier, write_members};
+use crate::snapshots::Courier;
 
 /// The most answers that are collected before they are sent on their way.
 const REPLIES_PER_BATCH: usize = 128;
@@ -60,17 +60,14 @@ impl Applier {
         let (queue, work) = unbounded();
         let backups = Backups::start(replies.clone(), clock)?;
         let worker = Worker {
-            store,
-            identity,
+            machine: Machine::new(store, identity),
             clock,
             replies,
             read_log: Box::new(read_log),
             stored: Box::new(stored),
-            told_stored: Index::ZERO,
             batch: Vec::new(),
             batch_bytes: 0,
             backups,
-            checkpoints: Checkpoints::default(),
             courier,
         };
         let thread =
@@ -96,19 +93,15 @@ impl Applier {
 }
 
 struct Worker {
-    store: Store,
-    identity: Header,
+    machine: Machine,
     clock: Clock,
     replies: Replies,
     read_log: Box<dyn Fn(ReadLog) + Send>,
     stored: Box<dyn Fn(Index) + Send>,
-    /// What `stored` heard last.
-    told_stored: Index,
     batch: Vec<Reply>,
     /// Of its answers to reads.
     batch_bytes: usize,
     backups: Backups,
-    checkpoints: Checkpoints,
     courier: Courier,
 }
 
@@ -126,19 +119,19 @@ impl Worker {
             self.tell_stored(STORED_STEP);
         }
         // The store first: a backup that waits for room in its file waits no longer then.
-        let Self { store, backups, .. } = self;
-        drop(store);
+        let Self { machine, backups, .. } = self;
+        drop(machine);
         backups.stop();
     }
 
     /// Waits for work; `None` when no more will come. Where nothing happens, the loop hears in the
     /// end of all that was stored, and then this thread sleeps.
     fn next(&mut self, work: &Receiver<ApplyWork>) -> Option<ApplyWork> {
-        while self.told_stored.get() < self.store.applied_index() {
+        while self.machine.has_more_to_store() {
             match work.recv_timeout(STORED_PAUSE) {
                 Ok(next) => return Some(next),
                 Err(RecvTimeoutError::Timeout) => {
-                    or_halt(self.store.check());
+                    or_halt(self.machine.store().check());
                     self.tell_stored(1);
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -149,56 +142,45 @@ impl Worker {
 
     /// Tells the loop up to where the state is stored, if that is so many entries on.
     fn tell_stored(&mut self, step: u64) {
-        let stored = Index::new(self.store.durable().index);
-        if stored.get() - self.told_stored.get() >= step {
-            self.told_stored = stored;
+        if let Some(stored) = self.machine.newly_stored(step) {
             (self.stored)(stored);
         }
     }
 
     fn send_replies(&mut self) {
         // A read that failed has only told its client.
-        or_halt(self.store.check());
+        or_halt(self.machine.store().check());
         self.batch_bytes = 0;
         self.replies.send(std::mem::take(&mut self.batch));
     }
 
     fn carry_out(&mut self, work: ApplyWork) {
         match work {
-            ApplyWork::Entries { entries, waiters } => self.apply_all(&entries, &waiters),
+            ApplyWork::Entries { entries, waiters } => {
+                or_halt(self.machine.apply(&entries, &waiters, &mut self.batch));
+            }
             ApplyWork::Read { client, range, term, patience } => {
-                let found = self.may_read(patience).and_then(|()| self.store.range(&range));
-                let header = self.header(term);
-                let result = found.map(|range| (header, ProtoReply::Range(range)));
-                let reply = Reply { client, result };
+                let reply = self.machine.read(client, &range, term, self.may_read(patience));
                 self.batch_bytes += reply_bytes(&reply);
                 self.batch.push(reply);
             }
-            ApplyWork::Status { client, mut status } => {
-                let (applied_index, state_digest) = self.store.digest();
-                status.node.applied_index = applied_index;
-                status.node.state_digest = state_digest;
-                let header = self.header(status.node.term);
-                let result = Ok((header, ProtoReply::Status(*status)));
-                self.batch.push(Reply { client, result });
+            ApplyWork::Status { client, status } => {
+                self.batch.push(self.machine.status(client, *status));
             }
             ApplyWork::Backup { client, piece, term, patience } => {
-                let snapshots = if piece == 0 { self.store.snapshots() } else { None };
-                let header = self.header(term);
+                let snapshots = if piece == 0 { self.machine.store().snapshots() } else { None };
+                let header = self.machine.header(term);
                 self.backups.submit(Work { client, piece, header, patience, snapshots });
             }
             ApplyWork::Digests { client, term, difference } => {
-                let told = self.checkpoints.reply(self.store.digest());
-                let reply = ProtoReply::Digests(DigestsReply { difference, ..told });
-                self.batch.push(Reply { client, result: Ok((self.header(term), reply)) });
+                self.batch.push(self.machine.digests(client, term, difference));
             }
             ApplyWork::ReadLog(read) => (self.read_log)(read),
-            ApplyWork::SendSnapshot(request) => self.courier.send(&request, &self.store),
+            ApplyWork::SendSnapshot(request) => self.courier.send(&request, self.machine.store()),
             ApplyWork::CancelSnapshots => self.courier.cancel(),
             ApplyWork::InstallSnapshot(snapshot) => {
-                or_halt(self.courier.install(&mut self.store, &snapshot));
-                self.told_stored = Index::new(self.store.durable().index);
-                self.checkpoints = Checkpoints::default();
+                let install = |store: &mut Store| self.courier.install(store, &snapshot);
+                or_halt(self.machine.replace(install));
             }
         }
     }
@@ -207,37 +189,6 @@ impl Worker {
     fn may_read(&self, patience: Patience) -> Result<(), Error> {
         patience.check_read(self.clock.now())?;
         if self.replies.is_full() { Err(Error::Busy) } else { Ok(()) }
-    }
-
-    fn header(&self, term: u64) -> Header {
-        Header { revision: self.store.revision(), term, ..self.identity }
-    }
-
-    fn apply_all(&mut self, entries: &Entries, waiters: &[(Index, ClientTag)]) {
-        let mut waiters = waiters.iter().peekable();
-        for entry in entries.iter() {
-            let waiter = waiters.next_if(|(index, _)| *index == entry.at.index);
-            self.apply(entry, waiter.map(|(_, client)| *client));
-            self.checkpoints.note(self.store.digest());
-        }
-    }
-
-    fn apply(&mut self, entry: &Entry, waiter: Option<ClientTag>) {
-        let at = Position { term: entry.at.term.get(), index: entry.at.index.get() };
-        let command = match &entry.payload {
-            Payload::Command(command) => command,
-            Payload::Noop => return or_halt(self.store.skip(at)),
-            Payload::Config(cluster) => {
-                return or_halt(self.store.set_members(at, &write_members(cluster)));
-            }
-        };
-        let applied = or_halt(self.store.apply(at, command));
-        if let Some(client) = waiter {
-            let term = entry.at.term.get();
-            let header = Header { revision: applied.revision, term, ..self.identity };
-            let result = applied.result.map(|reply| (header, reply));
-            self.batch.push(Reply { client, result });
-        }
     }
 }
 

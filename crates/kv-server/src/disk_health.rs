@@ -50,7 +50,8 @@ pub(crate) struct DiskHealth {
     shy_until: Time,
     next_complaint: Time,
     hand_over: HandOver,
-    /// What it still takes of commands, without room.
+    /// What it takes of commands without room, and what is left of that.
+    full_allowance: Allowance,
     allowance: Allowance,
 }
 
@@ -108,8 +109,9 @@ impl fmt::Display for DiskNotice {
 }
 
 impl DiskHealth {
-    /// A disk of which nothing bad is known, of a node that elects with this timeout at most.
-    pub(crate) fn new(election_timeout: Duration) -> Self {
+    /// A disk of which nothing bad is known, of a node that elects with this timeout at most, and
+    /// takes so much of commands without room.
+    pub(crate) fn new(election_timeout: Duration, allowance: Allowance) -> Self {
         Self {
             log_room: Room::Ample,
             state_waits: false,
@@ -119,7 +121,8 @@ impl DiskHealth {
             shy_until: Time::ZERO,
             next_complaint: Time::ZERO,
             hand_over: HandOver::default(),
-            allowance: Allowance::default(),
+            full_allowance: allowance,
+            allowance,
         }
     }
 
@@ -165,7 +168,7 @@ impl DiskHealth {
         match (was_full, self.is_full()) {
             (false, true) => Some(DiskNotice::Full),
             (true, false) => {
-                self.allowance = Allowance::default();
+                self.allowance = self.full_allowance;
                 Some(DiskNotice::HasRoom)
             }
             _ => None,

@@ -10,8 +10,9 @@
 //!
 //! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
 //! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
-//! [`event_loop`] carries effects out. [`apply`] owns the store, [`clients`] the sockets of the
-//! clients, of which there are as many as [`descriptors`] allows. [`server`] starts and stops all
+//! [`event_loop`] carries effects out. [`apply`] owns the [`machine`], and so the store,
+//! [`clients`] the sockets of the clients, of which there are as many as [`descriptors`] allows.
+//! [`recovery`] brings a node back to where it was. [`server`] starts and stops all
 //! of it. [`options`], [`commands`], [`settings`], [`members`] and [`timing`] turn flags into what
 //! a node needs to know. [`narrate`] tells people about it. [`backups`] sends the state to clients
 //! that save it. [`steward`] is what a node sees to by itself: [`compare`] compares the
@@ -22,7 +23,7 @@
 //! (`kv-store`), and no byte of a format (`wire`, `kv-proto`, `raft-storage`, `raft-net-tcp`).
 
 mod aging;
-mod allowance;
+pub mod allowance;
 pub mod apply;
 pub mod backups;
 pub mod checkpoints;
@@ -34,12 +35,13 @@ pub mod directory;
 pub mod disk_health;
 pub mod event_loop;
 pub mod log_keep;
+pub mod machine;
 pub mod members;
 pub mod narrate;
 pub mod offline;
 pub mod options;
 mod pending;
-mod recovery;
+pub mod recovery;
 pub mod rejoin;
 pub mod replica;
 mod seldom;

@@ -1,11 +1,12 @@
 //! Bringing a node back to where it was: its log, its state, and the replica over both.
+//! [`boot`] is the part of it without a file, for simulators as well.
 
 use std::path::PathBuf;
 
 use kv_store::snapshot::remove_draft;
 use kv_store::{Retention, Store, StoreError};
 use log::{error, info};
-use raft_core::{Boot, Config, HardState, NodeId, Raft, Time};
+use raft_core::{Boot, ClusterConfig, Config, HardState, NodeId, Raft, Time};
 use raft_storage::{FileDisk, Log, Recovered, Repaired};
 
 use crate::directory::Directory;
@@ -65,7 +66,8 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     settings.timing.apply_to(&mut config);
     config.seed = seed(settings.node_id);
     let store = open_store(settings, &recovered)?;
-    let raft = Raft::restore(config, boot(settings, &recovered, &store)?, Time::ZERO)?;
+    let boot = boot(&members.to_config(), &recovered, &store).map_err(StartError::Members)?;
+    let raft = Raft::restore(config, boot, Time::ZERO)?;
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);
     let patience = settings.timing.election_timeout_max;
@@ -119,10 +121,17 @@ fn open_store(settings: &Settings, recovered: &Recovered) -> Result<Store, Start
     Ok(store)
 }
 
-/// What the core starts with.
-fn boot(settings: &Settings, recovered: &Recovered, store: &Store) -> Result<Boot, StartError> {
-    let founders = settings.members.to_config();
-    let cluster = read_members(store.members(), &founders).map_err(StartError::Members)?;
+/// What the core starts with, of a cluster with these founders, on this log and this state.
+///
+/// # Errors
+///
+/// If the members that the state names make no sense: a sentence.
+pub fn boot(
+    founders: &ClusterConfig,
+    recovered: &Recovered,
+    store: &Store,
+) -> Result<Boot, String> {
+    let cluster = read_members(store.members(), founders)?;
     let mut boot = recovered.boot(cluster, position(store.position()));
     // A snapshot may have been installed right after the first word of its leader, and the power
     // gone before the log was told of the term. This node has promised nothing in that term: it

@@ -23,9 +23,9 @@
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
 //! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer`, `spare` and
 //! `spares` (batches, and files made ahead of use), `room` (what a full disk leaves), `index` and
-//! `log` (reading back). [`thread`] puts a log on a thread of its own, with one sync for all that
-//! has queued up; [`inspect`](mod@inspect) prints a log for people, [`verify()`] only says whether
-//! it is whole; [`MemoryLog`] is for tests.
+//! `log` (reading back). `work` is what a log does with requests, and [`thread`] puts it on a
+//! thread of its own, with one sync for all that has queued up; [`inspect`](mod@inspect) prints a
+//! log for people, [`verify()`] only says whether it is whole; [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
 //!
 //! ```
@@ -86,6 +86,7 @@ mod tip;
 mod verify;
 mod walk;
 mod witness;
+mod work;
 mod writer;
 
 pub use crate::damage::{BadSector, Damage, Fault};
@@ -102,3 +103,4 @@ pub use crate::recovery::{Recovered, Torn};
 pub use crate::repair::{RepairError, Repaired, repair};
 pub use crate::room::Room;
 pub use crate::verify::{LogIdentity, Verified, identity, verify};
+pub use crate::work::LogWork;

@@ -21,12 +21,7 @@ use crate::error::{ReadError, WriteError};
 use crate::log::Log;
 use crate::memory::MemoryLog;
 use crate::room::Room;
-
-/// The most writes that are synced together.
-const MAX_BATCH_WRITES: usize = 4096;
-
-/// A batch is not made larger once it has this many bytes: 8 MiB.
-const MAX_BATCH_BYTES: usize = 8 << 20;
+use crate::work::LogWork;
 
 /// How often a full disk is looked at again.
 const LOOK_FOR_ROOM_AFTER: Duration = Duration::from_millis(200);
@@ -180,10 +175,10 @@ impl<S: LogStore> LogThread<S> {
         done: impl FnMut(LogEvent) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, queue) = queue_requests.map_or_else(unbounded, bounded);
-        let (batch, told, looked_at) = (Batch::default(), Room::Ample, Instant::now());
+        let (work, looked_at) = (LogWork::new(log), Instant::now());
         let is_bounded = queue_requests.is_some();
-        let work = move || Worker { log, queue, is_bounded, done, batch, told, looked_at }.run();
-        let thread = thread::Builder::new().name("log".into()).spawn(work)?;
+        let worker = Worker { work, queue, is_bounded, done, looked_at };
+        let thread = thread::Builder::new().name("log".into()).spawn(move || worker.run())?;
         Ok(Self { requests, thread })
     }
 
@@ -201,41 +196,12 @@ impl<S: LogStore> LogThread<S> {
     }
 }
 
-/// Writes that are not durable yet, in order.
-#[derive(Debug, Default)]
-struct Batch {
-    writes: Vec<Write>,
-    size_bytes: usize,
-}
-
-impl Batch {
-    fn push(&mut self, write: Write) {
-        self.size_bytes += write.entries.size_bytes();
-        self.writes.push(write);
-    }
-
-    fn is_full(&self) -> bool {
-        self.writes.len() >= MAX_BATCH_WRITES || self.size_bytes >= MAX_BATCH_BYTES
-    }
-
-    /// Forgets the first `count` writes, which are durable now; returns the last of them.
-    fn done(&mut self, count: usize) -> Option<PersistId> {
-        let last = self.writes.drain(..count).next_back().map(|write| write.id);
-        self.size_bytes = self.writes.iter().map(|write| write.entries.size_bytes()).sum();
-        last
-    }
-}
-
 struct Worker<S, F> {
-    log: S,
+    work: LogWork<S>,
     queue: Receiver<LogRequest>,
     /// Whether the queue has a bound, which waiting writes must not get round.
     is_bounded: bool,
     done: F,
-    /// Empty between two rounds, unless it waits for room.
-    batch: Batch,
-    /// What was last said of the room.
-    told: Room,
     /// When a full disk was looked at last.
     looked_at: Instant,
 }
@@ -244,7 +210,10 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     fn run(mut self) -> S {
         loop {
             let served = match self.next_request() {
-                Ok(first) => self.serve(first),
+                Ok(first) => {
+                    let next = || self.queue.try_recv().ok();
+                    self.work.serve(first, next, &mut self.done)
+                }
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
@@ -253,101 +222,38 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
                 (self.done)(LogEvent::Failed(failure));
                 break;
             }
-            self.tell_room();
+            self.work.tell_room(&mut self.done);
         }
-        self.log
+        self.work.into_log()
     }
 
     /// Waits for a request: for as long as it takes, or on a full disk until it is to be looked at
     /// again. Where a batch waits for room, more writes join it, so that a compaction behind them
     /// is seen; but if the queue has a bound, no more than a batch ever waits.
     fn next_request(&mut self) -> Result<LogRequest, RecvTimeoutError> {
-        if self.told == Room::Ample {
+        if self.work.told() == Room::Ample {
             return self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
         }
-        if self.batch.is_full() && self.is_bounded {
+        if self.work.is_batch_full() && self.is_bounded {
             thread::sleep(LOOK_FOR_ROOM_AFTER);
             return Err(RecvTimeoutError::Timeout);
         }
         let until = Instant::now() + LOOK_FOR_ROOM_AFTER;
         while let Some(rest) = until.checked_duration_since(Instant::now()) {
             match self.queue.recv_timeout(rest)? {
-                LogRequest::Write(write) if self.batch.is_full() => self.batch.push(write),
+                LogRequest::Write(write) if self.work.is_batch_full() => self.work.join(write),
                 request => return Ok(request),
             }
         }
         Err(RecvTimeoutError::Timeout)
     }
 
-    /// Serves `first`, and with it all writes that are queued right behind it, up to the bounds.
-    fn serve(&mut self, first: LogRequest) -> Result<(), LogFailure> {
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                LogRequest::Read(wanted) => {
-                    self.write()?;
-                    return self.read(wanted);
-                }
-                LogRequest::Compact(upto) => {
-                    self.write()?;
-                    return self.log.compact(upto).map_err(LogFailure::Write);
-                }
-                LogRequest::FreeRoom => return self.free_room(),
-                LogRequest::Write(write) => self.batch.push(write),
-            }
-            next = if self.batch.is_full() { None } else { self.queue.try_recv().ok() };
-        }
-        self.write()
-    }
-
-    fn free_room(&mut self) -> Result<(), LogFailure> {
-        self.write()?;
-        self.log.free_room().map_err(LogFailure::Write)
-    }
-
     /// Looks whether a full disk has room again, if it is time for it.
     fn try_again(&mut self) -> Result<(), LogFailure> {
-        if self.told == Room::Ample || self.looked_at.elapsed() < LOOK_FOR_ROOM_AFTER {
+        if self.work.told() == Room::Ample || self.looked_at.elapsed() < LOOK_FOR_ROOM_AFTER {
             return Ok(());
         }
         self.looked_at = Instant::now();
-        self.log.look_for_room();
-        self.write()
-    }
-
-    /// Makes the batch durable, or as much of it as there is room for.
-    fn write(&mut self) -> Result<(), LogFailure> {
-        if self.batch.writes.is_empty() {
-            return Ok(());
-        }
-        let written = match self.log.append(&self.batch.writes) {
-            Ok(()) => self.batch.writes.len(),
-            Err(WriteError::NoSpace { written, .. }) => written,
-            Err(error) => return Err(LogFailure::Write(error)),
-        };
-        if let Some(last) = self.batch.done(written) {
-            (self.done)(LogEvent::Persisted(last));
-        }
-        Ok(())
-    }
-
-    fn tell_room(&mut self) {
-        let waits = !self.batch.writes.is_empty();
-        let room = if waits { Room::Scarce } else { self.log.room() };
-        if room != self.told {
-            self.told = room;
-            (self.done)(LogEvent::Room(room));
-        }
-    }
-
-    fn read(&mut self, wanted: ReadLog) -> Result<(), LogFailure> {
-        let ReadLog { purpose, first, last, max_bytes } = wanted;
-        let entries = match self.log.read(first, last, max_bytes) {
-            Ok(entries) => entries,
-            Err(ReadError::NotInLog { .. }) => Entries::empty(),
-            Err(error) => return Err(LogFailure::Read(error)),
-        };
-        (self.done)(LogEvent::Read(LogRead { purpose, first, entries }));
-        Ok(())
+        self.work.look_for_room(&mut self.done)
     }
 }

@@ -37,6 +37,7 @@ use raft_core::{
 
 pub use event::{ApplyWork, Call, ClientTag, Effect, Event, Patience, Request};
 
+use crate::allowance::Allowance;
 use crate::directory::Directory;
 use crate::disk_health::{DiskHealth, DiskNotice};
 use crate::log_keep::{LogKeep, LogSize};
@@ -117,9 +118,14 @@ impl Replica {
             installs: false,
             stop_by: None,
             hand_over: HandOver::NotAsked,
-            disk: DiskHealth::new(election_timeout_max),
+            disk: DiskHealth::new(election_timeout_max, Allowance::default()),
             actions: Vec::new(),
         }
+    }
+
+    /// Has it take so much of commands without room: for a simulator, whose disks are small.
+    pub fn set_allowance(&mut self, allowance: Allowance) {
+        self.disk = DiskHealth::new(self.fate_patience, allowance);
     }
 
     /// When [`Event::Wake`] is due at the latest.

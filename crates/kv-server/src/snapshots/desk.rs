@@ -12,7 +12,7 @@ use raft_core::{Body, ClusterConfig, Message, Position, Snapshot, Term};
 use raft_net_tcp::SnapshotSink;
 
 use super::shortage::Shortage;
-use super::{position, read_members};
+use super::{check_arrival, position};
 use crate::replica::Event;
 
 /// How often one that waits to be installed looks whether this node stops.
@@ -253,12 +253,7 @@ impl Sink {
     fn read_back(&self, restore: Restore) -> Result<Restored, String> {
         let finished = restore.finish();
         let restored = finished.map_err(|error| self.desk.refuse(self.desk.lock(), error))?;
-        let at = position(restored.position());
-        let members = read_members(restored.members(), &self.desk.founders)?;
-        if at != self.snapshot.at || members != *self.snapshot.cluster {
-            let offered = self.snapshot.at;
-            return Err(format!("a snapshot that ends at {at} came, and was offered as {offered}"));
-        }
+        check_arrival(&restored, &self.snapshot, &self.desk.founders)?;
         Ok(restored)
     }
 }

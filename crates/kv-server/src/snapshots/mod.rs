@@ -35,13 +35,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kv_store::snapshot::Restored;
 use kv_store::{Position as StorePosition, Store};
 use log::{error, info};
-use raft_core::{ClusterConfig, Index, Position, SendSnapshot, Snapshot, Term};
+use raft_core::{ClusterConfig, Index, Message, Position, SendSnapshot, Snapshot, Term};
 use raft_net_tcp::{SnapshotSender, SnapshotSource};
 
 pub use desk::Desk;
 pub(crate) use members::{read_members, write_members};
+pub use shortage::Shortage;
 
 use crate::replica::Event;
 
@@ -71,15 +73,7 @@ impl Courier {
     }
 
     fn try_send(&self, request: &SendSnapshot, store: &Store) -> Result<(), String> {
-        let content = store.snapshot().map_err(|error| error.to_string())?;
-        let content = content.ok_or("the state is in memory only")?;
-        let at = position(content.position());
-        if at.index < request.at_least {
-            let needed = request.at_least;
-            return Err(format!("the state file ends at {at}, and the log begins after {needed}"));
-        }
-        let cluster = read_members(content.members(), &self.founders)?;
-        let message = request.message(Snapshot { at, cluster: Arc::new(cluster) });
+        let (message, content) = offer(request, store, &self.founders)?;
         self.sender.send(message, Pieces(content));
         Ok(())
     }
@@ -118,8 +112,49 @@ impl Courier {
     }
 }
 
+/// What answers a request for the state: the message that tells of it, and its content. The state is
+/// that of a cluster with these founders, unless it names its members.
+///
+/// # Errors
+///
+/// If there is nothing to send, or not enough: a sentence.
+pub fn offer(
+    request: &SendSnapshot,
+    store: &Store,
+    founders: &ClusterConfig,
+) -> Result<(Message, kv_store::snapshot::Snapshot), String> {
+    let content = store.snapshot().map_err(|error| error.to_string())?;
+    let content = content.ok_or("the state is in memory only")?;
+    let at = position(content.position());
+    if at.index < request.at_least {
+        let needed = request.at_least;
+        return Err(format!("the state file ends at {at}, and the log begins after {needed}"));
+    }
+    let cluster = read_members(content.members(), founders)?;
+    Ok((request.message(Snapshot { at, cluster: Arc::new(cluster) }), content))
+}
+
+/// Whether what came is what was offered.
+///
+/// # Errors
+///
+/// What differs: a sentence.
+pub fn check_arrival(
+    restored: &Restored,
+    offered: &Snapshot,
+    founders: &ClusterConfig,
+) -> Result<(), String> {
+    let at = position(restored.position());
+    let members = read_members(restored.members(), founders)?;
+    if at != offered.at || members != *offered.cluster {
+        let offered = offered.at;
+        return Err(format!("a snapshot that ends at {at} came, and was offered as {offered}"));
+    }
+    Ok(())
+}
+
 /// A position of the log, in the core's words.
-pub(crate) fn position(at: StorePosition) -> Position {
+pub fn position(at: StorePosition) -> Position {
     Position::new(Term::new(at.term), Index::new(at.index))
 }
 

@@ -10,7 +10,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// How long snapshots are refused, and why. Each failure in a row doubles the pause.
 #[derive(Debug, Default)]
-pub(super) struct Shortage(Option<Short>);
+pub struct Shortage(Option<Short>);
 
 #[derive(Debug)]
 struct Short {
@@ -21,19 +21,19 @@ struct Short {
 
 impl Shortage {
     /// Another one had no room, for this reason: a sentence.
-    pub(super) fn noticed(&mut self, now: Instant, why: String) {
+    pub fn noticed(&mut self, now: Instant, why: String) {
         let longer = |short: &Short| (short.pause * 2).min(PAUSES.1);
         let pause = self.0.as_ref().map_or(PAUSES.0, longer);
         self.0 = Some(Short { until: now + pause, pause, why });
     }
 
     /// One had room.
-    pub(super) fn is_over(&mut self) {
+    pub fn is_over(&mut self) {
         self.0 = None;
     }
 
     /// Why no snapshot is let in now, if none is.
-    pub(super) fn refusal(&self, now: Instant) -> Option<&str> {
+    pub fn refusal(&self, now: Instant) -> Option<&str> {
         self.0.as_ref().filter(|short| now < short.until).map(|short| short.why.as_str())
     }
 }
