@@ -195,7 +195,11 @@ impl Patience {
     }
 
     /// What to say to a read whose time is up, instead of answering it.
-    pub(crate) fn check_read(&self, now: Time) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// That, if its time is up.
+    pub fn check_read(&self, now: Time) -> Result<(), Error> {
         if now < self.deadline { Ok(()) } else { Err(self.read_timed_out(now)) }
     }
 

@@ -112,8 +112,8 @@ impl Courier {
     }
 }
 
-/// What answers a request for the state: the message that tells of it, and its content. The state is
-/// that of a cluster with these founders, unless it names its members.
+/// What answers a request for the state: the message that tells of it, and its content. The state
+/// is that of a cluster with these founders, unless it names its members.
 ///
 /// # Errors
 ///

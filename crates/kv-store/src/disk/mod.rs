@@ -13,8 +13,8 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
-//! `patient`, `checked`, `handed`; `steps` is for simulators; `load` reads all of it at a start, and `bytes` is for `record`
-//! and `state`.
+//! `patient`, `checked`, `handed`; `load` reads all of it at a start, `bytes` is for `record` and
+//! `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
