@@ -1,14 +1,18 @@
 //! What a put costs in processor time, a key in memory and on disk, and how long anything waits.
 //!
 //! ```text
-//! cargo run --release -p kv-store --example measure -- [DIR|memory] [random|ascending|stalls] [N]
+//! cargo run --release -p kv-store --example measure -- [DIR|memory] [WHAT] [N]
 //! ```
+//!
+//! WHAT is one of `random`, `ascending`, `opening` and `stalls`.
 //!
 //! `random` and `ascending` put N keys (a million unless told otherwise) of 16 bytes with values of
 //! 256 bytes, in that order, open the store again, read each key once, make a snapshot and take it
 //! in, put all keys again in another order, and delete them. Commands are encoded beforehand.
 //! Times are of the processor, of all threads, and end when everything is in the file: what is
 //! written behind counts.
+//!
+//! `opening` puts N keys, and opens the store seven times.
 //!
 //! `stalls` overwrites a million keys for N seconds (60 unless told otherwise) at half the rate
 //! that the store can keep up with, and tells how long single puts took; then for as long again
@@ -32,6 +36,9 @@ use kv_store::{Options, Store};
 use meter::{Meter, processor_seconds};
 use work::{delete_all, get_all, put_all, scatter};
 
+/// How often the same store is opened, where that is measured.
+const OPENINGS: usize = 7;
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let place = arguments.next().unwrap_or_else(|| "memory".into());
@@ -51,6 +58,7 @@ fn main() {
         }
         (Some("random") | None, path) => measure(path, "random", keys, scatter),
         (Some("ascending"), path) => measure(path, "ascending", keys, |number| number),
+        (Some("opening"), Some(path)) => opening(path, keys),
         (Some("stalls"), Some(path)) => {
             stalls::measure(path, Duration::from_secs(count.unwrap_or(60)));
         }
@@ -65,6 +73,20 @@ fn open(path: Option<&Path>) -> Store {
     match path {
         None => Store::new(Limits::default()),
         Some(path) => Store::open(path, &Options::default()).expect("the file can be used"),
+    }
+}
+
+/// Opens a store of so many keys again and again.
+fn opening(path: &Path, keys: u64) {
+    println!("opening a store of {keys} random keys");
+    put_all(&mut open(Some(path)), keys, scatter);
+    for _ in 0..OPENINGS {
+        let (started, cpu) = (Instant::now(), processor_seconds());
+        let store = open(Some(path));
+        get_all(&store, 1, scatter);
+        let cpu = processor_seconds() - cpu;
+        let wall = started.elapsed().as_secs_f64();
+        println!("  opened           {wall:.3} s to the first read, {cpu:.3} s of processor time");
     }
 }
 
