@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 
 use kv_proto::Revision;
 
@@ -14,15 +15,20 @@ use crate::history::{History, Version};
 use crate::index::{Index, KeyId};
 use crate::key::Key;
 use crate::keys::KeysBuilder;
+use crate::order::order;
 use crate::retention::{Deletion, Note, NoteNumber, Past};
 use crate::turns::{Turn, Turns};
 
-/// Some of the records of a file.
+/// Some of the records of a file, in the order of their numbers. Each has a place.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
-    keys: Vec<(Key, KeyId)>,
-    /// A place for each record. Of those of one key, one is used in the end.
+    keys: Vec<Key>,
+    /// Of those of one key, one is used in the end.
     histories: Vec<History>,
+    /// Whether each is a put.
+    puts: Vec<bool>,
+    /// The places in the order of the keys, once there are all of them.
+    order: Vec<KeyId>,
     /// With the numbers of the records that made them.
     turns: Vec<(u64, Turn)>,
 }
@@ -37,16 +43,26 @@ impl Taker for Part {
             let turn = Turn { at: record.modified, key: record.key.into(), came: came.is_some() };
             self.turns.push((seq, turn));
         }
-        self.keys.push((record.key.into(), KeyId::next(&self.histories)));
+        self.keys.push(record.key.into());
         let latest = Some(Version::of(record, seq));
         self.histories.push(History { latest, before: NoteNumber::NONE });
+        self.puts.push(record.put.is_some());
         Ok(())
     }
 
     fn finish(&mut self) {
-        // Within a part, places rise as the numbers of the records do.
-        self.keys.sort_unstable_by(|(left, a), (right, b)| left.cmp(right).then(a.cmp(b)));
+        self.order = order(&self.keys);
     }
+}
+
+/// The keys with their places, in order, where so many other places come before.
+fn in_order(
+    mut keys: Vec<Key>,
+    order: Vec<KeyId>,
+    moved: usize,
+) -> Peekable<impl Iterator<Item = (Key, KeyId)>> {
+    let pairs = order.into_iter().map(move |id| (keys[id.place()].take(), id.moved_by(moved)));
+    pairs.peekable()
 }
 
 /// An index of all keys, and how many of them exist.
@@ -64,15 +80,17 @@ pub(crate) struct Built {
 ///
 /// The number of a record that cannot be, and what is wrong with it.
 pub(crate) fn build(parts: [Part; 2], past: &mut Past) -> Result<Built, (u64, &'static str)> {
-    let [Part { keys: first, mut histories, mut turns }, mut second] = parts;
-    turns.append(&mut second.turns);
-    let moved = histories.len();
-    histories.append(&mut second.histories);
-    let mut builder = Builder { histories, free: Vec::new(), live_keys: 0, superseded: Vec::new() };
+    let [mut all, mut other] = parts;
+    let moved = all.histories.len();
+    all.histories.append(&mut other.histories);
+    all.puts.append(&mut other.puts);
+    all.turns.append(&mut other.turns);
+    let Part { histories, puts, mut turns, .. } = all;
+    let mut builder =
+        Builder { histories, puts, free: Vec::new(), live_keys: 0, superseded: Vec::new() };
     let mut keys = KeysBuilder::default();
-    let mut first = first.into_iter().peekable();
-    let second = second.keys.into_iter().map(|(key, id)| (key, id.moved_by(moved)));
-    let mut second = second.peekable();
+    let mut first = in_order(all.keys, all.order, 0);
+    let mut second = in_order(other.keys, other.order, moved);
     loop {
         let is_first = match (first.peek(), second.peek()) {
             (Some(left), Some(right)) => builder.compare(left, right).is_lt(),
@@ -98,6 +116,9 @@ pub(crate) fn build(parts: [Part; 2], past: &mut Past) -> Result<Built, (u64, &'
 
 struct Builder {
     histories: Vec<History>,
+    /// Whether the record at each place is a put. The histories themselves are too far apart in
+    /// memory to be looked at for each key.
+    puts: Vec<bool>,
     free: Vec<KeyId>,
     live_keys: u64,
     /// With the number of the record that superseded each: the order in which they go.
@@ -113,13 +134,12 @@ impl Builder {
 
     /// The first version of a key.
     fn add_key(&mut self, id: KeyId) -> Result<(), (u64, &'static str)> {
-        match &self.histories[id.place()].latest {
-            Some(version) if !version.is_live() => Err((version.seq, "deletes what is not there")),
-            _ => {
-                self.live_keys += 1;
-                Ok(())
-            }
+        if self.puts[id.place()] {
+            self.live_keys += 1;
+            return Ok(());
         }
+        let seq = self.histories[id.place()].latest.as_ref().map_or(0, |version| version.seq);
+        Err((seq, "deletes what is not there"))
     }
 
     /// A later version of the key whose place is `home`; it stands at `id`, which is not needed.

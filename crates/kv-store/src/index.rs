@@ -23,7 +23,16 @@ impl KeyId {
     /// If there are 2^32 of them, which take a quarter of a terabyte. Two keys in one place would
     /// be worse than an end.
     pub(crate) fn next(histories: &[History]) -> Self {
-        Self(u32::try_from(histories.len()).expect("fewer than 2^32 keys"))
+        Self::at(histories.len())
+    }
+
+    /// The place with this index.
+    ///
+    /// # Panics
+    ///
+    /// As [`next`](Self::next).
+    pub(crate) fn at(place: usize) -> Self {
+        Self(u32::try_from(place).expect("fewer than 2^32 keys"))
     }
 
     /// The same place after so many others were put before.

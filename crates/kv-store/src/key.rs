@@ -32,6 +32,11 @@ impl Key {
         }
     }
 
+    /// The key; what is left here is not to be used.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self(Repr::Short { len: 0, bytes: [0; SHORT_BYTES] }))
+    }
+
     fn head(&self) -> Head {
         match &self.0 {
             Repr::Short { bytes, .. } => head(bytes),

@@ -26,7 +26,8 @@
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
 //! * `index`: the keys, in the order of `keys`, each a `key`. `history`: the states of one.
 //! * `turns`: how many keys there are, without looking at each.
-//! * `build`: the index of a whole state file, made at once.
+//! * `build`: the index of a whole state file, made at once, with the keys in the `order` of which
+//!   many are sorted.
 //! * `retention`: the past, and forgetting it in small steps.
 //! * `digest`: one number by which replicas are compared.
 //! * `values`: the one door to the bytes of values; `disk`, behind it, is the file.
@@ -60,6 +61,7 @@ mod history;
 mod index;
 mod key;
 mod keys;
+mod order;
 mod read;
 mod retention;
 pub mod snapshot;
