@@ -7,11 +7,9 @@ use std::sync::Arc;
 use kv_proto::{Error, Limits, Reply, Revision};
 use redb::StorageBackend;
 
-use crate::build::{Part, build};
+use crate::build::build;
 use crate::digest::Digest;
-use crate::disk::{
-    self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, StateFile, Steps, weight,
-};
+use crate::disk::{self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, Steps, weight};
 use crate::error::{Failure, StoreError};
 use crate::history::Version;
 use crate::index::{Index, KeyId};
@@ -126,7 +124,7 @@ impl Store {
     /// If the file cannot be used, or is not as it was written.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let empty = Self::with_retention(options.limits, options.retention).state();
-        Self::load(disk::open_or_create(path, &empty, options.page_cache_bytes)?, options, None)
+        Self::load(disk::find_or_create(path, &empty)?, path, None, options, None)
     }
 
     /// As [`open`](Self::open), in what `backend` holds: for tests that are the disk themselves.
@@ -140,7 +138,8 @@ impl Store {
         name: &Path,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        Self::load(Self::file_on(backend, name, options)?, options, None)
+        let empty = Self::with_retention(options.limits, options.retention).state();
+        Self::load(backend, name, Some(&empty), options, None)
     }
 
     /// As [`open_on`](Self::open_on), for a simulator: nothing is written but in a step of `steps`,
@@ -157,26 +156,20 @@ impl Store {
         options: &Options,
         steps: &Steps,
     ) -> Result<Self, StoreError> {
-        Self::load(Self::file_on(backend, name, options)?, options, Some(steps.clone()))
+        let empty = Self::with_retention(options.limits, options.retention).state();
+        Self::load(backend, name, Some(&empty), options, Some(steps.clone()))
     }
 
-    /// What `backend` holds, as a state file; one of an empty store if it holds nothing.
-    fn file_on(
+    /// A file without a state gets `empty`, if that is given.
+    fn load(
         backend: impl StorageBackend,
-        name: &Path,
+        path: &Path,
+        empty: Option<&State>,
         options: &Options,
-    ) -> Result<StateFile, StoreError> {
-        let file = StateFile::open_on(backend, name, options.page_cache_bytes)?;
-        if file.state(&file.view()?)?.is_none() {
-            let empty = Self::with_retention(options.limits, options.retention).state();
-            file.write_blocks(&[], Some(&empty))?;
-        }
-        Ok(file)
-    }
-
-    fn load(file: StateFile, options: &Options, steps: Option<Steps>) -> Result<Self, StoreError> {
+        steps: Option<Steps>,
+    ) -> Result<Self, StoreError> {
         let mut store = Self::with_retention(options.limits, options.retention);
-        let (loaded, parts) = disk::load(&file, [Part::default(), Part::default()])?;
+        let (file, loaded, parts) = disk::open(backend, path, options.page_cache_bytes, empty)?;
         let built = build(parts, &mut store.past);
         let built = built.map_err(|(seq, why)| file.damaged(format!("record {seq} {why}")))?;
         (store.index, store.live_keys, store.turns) = (built.index, built.live_keys, built.turns);

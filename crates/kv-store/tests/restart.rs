@@ -9,6 +9,7 @@ use kv_store::{Options, Position, Store, StoreError};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use support::sim_disk::SimDisk;
 use support::workload::{apply_until, assert_same, forgetful, reference};
 use support::{encode, entry};
 
@@ -54,6 +55,38 @@ fn the_log_is_replayed_from_the_durable_position_on() {
     assert_eq!(store.durable(), entry(300));
     apply_until(&mut store, 301).expect("the disk works");
     assert!([300, 301].contains(&store.durable().index));
+}
+
+/// Opening was once three times as much work: the database read all of it twice for its check, and
+/// then it was read again for the index.
+#[test]
+fn the_file_is_read_once_at_a_start_whether_it_was_closed_or_the_power_went() {
+    let options = Options { page_cache_bytes: 0, ..forgetful() };
+    let disk = SimDisk::default();
+    let mut store = Store::open_on(disk.clone(), Path::new("disk"), &options).expect("empty");
+    while store.applied_index() < 4_000 {
+        let next = entry(store.applied_index() + 1);
+        let name = next.index.to_be_bytes();
+        let put = Command::Put(Put::new(&name, &[0x5a; 1_000]));
+        store.apply(next, &encode(&put)).expect("the disk works");
+        if next.index.is_multiple_of(500) {
+            store.flush().expect("the disk works");
+        }
+    }
+    let without_power = disk.after_power_loss(|| false);
+    let digest = store.digest();
+    drop(store);
+    for image in [without_power, disk.after_power_loss(|| true)] {
+        let used_bytes = image.chunks(4096).filter(|page| page.iter().any(|byte| *byte != 0));
+        let used_bytes = used_bytes.count() * 4096;
+        let disk = SimDisk::with_content(image);
+        let store = Store::open_on(disk.clone(), Path::new("disk"), &options).expect("it is whole");
+        assert_eq!(store.digest(), digest);
+        let read_bytes = disk.read_bytes();
+        // With its assertions on, as in tests, the database goes through all pages by itself.
+        let most = if cfg!(debug_assertions) { 5 } else { 3 };
+        assert!(read_bytes < used_bytes / 2 * most, "{read_bytes} for {used_bytes}");
+    }
 }
 
 proptest! {

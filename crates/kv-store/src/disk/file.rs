@@ -34,6 +34,45 @@ pub(crate) const STATE_ROW: u64 = 0;
 /// What the database usually may keep of its pages. The operating system keeps them as well.
 pub(crate) const PAGE_CACHE_BYTES: usize = 8 << 20;
 
+/// Who looks whether all of a file is as it was written: the database promises not to panic on a
+/// damaged page only if somebody did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Every page that the database will see has been read from this storage and checked.
+    Done,
+    /// The database is to do so.
+    ByDatabase,
+}
+
+/// What the database is to see of a backend.
+pub(crate) struct Storage<B: StorageBackend> {
+    layers: Layered<Checked<Layered<Patient<B>>>>,
+    patience: Arc<Patience>,
+}
+
+impl<B: StorageBackend> Storage<B> {
+    pub(crate) fn new(backend: B) -> Self {
+        let backend = Patient::new(backend);
+        let patience = Arc::clone(backend.patience());
+        Self { layers: Layered(Checked::new(Layered(backend))), patience }
+    }
+
+    /// For whoever reads it before the database does.
+    pub(crate) fn backend(&self) -> &impl StorageBackend {
+        &self.layers
+    }
+}
+
+/// The file at `path`, which must exist.
+pub(crate) fn existing(path: &Path) -> Result<FileBackend, StoreError> {
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|error| StoreError::system(path, error))?;
+    if file.metadata().map_err(|error| StoreError::system(path, error))?.len() == 0 {
+        return Err(StoreError::damaged(path, "it is empty"));
+    }
+    FileBackend::new(file).map_err(|error| StoreError::database(path, error))
+}
+
 /// An open state file.
 pub(crate) struct StateFile {
     path: PathBuf,
@@ -42,30 +81,14 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// Opens the file at `path`, which must exist, and checks all of it.
-    pub(crate) fn open(path: &Path, page_cache_bytes: usize) -> Result<Self, StoreError> {
-        let file = OpenOptions::new().read(true).write(true).open(path);
-        let file = file.map_err(|error| StoreError::system(path, error))?;
-        if file.metadata().map_err(|error| StoreError::system(path, error))?.len() == 0 {
-            return Err(StoreError::damaged(path, "it is empty"));
-        }
-        let backend = FileBackend::new(file).map_err(|error| StoreError::database(path, error))?;
-        Self::open_on(backend, path, page_cache_bytes)
-    }
-
     /// Creates the file at `path` with this content, whole or not at all: under another name at
     /// first, and in its place when it is safe on disk.
-    pub(crate) fn create(
-        path: &Path,
-        state: &State,
-        page_cache_bytes: usize,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn create(path: &Path, state: &State) -> Result<(), StoreError> {
         let draft = draft_path(path);
         let created = Self::create_draft(&draft)?;
         created.write_blocks(&[], Some(state))?;
         created.close()?;
-        put_in_place(&draft, path)?;
-        Self::open(path, page_cache_bytes)
+        put_in_place(&draft, path)
     }
 
     /// A new file without content, under a name that is not its own yet.
@@ -81,21 +104,26 @@ impl StateFile {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(draft).map_err(refused)?;
         let backend = FileBackend::new(file).map_err(|error| StoreError::database(draft, error))?;
-        Self::open_on(backend, draft, PAGE_CACHE_BYTES)
+        Self::create_on(backend, draft)
     }
 
-    /// Opens what `backend` holds, and checks all of it. `path` is only its name.
-    pub(crate) fn open_on(
-        backend: impl StorageBackend,
+    /// A new file without content in what `backend` holds. `path` is only its name.
+    pub(crate) fn create_on(backend: impl StorageBackend, path: &Path) -> Result<Self, StoreError> {
+        Self::open_on(Storage::new(backend), path, PAGE_CACHE_BYTES, Check::ByDatabase)
+    }
+
+    /// Opens what a storage holds. `path` is only its name.
+    pub(crate) fn open_on<B: StorageBackend>(
+        storage: Storage<B>,
         path: &Path,
         page_cache_bytes: usize,
+        check: Check,
     ) -> Result<Self, StoreError> {
-        let backend = Patient::new(backend);
-        let patience = Arc::clone(backend.patience());
+        let Storage { layers, patience } = storage;
         let database = Builder::new()
             .set_cache_size(page_cache_bytes)
-            .set_check_integrity_on_open(true)
-            .create_with_backend(Layered(Checked::new(Layered(backend))))
+            .set_check_integrity_on_open(check == Check::ByDatabase)
+            .create_with_backend(layers)
             .map_err(|error| StoreError::database(path, error))?;
         Ok(Self { path: path.to_owned(), database, patience })
     }

@@ -128,6 +128,30 @@ impl Group {
     }
 }
 
+/// A group while one of its blocks is loaded.
+#[derive(Debug)]
+pub(crate) struct Loading<'a> {
+    group: &'a mut Group,
+    live_bytes: &'a mut u64,
+    dead_bytes: &'a mut u64,
+}
+
+impl Loading<'_> {
+    /// A record was found in the block; returns whether it lives.
+    pub(crate) fn load_record(&mut self, seq: u64, weight: u64) -> bool {
+        let lives = !self.group.marks.is_dead(seq);
+        if lives {
+            self.group.live_records += 1;
+            self.group.live_bytes += weight;
+            *self.live_bytes += weight;
+        } else {
+            self.group.dead_bytes += weight;
+            *self.dead_bytes += weight;
+        }
+        lives
+    }
+}
+
 /// All groups of which anything lives.
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
@@ -177,29 +201,32 @@ impl Groups {
         self.judge(number);
     }
 
-    /// The marks of a group, as they were found in the file.
-    pub(crate) fn load_marks(&mut self, number: u64, marks: Marks) {
-        self.by_number.entry(number).or_default().marks = marks;
+    /// Groups with the marks that were found in a file, of which nothing else is known yet.
+    pub(crate) fn of_marks(marks: &[(u64, Marks)]) -> Self {
+        let group = |marks| Group { marks, ..Group::default() };
+        let by_number = marks.iter().map(|(number, marks)| (*number, group(*marks))).collect();
+        Self { by_number, ..Self::default() }
     }
 
-    /// A record was found in the file; returns whether it lives.
-    pub(crate) fn load_record(&mut self, seq: u64, weight: u64) -> bool {
-        let group = self.by_number.entry(seq / GROUP_RECORDS).or_default();
-        let lives = !group.marks.is_dead(seq);
-        if lives {
-            group.live_records += 1;
-            group.live_bytes += weight;
-            self.live_bytes += weight;
-        } else {
-            group.dead_bytes += weight;
-            self.dead_bytes += weight;
+    /// A block that begins with the record `first` was found in the file.
+    pub(crate) fn load_block(&mut self, first: u64) -> Loading<'_> {
+        let group = self.by_number.entry(first / GROUP_RECORDS).or_default();
+        group.blocks.push(first);
+        let (live_bytes, dead_bytes) = (&mut self.live_bytes, &mut self.dead_bytes);
+        Loading { group, live_bytes, dead_bytes }
+    }
+
+    /// Adds what was loaded of other blocks of the same file.
+    pub(crate) fn append(&mut self, other: Self) {
+        for (number, mut loaded) in other.by_number {
+            let group = self.by_number.entry(number).or_default();
+            group.marks = loaded.marks;
+            group.blocks.append(&mut loaded.blocks);
+            group.blocks.sort_unstable();
+            group.live_records += loaded.live_records;
+            group.live_bytes += loaded.live_bytes;
+            group.dead_bytes += loaded.dead_bytes;
         }
-        lives
-    }
-
-    /// Adds groups that were loaded elsewhere, of which none is here.
-    pub(crate) fn append(&mut self, mut other: Self) {
-        self.by_number.append(&mut other.by_number);
         self.live_bytes += other.live_bytes;
         self.dead_bytes += other.dead_bytes;
     }

@@ -1,22 +1,27 @@
-//! Reading the whole file at a start.
+//! Opening a state file: reading the whole of it at a start.
 //!
-//! Two threads read it, each a piece of it at a time, because most of a restart is spent here.
+//! Most of a restart is spent here. So the file is read once, by two threads, each a piece of it at
+//! a time, and checked in passing (`scan`). What is not as usual is left to the database, which
+//! reads all of it twice for its own check; then everything is read once more from its tables.
+//!
+//! Either way nothing is believed that does not match its checksum, nor what a taker refuses.
 
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use redb::{ReadOnlyTable, ReadableTable};
+use redb::{ReadableTable, StorageBackend};
 
 use super::block::Block;
-use super::file::{DEAD, RECORDS, StateFile};
-use super::groups::{GROUP_RECORDS, Groups, Marks, bad_marks};
+use super::file::{Check, DEAD, RECORDS, StateFile, Storage};
+use super::groups::{Groups, Marks, bad_marks};
 use super::record::Record;
+use super::scan::Scan;
 use super::state::State;
 use super::writer::bad_block;
 use crate::error::StoreError;
 
-/// How many records have their numbers in a piece: some groups.
-const PIECE_RECORDS: u64 = 16 * GROUP_RECORDS;
+/// How many pages with blocks a thread reads before it looks for more.
+const PIECE_PAGES: usize = 64;
 
 /// What a file amounts to, apart from its records.
 #[derive(Debug)]
@@ -25,9 +30,10 @@ pub(crate) struct Loaded {
     pub(crate) groups: Groups,
 }
 
-/// Who takes in the records of some pieces of the file.
-pub(crate) trait Taker: Send {
-    /// Takes a record that lives. Those of a piece come in the order of their numbers.
+/// Who takes in the records of some pieces of the file. It may come to nothing: then another one
+/// begins.
+pub(crate) trait Taker: Default + Send {
+    /// Takes a record that lives. They come in the order of their numbers.
     ///
     /// # Errors
     ///
@@ -38,147 +44,159 @@ pub(crate) trait Taker: Send {
     fn finish(&mut self) {}
 }
 
-/// Reads everything, and hands every record that lives to one of two takers, each on a thread.
-///
-/// Nothing is believed that does not match its checksum, nor what a taker refuses.
-pub(crate) fn load<T: Taker>(
-    file: &StateFile,
-    mut takers: [T; 2],
-) -> Result<(Loaded, [T; 2]), StoreError> {
-    let source = Source::open(file)?;
-    let next = Mutex::new(Some(0));
-    let [first, second] = &mut takers;
-    let work = |taker: &mut T| source.read_pieces(&next, taker);
-    let (groups, others) = std::thread::scope(|scope| {
-        let helper = std::thread::Builder::new().name("load".into());
-        let helper = helper.spawn_scoped(scope, || work(second));
-        // One thread reads all of it if there is no other.
-        let groups = work(first);
-        let others = helper.map(|helper| helper.join().unwrap_or_else(|panic| resume(panic)));
-        (groups, others.unwrap_or_else(|_| Ok(Groups::default())))
-    });
-    let mut groups = groups?;
-    groups.append(others?);
-    groups.judge_all();
-    Ok((Loaded { state: source.state, groups }, takers))
+/// Opens what `backend` holds, and hands every record that lives to one of two takers, each on a
+/// thread. `path` is only its name. A file without a state gets `empty`, if that is given.
+pub(crate) fn open<T: Taker>(
+    backend: impl StorageBackend,
+    path: &Path,
+    page_cache_bytes: usize,
+    empty: Option<&State>,
+) -> Result<(StateFile, Loaded, [T; 2]), StoreError> {
+    let storage = Storage::new(backend);
+    if let Some((loaded, takers)) = read_by_two(storage.backend()) {
+        let file = StateFile::open_on(storage, path, page_cache_bytes, Check::Done)?;
+        return match file.state(&file.view()?)? {
+            Some(state) if state == loaded.state => Ok((file, loaded, takers)),
+            _ => Err(file.damaged("it changed while it was opened")),
+        };
+    }
+    let file = StateFile::open_on(storage, path, page_cache_bytes, Check::ByDatabase)?;
+    if let (Some(empty), None) = (empty, file.state(&file.view()?)?) {
+        file.write_blocks(&[], Some(empty))?;
+    }
+    let mut taker = T::default();
+    let loaded = read_tables(&file, &mut taker)?;
+    taker.finish();
+    Ok((file, loaded, [taker, T::default()]))
 }
 
-/// Reads everything on this thread, and hands over all that lives in the order of the numbers.
-pub(crate) fn load_in_order(
-    file: &StateFile,
-    taker: &mut impl Taker,
-) -> Result<Loaded, StoreError> {
-    let source = Source::open(file)?;
-    let mut groups = Groups::default();
-    source.read(0..source.state.mark.next_seq, &mut groups, taker)?;
-    Ok(Loaded { state: source.state, groups })
+/// Reads what `backend` holds, and hands over every record that lives in the order of the numbers.
+/// `path` is only its name. Afterwards the file is closed.
+pub(crate) fn read_in_order<T: Taker>(
+    backend: impl StorageBackend,
+    path: &Path,
+    page_cache_bytes: usize,
+) -> Result<(Loaded, T), StoreError> {
+    let storage = Storage::new(backend);
+    if let Some(read) = read_by_one(storage.backend()) {
+        return Ok(read);
+    }
+    let file = StateFile::open_on(storage, path, page_cache_bytes, Check::ByDatabase)?;
+    let mut taker = T::default();
+    let loaded = read_tables(&file, &mut taker)?;
+    file.close()?;
+    Ok((loaded, taker))
+}
+
+/// Reads and checks everything on two threads; `None` if the file is for the database to look at.
+fn read_by_two<T: Taker>(storage: &impl StorageBackend) -> Option<(Loaded, [T; 2])> {
+    let scan = Scan::begin(storage)?;
+    let next = AtomicUsize::new(0);
+    let work = || read_pieces::<T>(&scan, &next);
+    let (first, second) = std::thread::scope(|scope| {
+        let helper = std::thread::Builder::new().name("load".into());
+        let helper = helper.spawn_scoped(scope, work);
+        let first = work();
+        // One thread reads all of it if there is no other.
+        let second = helper.map(|helper| helper.join().unwrap_or_else(|panic| resume(panic)));
+        (first, second.unwrap_or_else(|_| Some(Default::default())))
+    });
+    let ((mut groups, first), (others, second)) = (first?, second?);
+    groups.append(others);
+    groups.judge_all();
+    Some((Loaded { state: scan.state, groups }, [first, second]))
+}
+
+/// Reads one piece after the other, as long as nobody else has begun it.
+fn read_pieces<T: Taker>(
+    scan: &Scan<'_, impl StorageBackend>,
+    next: &AtomicUsize,
+) -> Option<(Groups, T)> {
+    let mut taker = T::default();
+    let mut sink = Sink::new(&scan.state, &scan.marks, &mut taker);
+    let mut page = Vec::new();
+    loop {
+        let start = next.fetch_add(PIECE_PAGES, Ordering::Relaxed).min(scan.len());
+        let end = scan.len().min(start + PIECE_PAGES);
+        if start == end {
+            break;
+        }
+        let read = scan.read(start..end, &mut page, |first, row| sink.take(first, row).ok());
+        if read.is_none() {
+            // The other one need not go on either.
+            next.store(scan.len(), Ordering::Relaxed);
+            return None;
+        }
+    }
+    let groups = sink.groups;
+    taker.finish();
+    Some((groups, taker))
+}
+
+/// The same on this thread, in order.
+fn read_by_one<T: Taker>(storage: &impl StorageBackend) -> Option<(Loaded, T)> {
+    let scan = Scan::begin(storage)?;
+    let (groups, taker) = read_pieces(&scan, &AtomicUsize::new(0))?;
+    Some((Loaded { state: scan.state, groups }, taker))
 }
 
 fn resume(panic: Box<dyn std::any::Any + Send>) -> ! {
     std::panic::resume_unwind(panic)
 }
 
-/// The file at one moment.
-struct Source<'a> {
-    file: &'a StateFile,
-    state: State,
-    records: ReadOnlyTable<u64, &'static [u8]>,
-    dead: ReadOnlyTable<u64, &'static [u8]>,
+/// Reads everything from the tables of a file that is open.
+fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, StoreError> {
+    let view = file.view()?;
+    let state = file.state(&view)?.ok_or_else(|| file.damaged("it has no state row"))?;
+    let mut marks = Vec::new();
+    for row in file.table(&view, DEAD)?.iter().map_err(|error| file.fault(error))? {
+        let (number, row) = row.map_err(|error| file.fault(error))?;
+        let number = number.value();
+        let row = Marks::from_row(number, row.value());
+        marks.push((number, row.ok_or_else(|| file.damaged(bad_marks(number)))?));
+    }
+    let mut sink = Sink::new(&state, &marks, taker);
+    for row in file.table(&view, RECORDS)?.iter().map_err(|error| file.fault(error))? {
+        let (first, row) = row.map_err(|error| file.fault(error))?;
+        sink.take(first.value(), row.value()).map_err(|what| file.damaged(what))?;
+    }
+    let mut groups = sink.groups;
+    groups.judge_all();
+    Ok(Loaded { state, groups })
 }
 
-impl<'a> Source<'a> {
-    fn open(file: &'a StateFile) -> Result<Self, StoreError> {
-        let view = file.view()?;
-        let no_state = || file.damaged("it has no state row");
-        let state = file.state(&view)?.ok_or_else(no_state)?;
-        let (records, dead) = (file.table(&view, RECORDS)?, file.table(&view, DEAD)?);
-        let source = Self { file, state, records, dead };
-        source.check_ends()?;
-        Ok(source)
+/// Where blocks go: what is dead of them is counted, and the rest is taken.
+struct Sink<'a, T> {
+    state: &'a State,
+    groups: Groups,
+    taker: &'a mut T,
+    /// The least number that the next record may have.
+    next_seq: u64,
+}
+
+impl<'a, T: Taker> Sink<'a, T> {
+    /// With the marks of all groups.
+    fn new(state: &'a State, marks: &[(u64, Marks)], taker: &'a mut T) -> Self {
+        Self { state, groups: Groups::of_marks(marks), taker, next_seq: 0 }
     }
 
-    /// There is nothing at or after the number of the next record.
-    fn check_ends(&self) -> Result<(), StoreError> {
-        let last = self.records.last().map_err(|error| self.file.fault(error))?;
-        let next_seq = self.state.mark.next_seq;
-        match last.map(|(first, _)| first.value()) {
-            Some(first) if first >= next_seq => Err(self.misplaced(first)),
-            _ => Ok(()),
-        }
-    }
-
-    fn misplaced(&self, seq: u64) -> StoreError {
-        self.file.damaged(format!("record {seq} is not where it belongs"))
-    }
-
-    /// Reads one piece after the other, as long as nobody else has begun it.
-    fn read_pieces(
-        &self,
-        next: &Mutex<Option<u64>>,
-        taker: &mut impl Taker,
-    ) -> Result<Groups, StoreError> {
-        let mut groups = Groups::default();
-        let mut read_all = || {
-            while let Some(piece) = self.begin_piece(next)? {
-                self.read(piece, &mut groups, taker)?;
+    /// Takes the block that stands under the number `first`; after every block before it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn take(&mut self, first: u64, row: &[u8]) -> Result<(), String> {
+        let block = Block::check(first, row).ok_or_else(|| bad_block(first))?;
+        let mut group = self.groups.load_block(first);
+        for (seq, bytes) in block.iter() {
+            if seq < self.next_seq || seq >= self.state.mark.next_seq {
+                return Err(format!("record {seq} is not where it belongs"));
             }
-            Ok(())
-        };
-        if let Err(error) = read_all() {
-            // The other one need not go on either.
-            *next.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            return Err(error);
-        }
-        taker.finish();
-        Ok(groups)
-    }
-
-    /// The next piece in which there is anything. Long stretches of the numbers may be empty.
-    fn begin_piece(&self, next: &Mutex<Option<u64>>) -> Result<Option<Range<u64>>, StoreError> {
-        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(start) = *next else { return Ok(None) };
-        let mut rows = self.records.range(start..).map_err(|error| self.file.fault(error))?;
-        let first = rows.next().transpose().map_err(|error| self.file.fault(error))?;
-        let piece = first.map(|(first, _)| {
-            let start = first.value() - first.value() % GROUP_RECORDS;
-            start..start.saturating_add(PIECE_RECORDS)
-        });
-        *next = piece.as_ref().map(|piece| piece.end);
-        Ok(piece)
-    }
-
-    /// Reads the records whose numbers are in `piece`, which begins and ends between groups.
-    fn read(
-        &self,
-        piece: Range<u64>,
-        groups: &mut Groups,
-        taker: &mut impl Taker,
-    ) -> Result<(), StoreError> {
-        let file = self.file;
-        let numbers = piece.start / GROUP_RECORDS..piece.end.div_ceil(GROUP_RECORDS);
-        for row in self.dead.range(numbers).map_err(|error| file.fault(error))? {
-            let (number, row) = row.map_err(|error| file.fault(error))?;
-            let number = number.value();
-            let marks = Marks::from_row(number, row.value());
-            groups.load_marks(number, marks.ok_or_else(|| file.damaged(bad_marks(number)))?);
-        }
-        let mut next_seq = piece.start;
-        for row in self.records.range(piece).map_err(|error| file.fault(error))? {
-            let (first, row) = row.map_err(|error| file.fault(error))?;
-            let first = first.value();
-            let block = Block::check(first, row.value());
-            let block = block.ok_or_else(|| file.damaged(bad_block(first)))?;
-            groups.add_block(first);
-            for (seq, bytes) in block.iter() {
-                if seq < next_seq || seq >= self.state.mark.next_seq {
-                    return Err(self.misplaced(seq));
-                }
-                next_seq = seq + 1;
-                let bad = |why| file.damaged(format!("record {seq} {why}"));
-                let record = Record::decode(bytes).ok_or_else(|| bad("cannot be read"))?;
-                if groups.load_record(seq, record.weight()) {
-                    taker.take(&self.state, seq, &record).map_err(bad)?;
-                }
+            self.next_seq = seq + 1;
+            let bad = |why| format!("record {seq} {why}");
+            let record = Record::decode(bytes).ok_or_else(|| bad("cannot be read"))?;
+            if group.load_record(seq, record.weight()) {
+                self.taker.take(self.state, seq, &record).map_err(bad)?;
             }
         }
         Ok(())

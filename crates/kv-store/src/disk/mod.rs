@@ -13,8 +13,8 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
-//! `patient`, `checked`, `handed`; `load` reads all of it at a start, `bytes` is for `record` and
-//! `state`, and `steps` for simulators.
+//! `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan` and `pages`;
+//! `bytes` is for `record` and `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
@@ -37,11 +37,13 @@ mod groups;
 mod handed;
 mod layer;
 mod load;
+mod pages;
 mod patient;
 mod queue;
 mod reader;
 mod recent;
 mod record;
+mod scan;
 mod state;
 mod steps;
 mod writer;
@@ -51,13 +53,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use kv_proto::Bytes;
+use redb::backends::FileBackend;
 
 pub(crate) use block::{Block, BlockBuilder};
 pub(crate) use bytes::{Cursor, put_number};
-pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, put_in_place};
+pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, existing, put_in_place};
 pub(crate) use groups::{GROUP_RECORDS, Marks};
 use handed::Handed;
-pub(crate) use load::{Loaded, Taker, load, load_in_order};
+pub(crate) use load::{Loaded, Taker, open, read_in_order};
 pub(crate) use patient::is_full;
 use queue::Changes;
 pub(crate) use queue::Queue;
@@ -217,16 +220,13 @@ impl Drop for TellsOfEnd<'_> {
     }
 }
 
-/// Opens the state file at `path`. Creates one, of a store to which nothing was applied, if there
-/// is none.
-pub(crate) fn open_or_create(
-    path: &Path,
-    empty: &State,
-    page_cache_bytes: usize,
-) -> Result<StateFile, StoreError> {
+/// The state file at `path`, to be [opened](open). Creates one, of a store to which nothing was
+/// applied, if there is none.
+pub(crate) fn find_or_create(path: &Path, empty: &State) -> Result<FileBackend, StoreError> {
     match path.try_exists() {
-        Ok(true) => StateFile::open(path, page_cache_bytes),
-        Ok(false) => StateFile::create(path, empty, page_cache_bytes),
-        Err(error) => Err(StoreError::system(path, error)),
+        Ok(true) => {}
+        Ok(false) => StateFile::create(path, empty)?,
+        Err(error) => return Err(StoreError::system(path, error)),
     }
+    existing(path)
 }

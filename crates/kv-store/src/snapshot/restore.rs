@@ -13,23 +13,23 @@ use super::checker::Checker;
 use super::piece::{Totals, take_record};
 use crate::digest::Digest;
 use crate::disk::{
-    self, BlockBuilder, Cursor, PAGE_CACHE_BYTES, Position, Record, State, StateFile, Taker,
-    put_in_place,
+    self, BlockBuilder, Cursor, Loaded, PAGE_CACHE_BYTES, Position, Record, State, StateFile,
+    Taker, put_in_place,
 };
 use crate::error::StoreError;
 
 /// How many bytes of pieces are written in one transaction.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// Opens a draft again.
-type Reopen = Box<dyn Fn() -> Result<StateFile, StoreError> + Send>;
+/// Reads a draft back that is closed.
+type ReadBack = Box<dyn Fn() -> Result<(Loaded, Sum), StoreError> + Send>;
 
 /// Takes in a snapshot, piece by piece, beside the state file that it is to replace.
 pub struct Restore {
     path: PathBuf,
     draft: PathBuf,
     file: StateFile,
-    reopen: Reopen,
+    read_back: ReadBack,
     checker: Checker,
     tail: BlockBuilder,
     /// Checked records that are not written yet, as they stood in chunks.
@@ -81,8 +81,10 @@ impl Restore {
         let draft = draft_path(path);
         let file = StateFile::create_draft(&draft)?;
         let again = draft.clone();
-        let reopen = Box::new(move || StateFile::open(&again, PAGE_CACHE_BYTES));
-        Ok(Self::new(path.to_owned(), draft, file, reopen))
+        let read_back = Box::new(move || {
+            disk::read_in_order(disk::existing(&again)?, &again, PAGE_CACHE_BYTES)
+        });
+        Ok(Self::new(path.to_owned(), draft, file, read_back))
     }
 
     /// As [`begin`](Self::begin), in what `backend` holds, which is nothing yet: for tests that are
@@ -97,19 +99,19 @@ impl Restore {
         name: &Path,
     ) -> Result<Self, SnapshotError> {
         let draft = draft_path(name);
-        let file = StateFile::open_on(backend.clone(), &draft, PAGE_CACHE_BYTES)?;
+        let file = StateFile::create_on(backend.clone(), &draft)?;
         let again = draft.clone();
-        let reopen =
-            Box::new(move || StateFile::open_on(backend.clone(), &again, PAGE_CACHE_BYTES));
-        Ok(Self::new(name.to_owned(), draft, file, reopen))
+        let read_back =
+            Box::new(move || disk::read_in_order(backend.clone(), &again, PAGE_CACHE_BYTES));
+        Ok(Self::new(name.to_owned(), draft, file, read_back))
     }
 
-    fn new(path: PathBuf, draft: PathBuf, file: StateFile, reopen: Reopen) -> Self {
+    fn new(path: PathBuf, draft: PathBuf, file: StateFile, read_back: ReadBack) -> Self {
         Self {
             path,
             draft,
             file,
-            reopen,
+            read_back,
             checker: Checker::new(),
             tail: BlockBuilder::default(),
             records: Vec::new(),
@@ -155,9 +157,9 @@ impl Restore {
             state.members = Arc::default();
         }
         self.write_records(Some(&state))?;
-        let Self { path, draft, file, reopen, .. } = self;
+        let Self { path, draft, file, read_back, .. } = self;
         file.close()?;
-        read_back(reopen()?, &state, totals)?;
+        compare(&draft, &read_back()?, &state, totals)?;
         Ok(Restored { path, draft, position: state.mark.position, members: state.members })
     }
 
@@ -215,6 +217,12 @@ struct Sum {
     bytes: Vec<u8>,
 }
 
+impl Default for Sum {
+    fn default() -> Self {
+        Self { records: 0, digest: Digest::EMPTY, bytes: Vec::new() }
+    }
+}
+
 impl Taker for Sum {
     fn take(&mut self, _: &State, seq: u64, record: &Record<'_>) -> Result<(), &'static str> {
         self.bytes.clear();
@@ -227,12 +235,15 @@ impl Taker for Sum {
 }
 
 /// Whether the file holds what came.
-fn read_back(file: StateFile, state: &State, totals: Totals) -> Result<(), StoreError> {
-    let mut sum = Sum { records: 0, digest: Digest::EMPTY, bytes: Vec::new() };
-    let loaded = disk::load_in_order(&file, &mut sum)?;
+fn compare(
+    draft: &Path,
+    (loaded, sum): &(Loaded, Sum),
+    state: &State,
+    totals: Totals,
+) -> Result<(), StoreError> {
     let found = Totals { records: sum.records, digest: sum.digest.get() };
     if loaded.state != *state || found != totals {
-        return Err(file.damaged("it does not hold what was written to it"));
+        return Err(StoreError::damaged(draft, "it does not hold what was written to it"));
     }
-    file.close()
+    Ok(())
 }

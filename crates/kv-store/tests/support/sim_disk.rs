@@ -30,6 +30,8 @@ struct Inner {
     fails_once_at: Option<usize>,
     /// Reads so far.
     reads: usize,
+    /// The bytes that they read.
+    read_bytes: usize,
     /// The read that fails, and none after it.
     read_fails_at: Option<usize>,
 }
@@ -96,6 +98,10 @@ impl SimDisk {
         self.lock().reads
     }
 
+    pub(crate) fn read_bytes(&self) -> usize {
+        self.lock().read_bytes
+    }
+
     /// One bit of one byte is another one from now on.
     pub(crate) fn flip(&self, offset: usize) {
         self.lock().seen[offset] ^= 0x10;
@@ -159,6 +165,7 @@ impl StorageBackend for SimDisk {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut inner = self.lock();
         inner.reads += 1;
+        inner.read_bytes += out.len();
         if inner.read_fails_at.is_some_and(|read| inner.reads == read + 1) {
             return Err(io::Error::other("the disk failed"));
         }
