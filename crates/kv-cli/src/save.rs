@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, size};
 
 /// What to save.
 #[derive(Debug)]
@@ -192,18 +192,6 @@ fn line(size_bytes: u64, done: u64, total: u64, took: Duration) -> String {
         size(size_bytes),
         width = usize::from(BAR_WIDTH) + 1
     )
-}
-
-/// A size for people: with one decimal place, in the unit that suits.
-fn size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.iter().find(|(_, shift)| bytes >> shift > 0) {
-        Some((unit, shift)) => {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} bytes"),
-    }
 }
 
 /// The size to a byte, and where those are many, in the unit that suits as well.

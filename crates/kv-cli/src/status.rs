@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::{self, UTF8_BORDERS_ONLY};
-use kv_client::kv_proto::{Difference, DiskState, NodeStatus, Role};
+use kv_client::kv_proto::{Difference, DiskState, NodeStatus, Role, Sending};
 use kv_client::{ClusterStatus, NodeRow};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
@@ -101,6 +101,9 @@ fn summary(cluster: &ClusterStatus) -> String {
         if let Some(trouble) = row.status.as_ref().ok().and_then(|node| trouble(node.disk)) {
             lines.push(format!("WARNING: the disk of node {} {trouble}", row.member.id));
         }
+        for sending in row.status.iter().flat_map(|node| &node.sending) {
+            lines.push(on_its_way(row.member.id, sending));
+        }
         if let Some(difference) = &row.difference {
             lines.push(warning(row.member.id, difference));
         }
@@ -117,6 +120,17 @@ fn trouble(disk: DiskState) -> Option<&'static str> {
             "is full: the node takes no writes until there is room, and leads only if no other can",
         ),
     }
+}
+
+/// What a person wants to know who waits for a node to have everything back.
+fn on_its_way(from: u64, sending: &Sending) -> String {
+    let Sending { to, bytes, done, total, .. } = *sending;
+    let percent = u128::from(done.min(total)) * 100 / u128::from(total.max(1));
+    let sent = output::size(bytes);
+    format!(
+        "node {from} sends node {to} a snapshot, which lacks what was cut off the log: {sent} \
+             so far, {percent}%"
+    )
 }
 
 /// What a person must know of a node whose state differs.
@@ -169,6 +183,9 @@ struct JsonNode {
     disk: Option<&'static str>,
     /// In hexadecimal: many readers of JSON keep only 53 bits of a number.
     state_digest: Option<String>,
+    /// The snapshots that it sends to nodes that lack what was cut off the log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sending: Vec<Sending>,
     /// The nodes from whose state its own differs, if it knows any.
     #[serde(skip_serializing_if = "Option::is_none")]
     differs_from: Option<Vec<u64>>,
@@ -202,6 +219,7 @@ impl From<&NodeRow> for JsonNode {
             version: status.map(|status| status.version.clone()),
             disk: status.map(|status| status.disk.name()),
             state_digest: status.map(|status| format!("{:016x}", status.state_digest)),
+            sending: status.map(|status| status.sending.clone()).unwrap_or_default(),
             differs_from: row.difference.as_ref().map(|difference| difference.others.clone()),
             is_outvoted: row.difference.as_ref().map(|difference| difference.is_outvoted),
             reason: row.status.as_ref().err().cloned(),
@@ -231,6 +249,7 @@ mod tests {
                 state_digest: 0,
                 version: "0.1.0".to_owned(),
                 disk: DiskState::Fine,
+                sending: Vec::new(),
             };
             NodeRow { member, status: Ok(status), difference: None }
         };

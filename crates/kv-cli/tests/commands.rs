@@ -5,7 +5,7 @@ mod fake;
 mod runs;
 
 use fake::{Fake, Greeting, Play, status};
-use kv_proto::{Call, Difference, Role};
+use kv_proto::{Call, Difference, Reply, Role, Sending};
 use runs::{Run, at, kv_cli, parsed};
 use serde_json::{Value, json};
 
@@ -190,4 +190,23 @@ fn a_node_whose_state_differs_is_shown_with_a_warning() {
     assert!(run.out.contains("at index 4096"), "{}", run.out);
     let node = &parsed(&at(&server, &["-o", "json", "status"]))["nodes"][0];
     assert_eq!((&node["differs_from"], &node["is_outvoted"]), (&json!([1, 2]), &json!(true)));
+}
+
+#[test]
+fn a_snapshot_on_its_way_is_shown_with_how_far_it_is() {
+    let server = Fake::start(|call| {
+        let Call::Status = call else { return Play::Drop };
+        let mut reply = status(1, Role::Leader, &[(1, Some("127.0.0.1:1".into()))]);
+        if let Reply::Status(status) = &mut reply {
+            let sending = Sending { to: 3, pieces: 12, bytes: 13 << 20, done: 370, total: 1000 };
+            status.node.sending.push(sending);
+        }
+        Play::Reply(reply)
+    });
+    let run = at(&server, &["status"]);
+    assert!(run.out.contains("node 1 sends node 3 a snapshot"), "{}", run.out);
+    assert!(run.out.contains("13.0 MiB so far, 37%"), "{}", run.out);
+    let node = &parsed(&at(&server, &["-o", "json", "status"]))["nodes"][0];
+    let told = json!([{"to": 3, "pieces": 12, "bytes": 13 << 20, "done": 370, "total": 1000}]);
+    assert_eq!(node["sending"], told);
 }

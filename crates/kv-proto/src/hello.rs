@@ -15,11 +15,12 @@ use crate::limits::Limits;
 /// Version 1 has writes, ranges and the status. Version 2 adds [`Call::Backup`] and
 /// [`Call::Digests`](crate::Call::Digests) with their answers, the command
 /// [`Compact`](crate::Command::Compact), [`Error::Diverged`], [`Error::NoSpace`], and
-/// [`DiskState`](crate::DiskState) in a node's status. Nothing of version 1 changed: who
-/// speaks it gets none of the new answers.
+/// [`DiskState`](crate::DiskState) in a node's status. Version 3 adds
+/// [`Sending`](crate::Sending) to it. Nothing of an earlier version changed: who speaks it gets
+/// none of the new answers.
 ///
 /// [`Call::Backup`]: crate::Call::Backup
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// The oldest version of the protocol that this code speaks.
 pub const OLDEST_PROTOCOL_VERSION: u16 = 1;

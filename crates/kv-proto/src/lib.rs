@@ -38,7 +38,8 @@ pub use limits::Limits;
 pub use range::{Consistency, Direction, Range, RangeOptions, SortBy};
 pub use reply::{
     BackupPiece, Bytes, CompactReply, DeleteReply, Difference, DigestsReply, DiskState, Header,
-    KeyValue, Member, NodeStatus, PutReply, RangeReply, Reply, Role, StateDigest, StatusReply,
+    KeyValue, Member, NodeStatus, PutReply, RangeReply, Reply, Role, Sending, StateDigest,
+    StatusReply,
 };
 pub use request::{BackupRequest, Call, Request};
 pub use response::Response;

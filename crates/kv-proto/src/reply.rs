@@ -32,10 +32,13 @@ impl Reply {
     /// The same to a client that speaks this version of the protocol, without what is new to it.
     #[must_use]
     pub fn for_version(mut self, version: u16) -> Self {
-        if let Self::Status(status) = &mut self
-            && version < 2
-        {
-            status.node.disk = DiskState::Fine;
+        if let Self::Status(status) = &mut self {
+            if version < 2 {
+                status.node.disk = DiskState::Fine;
+            }
+            if version < 3 {
+                status.node.sending.clear();
+            }
         }
         self
     }
@@ -194,6 +197,26 @@ pub struct NodeStatus {
     /// 2 of the protocol.
     #[serde(skip)]
     pub disk: DiskState,
+    /// The snapshots of its state that are on their way to other nodes, in the order of their ids.
+    /// Told only if there are any, in a kind of answer of its own, since version 3 of the
+    /// protocol.
+    #[serde(skip)]
+    pub sending: Vec<Sending>,
+}
+
+/// How far a snapshot has come that a node sends to another, which lacks what was cut off the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// The node that gets it.
+    pub to: u64,
+    /// Pieces handed to the operating system so far, those among them that were sent again.
+    pub pieces: u64,
+    /// Bytes handed to it so far.
+    pub bytes: u64,
+    /// How much of the state is in the pieces that were made, out of `total`.
+    pub done: u64,
+    /// How much there is; never below `done`. Only good for showing people how far it is.
+    pub total: u64,
 }
 
 /// How the disk of a node is.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ids::{LeaseId, Revision};
 use crate::reply::{
     BackupPiece, CompactReply, DeleteReply, DigestsReply, DiskState, Header, KeyValue, PutReply,
-    RangeReply, Reply, StatusReply,
+    RangeReply, Reply, Sending, StatusReply,
 };
 
 /// One frame from the server.
@@ -76,6 +76,17 @@ enum Body<'a> {
     Digests(Cow<'a, DigestsReply>),
     /// A status of a node whose disk is not fine.
     Troubled(Cow<'a, StatusReply>, DiskState),
+    /// A status of a node that sends snapshots, however its disk is.
+    Sending(Box<Underway<'a>>),
+}
+
+/// Everything about a node that sends snapshots. It is seldom told, so it does not make the other
+/// kinds larger.
+#[derive(Serialize, Deserialize)]
+struct Underway<'a> {
+    status: Cow<'a, StatusReply>,
+    disk: DiskState,
+    sending: Cow<'a, [Sending]>,
 }
 
 /// Everything about a pair but its bytes.
@@ -146,9 +157,13 @@ fn body<'a>(reply: &'a Reply, raw: &mut Vec<&'a [u8]>) -> Body<'a> {
                 next_key_bytes: range.next_key.as_deref().map(length),
             }
         }
-        Reply::Status(status) => match status.node.disk {
-            DiskState::Fine => Body::Status(Cow::Borrowed(status)),
-            disk => Body::Troubled(Cow::Borrowed(status), disk),
+        Reply::Status(status) => match (&*status.node.sending, status.node.disk) {
+            ([], DiskState::Fine) => Body::Status(Cow::Borrowed(status)),
+            ([], disk) => Body::Troubled(Cow::Borrowed(status), disk),
+            (sending, disk) => {
+                let (status, sending) = (Cow::Borrowed(status), Cow::Borrowed(sending));
+                Body::Sending(Box::new(Underway { status, disk, sending }))
+            }
         },
         Reply::Compact(compact) => Body::Compact(*compact),
         Reply::Backup(piece) => {
@@ -205,6 +220,16 @@ impl<'a> Raw<'a> {
             Body::Troubled(status, disk) => {
                 let mut status = status.into_owned();
                 status.node.disk = disk;
+                Reply::Status(status)
+            }
+            Body::Sending(underway) if underway.sending.is_empty() => {
+                return Err(Error::malformed("snapshots on their way, and none of them"));
+            }
+            Body::Sending(underway) => {
+                let Underway { status, disk, sending } = *underway;
+                let mut status = status.into_owned();
+                status.node.disk = disk;
+                status.node.sending = sending.into_owned();
                 Reply::Status(status)
             }
             Body::Compact(compact) => Reply::Compact(compact),

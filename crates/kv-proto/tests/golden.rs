@@ -5,7 +5,7 @@ use kv_proto::{
     BackupPiece, BackupRequest, Call, ClientHello, Command, Compact, CompactReply, Consistency,
     Delete, DeleteReply, Difference, DigestsReply, DiskState, Error, Header, KeyValue, LeaseChange,
     LeaseId, Limits, Member, NodeStatus, Put, PutReply, Range, RangeReply, Reply, Request,
-    Response, Revision, Role, ServerHello, StateDigest, StatusReply, Welcome,
+    Response, Revision, Role, Sending, ServerHello, StateDigest, StatusReply, Welcome,
 };
 use wire::frame::HEADER_BYTES;
 
@@ -71,7 +71,7 @@ fn commands() {
 fn handshakes() {
     let mut frame = Vec::new();
     ClientHello::default().write(&mut frame).expect("a hello is short");
-    expect(&frame[HEADER_BYTES..], "6b762d70726f746f01000200");
+    expect(&frame[HEADER_BYTES..], "6b762d70726f746f01000300");
     let welcome = ServerHello::Welcome(Welcome {
         version: 1,
         cluster_id: 0xc1,
@@ -168,6 +168,7 @@ fn replies_to_reads() {
             state_digest: 0xd1,
             version: "0.1.0".into(),
             disk: DiskState::Fine,
+            sending: Vec::new(),
         },
         members: vec![member],
     };
@@ -186,8 +187,20 @@ fn replies_to_reads() {
     assert_eq!(full[44..48], 7_u32.to_le_bytes());
     assert_eq!(full[full.len() - 4..], 2_u32.to_le_bytes());
     let older = Reply::Status(status.clone()).for_version(1);
+    let with_full_disk = status.clone();
     status.node.disk = DiskState::Fine;
-    assert_eq!(older, Reply::Status(status));
+    assert_eq!(older, Reply::Status(status.clone()));
+    // One that sends a snapshot, and the same to a client of version 2.
+    status = with_full_disk;
+    status.node.sending = vec![Sending { to: 3, pieces: 4, bytes: 5, done: 6, total: 7 }];
+    let sends = done(Reply::Status(status.clone()));
+    assert_eq!(sends[44..48], 8_u32.to_le_bytes());
+    expect(
+        &sends[sends.len() - 52..],
+        "020000000100000000000000 0300000000000000 0400000000000000 0500000000000000 \
+         0600000000000000 0700000000000000",
+    );
+    assert_eq!(done(Reply::Status(status).for_version(2)), full);
 }
 
 #[test]

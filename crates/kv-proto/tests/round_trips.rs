@@ -5,7 +5,7 @@ use kv_proto::{
     BackupPiece, BackupRequest, Bytes, Call, ClientHello, Command, Compact, CompactReply,
     Consistency, Delete, DeleteReply, Difference, DigestsReply, Direction, DiskState, Error,
     Header, KeyValue, LeaseChange, LeaseId, Limits, Member, NodeStatus, Outcome, Part, Put,
-    PutReply, Range, RangeOptions, RangeReply, Reply, Request, Response, Revision, Role,
+    PutReply, Range, RangeOptions, RangeReply, Reply, Request, Response, Revision, Role, Sending,
     ServerHello, SortBy, StateDigest, StatusReply, Welcome,
 };
 use proptest::collection::vec;
@@ -88,8 +88,10 @@ fn status() -> impl Strategy<Value = StatusReply> {
     let role = prop_oneof![Just(Role::Follower), Just(Role::Candidate), Just(Role::Leader),];
     let numbers = any::<(u64, Option<u64>, u64, u64, u64, u64)>();
     let disk = prop_oneof![Just(DiskState::Fine), Just(DiskState::Slow), Just(DiskState::Full)];
-    (member(), role, numbers, ".{0,10}", vec(member(), 0..5), disk).prop_map(
-        |(member, role, numbers, version, members, disk)| StatusReply {
+    let sending = any::<(u64, u64, u64, u64, u64)>()
+        .prop_map(|(to, pieces, bytes, done, total)| Sending { to, pieces, bytes, done, total });
+    (member(), role, numbers, ".{0,10}", vec(member(), 0..5), disk, vec(sending, 0..3)).prop_map(
+        |(member, role, numbers, version, members, disk, sending)| StatusReply {
             node: NodeStatus {
                 member,
                 role,
@@ -101,6 +103,7 @@ fn status() -> impl Strategy<Value = StatusReply> {
                 state_digest: numbers.5,
                 version,
                 disk,
+                sending,
             },
             members,
         },

@@ -102,10 +102,10 @@ fn a_stranger_and_a_newer_client_are_told_why() {
     body[0] ^= 1;
     assert!(matches!(ClientHello::decode(body), Err(Error::Malformed { .. })));
     let mut newer = ClientHello::default();
-    (newer.min_version, newer.max_version) = (3, 9);
+    (newer.min_version, newer.max_version) = (4, 9);
     assert!(matches!(newer.negotiate(), Err(Error::UnsupportedVersion { .. })));
-    (newer.min_version, newer.max_version) = (2, 9);
-    assert_eq!(newer.negotiate(), Ok(2), "the newest that both know");
+    (newer.min_version, newer.max_version) = (3, 9);
+    assert_eq!(newer.negotiate(), Ok(3), "the newest that both know");
     let mut older = ClientHello::default();
     older.max_version = 1;
     assert_eq!(older.negotiate(), Ok(1), "a client from before goes on working");

@@ -164,7 +164,8 @@ impl Worker {
                 self.batch_bytes += reply_bytes(&reply);
                 self.batch.push(reply);
             }
-            ApplyWork::Status { client, status } => {
+            ApplyWork::Status { client, mut status } => {
+                status.node.sending = self.courier.sending();
                 self.batch.push(self.machine.status(client, *status));
             }
             ApplyWork::Backup { client, piece, term, patience } => {

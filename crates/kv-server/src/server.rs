@@ -25,7 +25,7 @@ use crate::recovery::{Recovery, recover, state_file, store_options};
 use crate::rejoin;
 use crate::replica::{ApplyWork, Event, Replica};
 use crate::settings::Settings;
-use crate::snapshots::{Courier, Desk};
+use crate::snapshots::{Courier, Desk, Outgoing};
 use crate::start_error::StartError;
 use crate::steward::{Steward, Stewardship};
 
@@ -333,6 +333,7 @@ fn take_snapshots(settings: &Settings, network: &Network, inside: &Door) -> (Cou
         path,
         options: store_options(settings),
         tell: Arc::new(to_loop()),
+        outgoing: Outgoing::default(),
     };
     (courier, desk)
 }

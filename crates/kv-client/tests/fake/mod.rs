@@ -244,6 +244,7 @@ pub fn status(id: u64, role: Role, members: &[(u64, Option<String>)]) -> Reply {
             state_digest: 0,
             version: "0.0.0".into(),
             disk: DiskState::Fine,
+            sending: Vec::new(),
         },
         members,
     })

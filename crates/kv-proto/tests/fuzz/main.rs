@@ -10,7 +10,7 @@ use hunt::{corpus, corpus_has, hunt};
 use kv_proto::{
     Call, ClientHello, Command, Delete, Error, Header, KeyValue, LeaseId, Limits, Member,
     NodeStatus, PROTOCOL_VERSION, Put, PutReply, Range, RangeReply, Reply, Request, Response,
-    Revision, Role, ServerHello, StatusReply, Welcome,
+    Revision, Role, Sending, ServerHello, StatusReply, Welcome,
 };
 use wire::frame::HEADER_BYTES;
 
@@ -53,6 +53,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("response-put", done(put_reply)),
         ("response-range", done(Reply::Range(range))),
         ("response-status", done(Reply::Status(status()))),
+        ("response-status-sending", done(Reply::Status(sending()))),
         ("response-failed", response(&Response::Failed { id: 7, error: not_leader() })),
         ("hello-client", framed(2, |out| ClientHello::default().write(out).is_ok())),
         ("hello-refused", framed(3, |out| ServerHello::Refused(not_leader()).write(out).is_ok())),
@@ -102,8 +103,15 @@ fn status() -> StatusReply {
         state_digest: 13,
         version: "0.1.0".into(),
         disk: kv_proto::DiskState::Full,
+        sending: Vec::new(),
     };
     StatusReply { node, members: vec![member] }
+}
+
+fn sending() -> StatusReply {
+    let mut status = status();
+    status.node.sending = vec![Sending { to: 3, pieces: 4, bytes: 5, done: 6, total: 7 }];
+    status
 }
 
 #[test]

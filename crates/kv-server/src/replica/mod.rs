@@ -479,6 +479,7 @@ impl Replica {
             state_digest: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             disk: self.disk.state(now),
+            sending: Vec::new(),
         };
         StatusReply { node, members: self.directory.members() }
     }

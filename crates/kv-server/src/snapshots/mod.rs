@@ -24,25 +24,28 @@
 //!    so it always reaches as far back as the log of its sender begins.
 //!
 //! Reading order: this file is the apply thread's side, `desk` the receiving side, `shortage`
-//! what becomes of it on a full disk, `members` how the members of the cluster are kept with the
-//! state.
+//! what becomes of it on a full disk, `outgoing` how far those have come that leave, `members` how
+//! the members of the cluster are kept with the state.
 
 mod desk;
 mod members;
+mod outgoing;
 mod shortage;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kv_proto::Sending;
 use kv_store::snapshot::Restored;
 use kv_store::{Position as StorePosition, Store};
 use log::{error, info};
 use raft_core::{ClusterConfig, Index, Message, Position, SendSnapshot, Snapshot, Term};
-use raft_net_tcp::{SnapshotSender, SnapshotSource};
+use raft_net_tcp::SnapshotSender;
 
 pub use desk::Desk;
 pub(crate) use members::{read_members, write_members};
+pub use outgoing::Outgoing;
 pub use shortage::Shortage;
 
 use crate::replica::Event;
@@ -61,6 +64,8 @@ pub struct Courier {
     pub options: kv_store::Options,
     /// Where the loop hears of it.
     pub tell: Arc<dyn Fn(Event) + Send + Sync>,
+    /// How far those have come that leave.
+    pub outgoing: Outgoing,
 }
 
 impl Courier {
@@ -74,8 +79,13 @@ impl Courier {
 
     fn try_send(&self, request: &SendSnapshot, store: &Store) -> Result<(), String> {
         let (message, content) = offer(request, store, &self.founders)?;
-        self.sender.send(message, Pieces(content));
+        self.sender.send(message, self.outgoing.pieces(request.to, content));
         Ok(())
+    }
+
+    /// The snapshots that are on their way to other nodes.
+    pub(crate) fn sending(&self) -> Vec<Sending> {
+        self.outgoing.sending(&self.sender)
     }
 
     /// Stops sending: this node does not lead any more.
@@ -156,19 +166,6 @@ pub fn check_arrival(
 /// A position of the log, in the core's words.
 pub fn position(at: StorePosition) -> Position {
     Position::new(Term::new(at.term), Index::new(at.index))
-}
-
-/// The pieces of a view of the store.
-struct Pieces(kv_store::snapshot::Snapshot);
-
-impl SnapshotSource for Pieces {
-    fn piece(&mut self, number: u64) -> Result<Option<Vec<u8>>, String> {
-        self.0.go_back_to(number);
-        if self.0.next_number() != number {
-            return Err(format!("piece {number} of the snapshot was asked for out of order"));
-        }
-        self.0.next_piece().map_err(|error| error.to_string())
-    }
 }
 
 impl fmt::Debug for Courier {

@@ -16,7 +16,7 @@ use kv_server::apply::Applier;
 use kv_server::clients::{Bounds, Clients, FREE_HELD_BYTES, Reply};
 use kv_server::event_loop::Clock;
 use kv_server::replica::{self, ApplyWork, Patience};
-use kv_server::snapshots::{Courier, Desk};
+use kv_server::snapshots::{Courier, Desk, Outgoing};
 use kv_store::Store;
 use raft_core::{ClusterConfig, NodeId, Time};
 use raft_net_tcp::{Config, Network};
@@ -30,6 +30,7 @@ fn courier() -> (Network, Courier) {
     let network = Network::start(Config::new(own, 1, listen, Vec::new()), |_| {}).unwrap();
     let (path, founders) = (PathBuf::from("nowhere"), ClusterConfig::of_voters([own]));
     let courier = Courier {
+        outgoing: Outgoing::default(),
         sender: network.snapshots(),
         desk: Arc::new(Desk::new(path.clone(), founders.clone(), |_| {})),
         founders,

@@ -190,16 +190,22 @@ fn a_leader_that_sends_a_large_snapshot_slowly_stays_leader_and_answers() {
     let leader = cluster.leader();
     let status = |cluster: &Cluster| {
         let node = cluster.client().status(&cluster.client_address(leader)).unwrap().reply.node;
-        (node.role, node.term)
+        (node.role, node.term, node.sending)
     };
     let before = status(&cluster);
-    assert_eq!(before.0, Role::Leader);
+    assert_eq!((before.0, before.2.as_slice()), (Role::Leader, &[][..]));
     let written = while_writing(&mut cluster, MANY, |cluster| {
         cluster.restart(behind);
         wait_for("a snapshot on its way", || is_receiving(cluster, behind).then_some(()));
         assert_eq!(installs(cluster, behind), 0);
+        let told = wait_for("news of it", || {
+            status(cluster).2.first().copied().filter(|it| it.done > 0 && it.bytes > 0)
+        });
+        assert_eq!(told.to, u64::try_from(behind).unwrap());
+        assert!(told.pieces > 0 && told.done <= told.total, "{told:?}");
         wait_for("it to arrive", || (installs(cluster, behind) > 0).then_some(()));
     });
+    wait_for("the end of it to be known", || status(&cluster).2.is_empty().then_some(()));
     assert_eq!(status(&cluster), before);
     assert!(written > 100, "only {written} writes in three seconds");
     wait_until_equal(&cluster, 3);
