@@ -2,7 +2,9 @@
 //!
 //! Rules:
 //! 1. What has the name that was asked for is whole, was checked piece by piece, and is on disk.
-//!    Until then it is written beside, as `FILE.partial`, which goes when anything fails.
+//!    Until then it is written beside, as `FILE.partial`, which goes when anything fails. One that
+//!    is there already is of another save, under way or killed, and is left alone: this one takes
+//!    the next free name, and says so.
 //! 2. A file that is there is replaced only with `--force`, and then in one step.
 //! 3. Nobody else can read it, unless its owner lets them.
 //! 4. Only a terminal gets to see how far it is.
@@ -93,6 +95,30 @@ fn spoilt(address: &str, error: &SnapshotError) -> Failure {
     ))
 }
 
+/// So many saves to one name may be under way or have been killed.
+const MAX_PARTIALS: u32 = 9;
+
+/// `FILE.partial`, then `FILE.partial-2` and so on.
+fn partial_name(target: &Path, number: u32) -> PathBuf {
+    let mut path = target.as_os_str().to_owned();
+    path.push(".partial");
+    if number > 1 {
+        path.push(format!("-{number}"));
+    }
+    PathBuf::from(path)
+}
+
+/// If nobody hears it, the file is saved all the same.
+fn say_that_it_is_not_alone(first: &Path, own: &Path) {
+    let _ = writeln!(
+        io::stderr(),
+        "kv-cli: {} is there, of a save that is under way or was killed, and is left as it is; \
+         this one writes {}. Remove the other if nobody writes it any more",
+        first.display(),
+        own.display()
+    );
+}
+
 /// A file that goes when it is dropped, unless it was put in its place.
 struct Partial {
     path: PathBuf,
@@ -102,19 +128,35 @@ struct Partial {
 
 impl Partial {
     fn create(target: &Path) -> Result<Self, Failure> {
-        let mut path = target.as_os_str().to_owned();
-        path.push(".partial");
-        let path = PathBuf::from(path);
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         // It holds everything, so it is as private as the data directory of a node.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| {
-            let path = path.display();
-            Failure::Usage(format!("{path} cannot be created: {error}; choose another place"))
-        })?;
-        Ok(Self { path, file, is_done: false })
+        let first = partial_name(target, 1);
+        for number in 1..=MAX_PARTIALS {
+            let path = partial_name(target, number);
+            match options.open(&path) {
+                Ok(file) => {
+                    if number > 1 {
+                        say_that_it_is_not_alone(&first, &path);
+                    }
+                    return Ok(Self { path, file, is_done: false });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let path = path.display();
+                    let what = format!("{path} cannot be created: {error}; choose another place");
+                    return Err(Failure::Usage(what));
+                }
+            }
+        }
+        Err(Failure::Usage(format!(
+            "{} and {} more like it are there, of saves that are under way or were killed: remove \
+             those that nobody writes any more",
+            first.display(),
+            MAX_PARTIALS - 1
+        )))
     }
 
     fn put_in_place(mut self, target: &Path) -> Result<(), Failure> {

@@ -114,6 +114,32 @@ fn a_file_that_is_there_is_replaced_only_if_that_was_asked_for() {
     assert!(snapshot::verify(&mut fs::File::open(&file).expect("it is there")).is_ok());
 }
 
+/// A second save to the same name once wrote into the file of the first, and what a killed one had
+/// left was overwritten without a word.
+#[test]
+fn what_another_save_writes_is_left_alone() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("b");
+    let others =
+        || (1..10).map(|number| if number == 1 { String::new() } else { format!("-{number}") });
+    fs::write(folder.path().join("b.partial"), "of another").expect("it can be written");
+    let server = sends(pieces(5));
+    let (code, _, err) = save(&server, &file, &[]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("b.partial is there") && err.contains("writes"), "{err}");
+    assert!(err.contains("b.partial-2") && err.contains("Remove"), "{err}");
+    assert_eq!(names(&folder), ["b", "b.partial"]);
+    assert_eq!(fs::read(folder.path().join("b.partial")).expect("it is there"), b"of another");
+
+    for other in others() {
+        fs::write(folder.path().join(format!("b.partial{other}")), "").expect("it can be written");
+    }
+    let (code, _, err) = save(&server, &file, &["--force"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("b.partial and 8 more") && err.contains("remove"), "{err}");
+    assert_eq!(names(&folder).len(), 10);
+}
+
 /// A backup that is broken on the way must not be believed to be one, and must not take the place
 /// of a good one.
 /// With `--force`, all of it was once fetched before it was told that the disk might have no room.

@@ -33,6 +33,7 @@ pub enum Command {
     /// what may be missing, and asks. Everything in the node's log is then taken as committed, and
     /// the node becomes the only member of a new cluster. The old files are kept beside the new
     /// ones. If there is a recent snapshot, restoring that may lose less: compare the indexes.
+    /// Old revisions stay as they are; start the node with the flags that it had.
     Recover(RecoverOptions),
 }
 

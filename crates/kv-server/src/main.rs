@@ -128,17 +128,26 @@ fn introduce(server: &Server, node: u64) {
 fn heed(mut signals: Signals, stopper: &OnceLock<Stopper>) {
     let mut stops = false;
     for signal in signals.forever() {
-        log::info!("stopping, because of signal {signal}");
+        let name = if signal == SIGINT { "Ctrl-C" } else { "SIGTERM" };
         match stopper.get() {
-            Some(stopper) if !stops => stopper.stop(),
+            Some(stopper) if !stops => {
+                complain(&format_args!(
+                    "{name}: this node finishes what is under way and stops; a second one ends it \
+                     at once"
+                ));
+                stopper.stop();
+            }
             Some(_) => {
                 complain(&format_args!(
-                    "signal {signal} came while this node was stopping: it ends at once, and what \
-                     was under way has no answer; nothing that was acknowledged is lost"
+                    "{name} again: this node ends at once, and what was under way has no answer; \
+                     nothing that was acknowledged is lost"
                 ));
                 std::process::exit(FAILURE.into());
             }
-            None => std::process::exit(0),
+            None => {
+                complain(&format_args!("{name}: this node ends before it has served anybody"));
+                std::process::exit(0);
+            }
         }
         stops = true;
     }

@@ -224,8 +224,16 @@ fn print_summary(recovered: &Recovered, records: u64, out: &mut dyn Write) -> io
     };
     writeln!(
         out,
-        "\n{records} records, {entries} entries after {start} up to {last} (term/index), term {}, \
-         {vote}, {} starts, commit {commit}{recovering}: {verdict}",
-        hard_state.term, hard_state.boots
+        "\n{}, {} after {start} up to {last} (term/index), term {}, {vote}, {}, commit \
+         {commit}{recovering}: {verdict}",
+        counted(records, "record", "records"),
+        counted(entries, "entry", "entries"),
+        hard_state.term,
+        counted(hard_state.boots, "start", "starts"),
     )
+}
+
+/// So many of something: "1 entry", "2 entries".
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

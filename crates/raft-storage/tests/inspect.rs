@@ -34,9 +34,19 @@ log of node n1 in cluster 000000000000004d, founded as '1=a:1,2=b:2,3=c:3'
       1536         3         2                  -       1       3      n1         1        0
       2048         4         3                3-4     1>3       3      n1         2      628
 
-4 records, 4 entries after 0/0 up to 3/4 (term/index), term 3, vote n1, 1 starts, commit 2: sound
+4 records, 4 entries after 0/0 up to 3/4 (term/index), term 3, vote n1, 1 start, commit 2: sound
 ";
     assert_eq!(print(&disk()), expected);
+}
+
+/// "1 entries", it once said.
+#[test]
+fn one_of_each_is_told_in_the_singular() {
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk, &options(6));
+    log.append(&[write(1, 0, vec![noop(1, 1)])]).expect("written");
+    let summary = "1 record, 1 entry after 0/0 up to 1/1 (term/index), term 1, vote n1, 1 start, ";
+    assert!(print(&disk).contains(summary), "{}", print(&disk));
 }
 
 #[test]

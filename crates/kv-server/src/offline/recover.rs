@@ -6,13 +6,15 @@
 //! Rules:
 //! 1. Nothing of the old node is destroyed: its files go into a directory beside the new ones.
 //! 2. The new node is made whole, in a directory of its own, before the first old file moves.
-//! 3. The steps after that can be done again: if the power goes, the next `recover` finishes them,
+//! 3. No old revision is forgotten on the way, however few a server would keep: the next start is
+//!    told how many, and forgets the rest.
+//! 4. The steps after that can be done again: if the power goes, the next `recover` finishes them,
 //!    and no server starts before that.
 
 use std::io::{BufRead, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use kv_store::{Position as StorePosition, Store};
+use kv_store::{Position as StorePosition, Retention, Store};
 use raft_core::{Index, Payload};
 use raft_storage::{
     Disk, FileDisk, LOCK_FILE, Log, LogIdentity, META_FILE, OpenError, Options, Recovered, Verified,
@@ -121,7 +123,7 @@ impl<'a> Survivor<'a> {
         let state = dir.join(STATE_FILE);
         let is_there = state.try_exists().map_err(|e| OfflineError::io("find", &state, e))?;
         let stored = if is_there {
-            Store::open(&state, &kv_store::Options::default())?.position()
+            Store::open(&state, &store_options())?.position()
         } else {
             StorePosition::default()
         };
@@ -189,7 +191,7 @@ impl<'a> Survivor<'a> {
         FileDisk::create(&draft)?;
         let state = draft.join(STATE_FILE);
         files::copy(&self.dir.join(STATE_FILE), &state)?;
-        let mut store = Store::open(&state, &kv_store::Options::default())?;
+        let mut store = Store::open(&state, &store_options())?;
         self.apply_rest(&mut store)?;
         store.forget_members()?;
         let (at, (_, state_digest)) = (store.position(), store.digest());
@@ -233,6 +235,12 @@ impl<'a> Survivor<'a> {
         }
         Ok(())
     }
+}
+
+/// How the store is opened: it forgets nothing by itself.
+fn store_options() -> kv_store::Options {
+    let retention = Retention { revisions: u64::MAX, history_bytes: u64::MAX };
+    kv_store::Options { retention, ..kv_store::Options::default() }
 }
 
 /// Puts the new node in the place of the old one; returns where the old files are. Each step can be

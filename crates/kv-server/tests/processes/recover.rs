@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use kv_client::{Client, Options};
+use kv_proto::{Range, Revision};
 
 use crate::node::{Cluster, PATIENCE, ready, refused, run, server, terminate};
 
@@ -104,6 +105,33 @@ fn of_a_damaged_survivor_what_is_intact_is_recovered_and_the_loss_is_named() {
     assert!(out.contains("behind the damage is lost") && out.contains("00000001.log"), "{out}");
     let mut child = start(&out, &cluster.client_address(3));
     client_of(&cluster).put(b"new", b"life").unwrap();
+    terminate(&mut child, "-TERM");
+}
+
+/// The past was once cut down to what a server keeps by default, whatever this one had been told.
+#[test]
+fn old_revisions_are_as_old_as_the_server_kept_them() {
+    const KEPT: [&str; 2] = ["--keep-revisions", "100000"];
+    let mut cluster = Cluster::start_with(3, &KEPT);
+    cluster.leader();
+    std::thread::scope(|scope| {
+        for _ in 0..24 {
+            let mut client = cluster.client();
+            let put = move || (0..450).for_each(|_| drop(client.put(b"same", b"value").unwrap()));
+            scope.spawn(put);
+        }
+    });
+    let before = cluster.client().get(b"same").unwrap().header.revision;
+    assert!(before > Revision::new(10_100), "more than is kept by default");
+    cluster.kill_all();
+    let dir = cluster.data(3);
+    let (code, out, err) = run(&mut recover(&dir, &["--yes"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let told = out.lines().find(|line| line.starts_with("start it with")).unwrap();
+    let mut child = start(&format!("{told} {}", KEPT.join(" ")), &cluster.client_address(3));
+    let mut oldest = Range::key(b"same");
+    oldest.options.revision = Some(Revision::new(2));
+    assert_eq!(client_of(&cluster).range(&oldest).unwrap().reply.kvs.len(), 1);
     terminate(&mut child, "-TERM");
 }
 

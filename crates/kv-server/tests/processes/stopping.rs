@@ -1,11 +1,12 @@
 //! A node that is asked to stop: while clients wait, and before it serves any.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
 use std::sync::Barrier;
 
 use kv_proto::{Range, Response};
 
-use crate::node::{Cluster, terminate, wait_for};
+use crate::node::{Cluster, ready, terminate, wait_for};
 use crate::stranger::{Stranger, write_put};
 
 const CLIENTS: usize = 16;
@@ -80,4 +81,21 @@ fn a_node_that_does_not_serve_yet_ends_at_once_when_it_is_asked_to() {
     let marker = cluster.data(1).join("rejoining");
     wait_for("the node to ask the others", || marker.exists().then_some(()));
     assert_eq!(terminate(&mut child, "-TERM").code(), Some(0));
+}
+
+/// A person who pressed Ctrl-C once saw nothing at all until the node was gone, and did not know
+/// that pressing it again would help.
+#[test]
+fn whoever_stops_a_node_is_told_that_it_stops() {
+    let cluster = Cluster::unstarted(1);
+    let mut node = cluster.command(1);
+    node.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut child, _) = ready(&mut node);
+    let mut stderr = child.stderr.take().unwrap();
+    assert_eq!(terminate(&mut child, "-INT").code(), Some(0));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    let one_line = said.lines().collect::<Vec<_>>();
+    assert_eq!(one_line.len(), 1, "{said}");
+    assert!(said.contains("Ctrl-C") && said.contains("a second one ends it at once"), "{said}");
 }
