@@ -81,7 +81,7 @@ impl Args {
     }
 }
 
-/// Parses `5s`, `500ms`, `2m`, or a bare number of milliseconds; not zero.
+/// Parses `5s`, `500ms`, `2m`, `1h`, or a bare number of milliseconds; not zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let number: u64 = digits
@@ -91,7 +91,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "ms" => Some(number),
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
-        unit => return Err(format!("there is no unit {unit:?}: use ms, s or m")),
+        "h" => number.checked_mul(3_600_000),
+        unit => return Err(format!("there is no unit {unit:?}: use ms, s, m or h")),
     };
     match millis {
         Some(0) => Err("it leaves no time at all: give at least 1ms".into()),
@@ -117,7 +118,8 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("50"), Ok(Duration::from_millis(50)));
         assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
-        for bad in ["", "s", "0", "0s", "-1s", "1.5s", "5h", "5 s", "99999999999999999999s"] {
+        assert_eq!(duration("3h"), Ok(Duration::from_hours(3)));
+        for bad in ["", "s", "0", "0s", "-1s", "1.5s", "5d", "5 s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert!(duration("18446744073709551615s").is_err());

@@ -116,6 +116,16 @@ fn a_bench_counts_what_was_refused_as_errors() {
 }
 
 #[test]
+fn a_bench_of_what_the_server_does_not_take_is_wrong_usage() {
+    let server = Fake::store();
+    for (flag, limit) in [("--value-size=1048577", "1048576"), ("--key-size=4097", "4096")] {
+        let run = at(&server, &[&SMALL_BENCH[..], &[flag]].concat());
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains("above the limit") && run.err.contains(limit), "{}", run.err);
+    }
+}
+
+#[test]
 fn a_bench_that_cannot_connect_says_so() {
     let elsewhere =
         Fake::start(|_| Play::Reply(status(1, Role::Leader, &[(1, Some("127.0.0.1:1".into()))])));

@@ -10,7 +10,7 @@ use kv_proto::{
 use crate::client::Client;
 use crate::connection::{Connection, ConnectionError};
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, with_hint};
 
 /// How many pieces are asked for before the first of them has come: enough to keep the line busy,
 /// few enough to take no memory worth counting.
@@ -64,6 +64,9 @@ impl Client {
                 Ok(backup) => return Ok(backup),
                 Err(ConnectionError::Refused(error)) if !error.is_temporary() => {
                     return Err(Error::Server(error));
+                }
+                Err(error @ ConnectionError::Unreachable(_)) => {
+                    told = (address.clone(), with_hint(&error.to_string()));
                 }
                 Err(error) => told = (address.clone(), error.to_string()),
             }

@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::connection::{Connection, ConnectionError};
 use crate::deadline::Deadline;
 use crate::endpoints::Endpoints;
-use crate::error::Error;
+use crate::error::{Error, with_hint};
 use crate::pages::Pages;
 
 /// An attempt may take this part of what is left of the time, so that a node that hangs leaves
@@ -413,9 +413,7 @@ impl Failure {
 
     fn reason(self) -> String {
         match self {
-            Self::NotSent(reason) => {
-                format!("{reason}; is a server running, and is this its address for clients?")
-            }
+            Self::NotSent(reason) => with_hint(&reason),
             Self::NoAnswer(reason) => reason,
             Self::Refused(error) => error.to_string(),
         }

@@ -10,7 +10,7 @@ use log::warn;
 use crate::client::{Answer, Client};
 use crate::connection::{Connection, ConnectionError};
 use crate::deadline::Deadline;
-use crate::error::Error;
+use crate::error::{Error, with_hint};
 
 /// A node that has not said how it is within this time counts as down.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -126,6 +126,7 @@ impl Survey {
     fn finish(mut self, deadline: &Deadline) -> Result<ClusterStatus, Error> {
         let Some(cluster_id) = self.cluster_id else {
             let (address, reason) = self.silent.pop_first().unwrap_or_default();
+            let reason = with_hint(&reason);
             return Err(Error::Unavailable { waited: deadline.allowed(), address, reason });
         };
         let nodes = self.members.into_values().map(|member| {

@@ -61,6 +61,11 @@ impl Error {
     }
 }
 
+/// Why nobody answered at an address, and what to look at.
+pub(crate) fn with_hint(reason: &str) -> String {
+    format!("{reason}; is a server running, and is this its address for clients?")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -153,6 +153,7 @@ impl FromStr for Span {
             "" | "ms" => 1,
             "s" => 1_000,
             "m" => 60_000,
+            "h" => 3_600_000,
             _ => return Err(bad_span(text)),
         };
         let number: u64 = number.parse().map_err(|_| bad_span(text))?;
@@ -167,7 +168,7 @@ impl FromStr for Span {
 const LONGEST_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
 fn bad_span(text: &str) -> String {
-    format!("{text:?} is no duration: write 50ms, 2s, 1m, or a number of milliseconds")
+    format!("{text:?} is no duration: write 50ms, 2s, 1m, 1h, or a number of milliseconds")
 }
 
 #[cfg(test)]
@@ -207,6 +208,7 @@ mod tests {
         assert_eq!(read("50"), Ok(Duration::from_millis(50)));
         assert_eq!(read("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(read("1m"), Ok(Duration::from_mins(1)));
+        assert_eq!(read("2h"), Ok(Duration::from_hours(2)));
         assert_eq!(read("0"), Ok(Duration::ZERO));
         for bad in ["", "s", "-1", "5 s", "1.5s", "9999999999999999999s", "2d", "25000m"] {
             assert!(read(bad).is_err(), "{bad:?} was taken");

@@ -158,6 +158,7 @@ impl<'a> Driver<'a> {
             match self.exchange.found.try_recv() {
                 Ok((slot, connection)) => {
                     self.tally.reconnects += 1;
+                    self.counter.found();
                     self.fill(slot, connection)?;
                 }
                 Err(TryRecvError::Empty) => return Ok(true),
@@ -293,6 +294,7 @@ impl<'a> Driver<'a> {
             leader: link.leader().map(str::to_owned),
             was_of_use: link.was_of_use(),
         };
+        self.counter.lost();
         // If nobody looks any more, this driver ends with its last connection.
         let _ = self.exchange.lost.send(lost);
     }

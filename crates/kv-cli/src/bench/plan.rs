@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kv_client::kv_proto::ExitCode;
+use kv_client::kv_proto::{ExitCode, Limits};
 use kv_client::{ClusterStatus, Connection, ConnectionError, Deadline};
 
 use crate::args::Format;
@@ -121,7 +121,9 @@ impl Plan {
     pub(crate) fn run(&self, format: Format) -> Result<Outcome, Failure> {
         let mut shares: Vec<Vec<Connection>> = (0..self.threads).map(|_| Vec::new()).collect();
         for (number, connection) in self.connect(self.connections, &self.first).enumerate() {
-            shares[number % self.threads as usize].push(connection?);
+            let connection = connection?;
+            self.check_sizes(&connection.welcome().limits)?;
+            shares[number % self.threads as usize].push(connection);
         }
         let schedule = Schedule::new(Instant::now(), self.warm_up, self.extent, self.rate);
         let (mut tally, gave_up) = threads::drive(self, &schedule, shares, format)?;
@@ -152,6 +154,20 @@ impl Plan {
                 unavailable(format!("connection {number}, to {address}, failed: {error}"))
             })
         })
+    }
+
+    /// What is too large is refused each time: that is nothing to measure.
+    fn check_sizes(&self, limits: &Limits) -> Result<(), Failure> {
+        let sizes = [
+            ("--key-size", self.keys.key(0).len(), limits.max_key_bytes),
+            ("--value-size", self.keys.value_size(), limits.max_value_bytes),
+        ];
+        match sizes.iter().find(|(_, size, limit)| *size > *limit as usize) {
+            None => Ok(()),
+            Some((flag, size, limit)) => Err(Failure::Usage(format!(
+                "{flag} {size} is above the limit of the server, {limit} bytes: give a smaller one"
+            ))),
+        }
     }
 
     /// A connection that was there cannot be used.

@@ -18,6 +18,8 @@ const PAUSES_PER_LINE: u64 = 25;
 pub(crate) struct Counter {
     done: AtomicU64,
     failed: AtomicU64,
+    /// Connections that are lost at the moment.
+    lost: AtomicU64,
 }
 
 impl Counter {
@@ -27,6 +29,16 @@ impl Counter {
 
     pub(crate) fn failed(&self, times: u64) {
         self.failed.fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// A connection is lost.
+    pub(crate) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is one in its place.
+    pub(crate) fn found(&self) {
+        self.lost.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -67,7 +79,11 @@ impl<'a> Progress<'a> {
                 Extent::Total(total) => format!(" of {total}"),
                 Extent::For(duration) => format!(" in {} of {duration:?}", self.seconds()),
             };
-            write(&format!("{done} done{of}, {per_second} a second, {failed} errors"));
+            let lost = match self.counter.lost.load(Ordering::Relaxed) {
+                0 => String::new(),
+                lost => format!(", {lost} connections look for a leader"),
+            };
+            write(&format!("{done} done{of}, {per_second} a second, {failed} errors{lost}"));
         }
     }
 
