@@ -165,7 +165,7 @@ fn ask(nodes: &Nodes, ticket: Ticket, input: &Input) -> Option<(NodeId, u64)> {
 fn count(nodes: &Nodes, requests: impl Iterator<Item = u64>) -> Option<NodeId> {
     let answers = requests.map(|request| {
         let (ticket, command) = (Ticket::new(request), request.to_le_bytes().as_slice().into());
-        let (id, count) = ask(nodes, ticket, &Input::Propose(vec![(ticket, command)]))?;
+        let (id, count) = ask(nodes, ticket, &Input::ProposeOne(ticket, command))?;
         println!("{id} counts to {count}");
         assert_eq!(count, request, "nothing is lost, and nothing counts twice");
         Some(id)

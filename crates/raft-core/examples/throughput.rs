@@ -88,8 +88,12 @@ impl Cluster {
     }
 
     fn propose(&mut self, depth: usize, command: &Arc<[u8]>) {
-        let proposal = (Ticket::new(0), Arc::clone(command));
-        self.step(0, Input::Propose(vec![proposal; depth]));
+        let (ticket, command) = (Ticket::new(0), Arc::clone(command));
+        let input = match depth {
+            1 => Input::ProposeOne(ticket, command),
+            _ => Input::Propose(vec![(ticket, command); depth]),
+        };
+        self.step(0, input);
         self.settle();
     }
 }

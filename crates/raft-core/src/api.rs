@@ -29,6 +29,8 @@ pub enum Input {
     /// proposed together shares one allocation, one write and one message: give all that has
     /// gathered.
     Propose(Vec<(Ticket, Arc<[u8]>)>),
+    /// [`Input::Propose`] for one command that came alone: nothing is allocated for it.
+    ProposeOne(Ticket, Arc<[u8]>),
     /// Change the cluster's members (paper §6). Resolves to [`Outcome::Committed`] once nothing
     /// can undo it; a change through a joint configuration then finishes by itself. One change at
     /// a time.

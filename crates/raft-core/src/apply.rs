@@ -47,7 +47,13 @@ impl Raft {
         }
         let last = self.appliable();
         while self.handed_out < last {
-            match self.log.cached_run(self.handed_out.next(), last) {
+            let next = self.handed_out.next();
+            if let Some(chunk) = self.log.recent_chunk(next, last) {
+                self.handed_out = chunk.last();
+                out.push(Action::Apply(chunk.entries().clone()));
+                continue;
+            }
+            match self.log.cached_run(next, last) {
                 Some(entries) => self.hand_out(entries, out),
                 None => return self.read_back_for_apply(last, out),
             }
@@ -55,7 +61,6 @@ impl Raft {
         self.apply_read.forget_retry();
     }
 
-    #[inline]
     pub(crate) fn hand_out(&mut self, entries: Entries, out: &mut Vec<Action>) {
         if let Some(last) = entries.last_position() {
             self.handed_out = last.index;

@@ -15,7 +15,8 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// `None` if there are no entries.
     pub(crate) fn new(entries: Entries) -> Option<Self> {
-        let (first, last) = (entries.first()?.at.index, entries.last_position()?.index);
+        let run = &entries[..];
+        let (first, last) = (run.first()?.at.index, run.last()?.at.index);
         Some(Self { first, last, entries })
     }
 

@@ -212,6 +212,7 @@ fn check_state(raft: &Raft) -> Result<(), &'static str> {
     rule(raft.held.vouches_up_to(last.index), "no held message vouches for what the log lacks")?;
     raft.proposals.check(raft.committed(), &raft.log)?;
     rule(raft.ready_reads.iter().is_sorted_by_key(|(index, _)| *index), "reads are in order")?;
+    rule(raft.has_announced_all(), "every change of role, leader and members is announced")?;
     let transfer_fits = raft
         .transfer
         .is_none_or(|transfer| transfer.to != raft.config.id && transfer.term <= raft.term());

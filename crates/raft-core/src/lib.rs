@@ -39,7 +39,7 @@
 //! let mut state: Vec<u8> = Vec::new();
 //! let mut outcomes = Vec::new();
 //!
-//! let mut inputs = vec![Input::Propose(vec![(Ticket::new(7), b"hello".as_slice().into())])];
+//! let mut inputs = vec![Input::ProposeOne(Ticket::new(7), b"hello".as_slice().into())];
 //! inputs.push(Input::Wake); // comes first: it makes the node lead
 //! let mut actions = Vec::new();
 //! while let Some(input) = inputs.pop() {
@@ -134,8 +134,8 @@
 //!
 //! `types`, `entry`, `message`, `config` and `api` are the words. `node` is the state and the frame
 //! of a step. Then the paper's own order: `receive` (what every message goes through, §5.1),
-//! `role`, `election` (§5.2, §5.4.1), `replication` (§5.3, §5.4.2) with `progress`, what a leader
-//! knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
+//! `role`, `election` (§5.2, §5.4.1), `propose` and `replication` (§5.3, §5.4.2) with `progress`,
+//! what a leader knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
 //! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
 //! knows what of the log is where, and keeps the end of it in pieces (`chunk`); `held`, where
 //! promises wait for the disk; `apply`, what is handed out; `proposals`, whose fate is open;
@@ -192,6 +192,7 @@ pub mod planted;
 mod planted;
 mod progress;
 mod proposals;
+mod propose;
 mod quorum;
 mod read_index;
 mod reads;

@@ -187,9 +187,11 @@ impl Log {
     }
 
     /// Appends `entries`, which must follow the last position.
+    #[inline]
     pub(crate) fn append(&mut self, entries: Entries) {
         debug_assert!(entries.follows(self.last), "a gap in the log");
-        for entry in entries.iter() {
+        let Some(chunk) = Chunk::new(entries) else { return };
+        for entry in chunk.entries().iter() {
             if entry.at.term > self.last.term {
                 self.term_starts.push(entry.at);
             }
@@ -198,10 +200,8 @@ impl Log {
                 self.configs.push(Membership::new(entry.at.index, Arc::clone(config)));
             }
         }
-        if let Some(chunk) = Chunk::new(entries) {
-            self.cached_bytes += chunk.bytes();
-            self.cache.push_back(chunk);
-        }
+        self.cached_bytes += chunk.bytes();
+        self.cache.push_back(chunk);
     }
 
     /// Removes the entries from index `from` on, which must lie after the start. Writes under way
@@ -280,11 +280,19 @@ impl Log {
 
     /// The next entries that no write carries yet, of those that came into the log together; from
     /// now on, write `id` does.
+    #[inline]
     pub(crate) fn take_unwritten(&mut self, id: PersistId, now: Time) -> Entries {
-        let next = self.cached_run(self.written.next(), self.last.index);
-        let entries = next.unwrap_or_default();
-        self.written = entries.last_position().map_or(self.last.index, |last| last.index);
-        self.pending.push_back(PendingWrite { id, last: self.written, waits_since: now });
+        let (next, end) = (self.written.next(), self.last.index);
+        let (entries, last) = match self.recent_chunk(next, end) {
+            Some(chunk) => (chunk.entries().clone(), chunk.last()),
+            None => {
+                let entries = self.cached_run(next, end).unwrap_or_default();
+                let last = entries.last_position().map_or(end, |last| last.index);
+                (entries, last)
+            }
+        };
+        self.written = last;
+        self.pending.push_back(PendingWrite { id, last, waits_since: now });
         entries
     }
 
@@ -361,21 +369,22 @@ impl Log {
         Some(head.iter().chain(rest.take(count)).cloned().collect())
     }
 
-    /// The run of entries from `first` up to `last` that one chunk holds; `None` if `first` is not
-    /// in memory.
+    /// The chunk that begins at `first` and ends no later than `last`, if it is one of the two
+    /// newest: what a leader commits has mostly just come, and a follower learns of it together
+    /// with what comes next.
     #[inline]
-    pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
-        match self.cache.back() {
-            Some(newest) if newest.first() == first && newest.last() <= last => {
-                Some(newest.entries().clone())
-            }
-            _ => self.cached_part(first, last),
+    pub(crate) fn recent_chunk(&self, first: Index, last: Index) -> Option<&Chunk> {
+        let mut recent = self.cache.back()?;
+        if recent.first() > first {
+            recent = self.cache.get(self.cache.len().checked_sub(2)?)?;
         }
+        (recent.first() == first && recent.last() <= last).then_some(recent)
     }
 
-    /// [`Log::cached_run`], where that is not all of the newest chunk.
-    #[inline(never)]
-    fn cached_part(&self, first: Index, last: Index) -> Option<Entries> {
+    /// The run of entries from `first` up to `last` that one chunk holds; `None` if `first` is not
+    /// in memory.
+    #[cold]
+    pub(crate) fn cached_run(&self, first: Index, last: Index) -> Option<Entries> {
         let chunk = &self.cache[self.chunk_of(first)?];
         let entries = chunk.starting_at(first);
         Some(if chunk.last() <= last { entries } else { entries.ending_before(last.next()) })

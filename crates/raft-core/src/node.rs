@@ -57,6 +57,8 @@ pub struct Raft {
     /// does.
     pub(crate) reading_for: BTreeSet<NodeId>,
     announced: RoleChange,
+    /// Whether the role, the term or the leader may be another than was announced.
+    pub(crate) is_role_news: bool,
     announced_cluster: Arc<ClusterConfig>,
     pub(crate) transfer: Option<Transfer>,
     /// When a leader was last heard of: votes are withheld for a while after that, whatever
@@ -152,6 +154,7 @@ impl Raft {
             apply_read: ApplyRead::Idle,
             reading_for: BTreeSet::new(),
             announced,
+            is_role_news: false,
             announced_cluster: Arc::clone(log.cluster()),
             log,
             transfer: None,
@@ -187,6 +190,7 @@ impl Raft {
             Input::Wake => self.on_wake(out),
             Input::Message(message) => self.on_message(message, out),
             Input::Propose(proposals) => self.on_propose(proposals, out),
+            Input::ProposeOne(ticket, command) => self.on_propose_one(ticket, command, out),
             Input::ChangeConfig(ticket, change) => self.on_change_config(ticket, &change, out),
             Input::TransferLeadership(ticket, to) => self.on_transfer(ticket, to, out),
             Input::Campaign => self.on_campaign(out),
@@ -277,6 +281,7 @@ impl Raft {
             self.held.forget_ended_term();
         }
         self.hard_state = HardState { term, vote, ..self.hard_state };
+        self.is_role_news = true;
         self.writes.is_hard_state_new |= !self.planted.has(Bug::TermUnsaved);
     }
 
@@ -310,6 +315,7 @@ impl Raft {
         out: &mut Vec<Action>,
     ) {
         self.held.forget_campaign();
+        self.is_role_news = true;
         let why = Rejection::NotLeader { leader };
         for ticket in core::mem::replace(&mut self.role, role).into_local_reads() {
             out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
@@ -454,15 +460,23 @@ impl Raft {
     }
 
     fn announce(&mut self, out: &mut Vec<Action>) {
-        let (role, leader) = (self.role.kind(), self.role.leader(self.config.id));
-        let last = &self.announced;
-        if last.leader != leader || last.role != role || last.term != self.term() {
-            self.announced = RoleChange { role, term: self.term(), leader };
+        if core::mem::take(&mut self.is_role_news) && self.announced != self.role_and_leader() {
+            self.announced = self.role_and_leader();
             out.push(Action::RoleChanged(self.announced));
         }
         if self.announced_cluster != *self.log.cluster() {
             self.announced_cluster = Arc::clone(self.log.cluster());
             out.push(Action::ConfigChanged(Arc::clone(&self.announced_cluster)));
         }
+    }
+
+    fn role_and_leader(&self) -> RoleChange {
+        let leader = self.role.leader(self.config.id);
+        RoleChange { role: self.role.kind(), term: self.term(), leader }
+    }
+
+    /// Whether nothing has changed without being announced.
+    pub(crate) fn has_announced_all(&self) -> bool {
+        self.announced == self.role_and_leader() && self.announced_cluster == *self.log.cluster()
     }
 }

@@ -1,85 +1,19 @@
 //! Log replication (paper §5.3) and the commit rule (§5.4.2), from both ends.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::api::{Action, DropReason, Event, Outcome, ReadLog, ReadPurpose, Rejection};
-use crate::entry::{Entries, Entry, Payload};
-use crate::log::fitting;
+use crate::api::{Action, DropReason, Event, ReadLog, ReadPurpose};
+use crate::entry::Entries;
 use crate::message::Body;
 use crate::node::Raft;
 use crate::planted::Bug;
 use crate::role::Role;
-use crate::types::{Index, NodeId, Position, Term, Ticket};
+use crate::types::{Index, NodeId, Position, Term};
 
 /// At the leader.
 impl Raft {
-    pub(crate) fn on_propose(
-        &mut self,
-        mut proposals: Vec<(Ticket, Arc<[u8]>)>,
-        out: &mut Vec<Action>,
-    ) {
-        let limits = &self.config.limits;
-        let mut refuse = |ticket, why| out.push(Action::Resolved(ticket, Outcome::Rejected(why)));
-        let mut uncommitted_bytes = match self.check_takes_proposals() {
-            Ok(leader) => leader.uncommitted.bytes(),
-            Err(why) => return proposals.into_iter().for_each(|(ticket, _)| refuse(ticket, why)),
-        };
-        proposals.retain(|(ticket, command)| {
-            let size_bytes = Entry::size_of_command(command.len());
-            let limit_bytes = limits.max_proposal_bytes;
-            let total_bytes = uncommitted_bytes + size_bytes;
-            if size_bytes > limit_bytes {
-                refuse(*ticket, Rejection::TooLarge { size_bytes, limit_bytes });
-            } else if uncommitted_bytes > 0 && total_bytes > limits.max_uncommitted_bytes {
-                refuse(*ticket, Rejection::Busy);
-            } else {
-                uncommitted_bytes = total_bytes;
-                return true;
-            }
-            false
-        });
-        if !proposals.is_empty() {
-            self.append_proposals(proposals);
-            self.replicate(out);
-        }
-    }
-
-    /// Appends these commands, in batches of the size of a message: nothing later, neither a
-    /// message nor a write to disk, has to cut them up.
-    fn append_proposals(&mut self, proposals: Vec<(Ticket, Arc<[u8]>)>) {
-        let mut rest = proposals.into_iter();
-        while !rest.as_slice().is_empty() {
-            let commands = rest.as_slice().iter().map(|(_, command)| command.len());
-            let sizes = commands.map(Entry::size_of_command);
-            let count = fitting(sizes, self.config.limits.max_append_bytes);
-            let (term, last) = (self.term(), self.log.last().index);
-            let batch = rest.by_ref().take(count).zip(1..).map(|((ticket, command), number)| {
-                let at = Position::new(term, last.plus(number));
-                self.proposals.push(at, ticket);
-                Entry { at, payload: Payload::Command(command) }
-            });
-            let batch = batch.collect();
-            self.append_own(batch);
-        }
-    }
-
-    /// Appends an entry to the leader's own log and sends it on.
-    pub(crate) fn append_as_leader(&mut self, entry: Entry, out: &mut Vec<Action>) {
-        self.append_own(entry.into());
-        self.replicate(out);
-    }
-
-    fn append_own(&mut self, entries: Entries) {
-        let (Role::Leader(leader), Some(last)) = (&mut self.role, entries.last_position()) else {
-            return;
-        };
-        leader.uncommitted.push(last.index, entries.size_bytes());
-        self.log.append(entries);
-    }
-
     /// Sends every peer what its window has room for.
-    fn replicate(&mut self, out: &mut Vec<Action>) {
+    pub(crate) fn replicate(&mut self, out: &mut Vec<Action>) {
         for at in 0..self.peer_count() {
             self.replicate_to(at, out);
         }
@@ -292,13 +226,14 @@ impl Raft {
         let counts_unsaved = self.planted.has(Bug::LeaderCountsUnsaved);
         let durable = if counts_unsaved { self.log.last().index } else { self.log.durable() };
         let own = self.config.id;
-        let reached = self.log.voters().reached(|id| match leader.peer(id) {
-            _ if id == own => durable,
+        let reached_by_peer = |id| match leader.peer(id) {
             Some(peer) if self.planted.has(Bug::CommitBySent) => peer.next.prev(),
             Some(peer) if self.skips_outgoing(peer.id) => self.log.last().index,
             Some(peer) => peer.matched,
             None => Index::ZERO,
-        });
+        };
+        let reached = |id| if id == own { durable } else { reached_by_peer(id) };
+        let reached = self.log.voters().reached(reached);
         if reached <= self.commit {
             return;
         }
@@ -339,9 +274,8 @@ impl Raft {
     /// Follows the node that speaks as the leader of this term; returns whether it may be that.
     #[inline]
     pub(crate) fn follow(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
-        match &mut self.role {
-            Role::Follower(follower) if follower.leader.is_none_or(|leader| leader == from) => {
-                follower.leader = Some(from);
+        match &self.role {
+            Role::Follower(follower) if follower.leader == Some(from) => {
                 self.leader_heard_at = Some(self.now);
                 self.reset_election_timer();
                 true
@@ -350,14 +284,23 @@ impl Raft {
         }
     }
 
-    /// [`Raft::follow`], where this node neither followed `from` nor waited for a leader.
+    /// [`Raft::follow`], where this node did not follow `from` before.
     #[cold]
     fn follow_newcomer(&mut self, from: NodeId, out: &mut Vec<Action>) -> bool {
-        if matches!(self.role, Role::Leader(_) | Role::Follower(_)) {
-            self.drop_message(from, DropReason::SecondLeader, out);
-            return false;
+        match &mut self.role {
+            Role::Follower(follower) if follower.leader.is_none() => {
+                follower.leader = Some(from);
+                self.leader_heard_at = Some(self.now);
+                self.is_role_news = true;
+            }
+            Role::Leader(_) | Role::Follower(_) => {
+                self.drop_message(from, DropReason::SecondLeader, out);
+                return false;
+            }
+            Role::PreCandidate(_) | Role::Candidate(_) => {
+                self.become_follower(self.term(), Some(from), out);
+            }
         }
-        self.become_follower(self.term(), Some(from), out);
         self.reset_election_timer();
         true
     }
@@ -365,16 +308,17 @@ impl Raft {
     pub(crate) fn on_append(
         &mut self,
         from: NodeId,
-        prev: Position,
-        entries: Entries,
+        mut prev: Position,
+        mut entries: Entries,
         commit: Index,
         out: &mut Vec<Action>,
     ) {
         if !self.follow(from, out) {
             return;
         }
-        let end = entries.last_position().unwrap_or(prev);
-        let has_terms = entries.first().is_none_or(|first| first.at.term > Term::ZERO);
+        let run = &entries[..];
+        let end = run.last().map_or(prev, |last| last.at);
+        let has_terms = run.first().is_none_or(|first| first.at.term > Term::ZERO);
         let is_possible = end.term <= self.term() && end.index < end.index.next();
         if !entries.follows(prev) || !has_terms || !is_possible {
             return self.drop_message(from, DropReason::MalformedEntries, out);
@@ -384,14 +328,14 @@ impl Raft {
             return;
         }
         let proven = end.index;
-        let Some((prev, entries)) = self.skip_committed(prev, entries) else {
+        if prev.index <= self.commit && !self.skip_committed(&mut prev, &mut entries) {
             return self.drop_message(from, DropReason::ConflictsWithCommitted, out);
-        };
+        }
         if !self.log.holds(prev) {
             let hint = self.log.last_at_or_before(prev);
             return self.send(from, Body::AppendRejected { prev: prev.index, hint }, out);
         }
-        let end = entries.last_position().unwrap_or(prev);
+        let end = if entries.is_empty() { prev } else { end };
         self.store(entries, out);
         // Only what this message proved equal may be committed, not what may lie behind it.
         let last = self.log.last().index;
@@ -401,20 +345,19 @@ impl Raft {
         self.acknowledge(from, if is_unproven { last } else { proven.min(end.index) }, out);
     }
 
-    /// The part of an append that lies behind what is committed here. An append that begins before
-    /// that is a repeated one, or the first probe of a leader that does not know how far this node
-    /// is. What is committed is equal in every leader's log (Leader Completeness), so the two
-    /// agree there, wherever the append began; `None` if they do not.
-    fn skip_committed(&self, prev: Position, entries: Entries) -> Option<(Position, Entries)> {
-        if prev.index > self.commit {
-            return Some((prev, entries));
-        }
+    /// Takes away from an append what is committed here. An append that begins before that is a
+    /// repeated one, or the first probe of a leader that does not know how far this node is. What
+    /// is committed is equal in every leader's log (Leader Completeness), so the two agree there,
+    /// wherever the append began. Returns whether they do.
+    #[cold]
+    fn skip_committed(&self, prev: &mut Position, entries: &mut Entries) -> bool {
         let positions = entries.iter().map(|entry| entry.at);
         let mut committed =
-            core::iter::once(prev).chain(positions).take_while(|at| at.index <= self.commit);
+            core::iter::once(*prev).chain(positions).take_while(|at| at.index <= self.commit);
         let agree =
             committed.all(|at| self.log.term_at(at.index).is_none_or(|term| term == at.term));
-        agree.then(|| (self.committed(), entries.starting_at(self.commit.next())))
+        (*prev, *entries) = (self.committed(), entries.starting_at(self.commit.next()));
+        agree
     }
 
     /// Stores entries whose predecessor matched.

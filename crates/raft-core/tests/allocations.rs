@@ -55,12 +55,23 @@ impl Cluster {
     /// Commits so many batches, and counts the allocations and reallocations that the process
     /// makes meanwhile.
     fn allocations(&mut self, batches: usize, depth: usize) -> usize {
+        self.allocations_of(batches, depth, |ticket, command| {
+            Input::Propose(vec![(ticket, command); depth])
+        })
+    }
+
+    /// As [`Cluster::allocations`], for what is proposed in this way.
+    fn allocations_of(
+        &mut self,
+        batches: usize,
+        depth: usize,
+        propose: impl Fn(Ticket, Arc<[u8]>) -> Input,
+    ) -> usize {
         let command: Arc<[u8]> = [7; 16].into();
         self.applied = 0;
         let region = Region::new(COUNTING);
         for _ in 0..batches {
-            let proposal = (Ticket::new(7), Arc::clone(&command));
-            self.step(0, Input::Propose(vec![proposal; depth]));
+            self.step(0, propose(Ticket::new(7), Arc::clone(&command)));
             self.settle();
         }
         let change = region.change();
@@ -81,4 +92,6 @@ fn a_command_alone_allocates_nothing_and_a_batch_once_for_all_nodes() {
         let counted = cluster.allocations(BATCHES, depth);
         assert_eq!(counted, expected, "at depth {depth}");
     }
+    let alone = |cluster: &mut Cluster| cluster.allocations_of(BATCHES, 1, Input::ProposeOne);
+    assert_eq!(alone(&mut cluster), 0, "a command that is proposed by itself");
 }

@@ -134,6 +134,8 @@ fn input() -> impl Strategy<Value = Input> {
         4 => proposals.prop_map(|all| Input::Propose(
             all.into_iter().map(|(ticket, bytes)| (Ticket::new(ticket), bytes.into())).collect(),
         )),
+        4 => (number(), vec(any::<u8>(), 0..50))
+            .prop_map(|(ticket, bytes)| Input::ProposeOne(Ticket::new(ticket), bytes.into())),
         3 => (number(), mode()).prop_map(|(ticket, mode)| Input::Read(Ticket::new(ticket), mode)),
         2 => (number(), 0..5_u64).prop_map(|(upto, keep)| {
             Input::Compact { upto: Index::new(upto), keep }

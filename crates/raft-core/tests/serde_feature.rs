@@ -77,6 +77,7 @@ fn every_kind_of_input_comes_back() {
     let inputs = [
         Input::Wake,
         Input::Propose(vec![(ticket, b"a command".as_slice().into())]),
+        Input::ProposeOne(ticket, b"a command".as_slice().into()),
         Input::ChangeConfig(ticket, replace),
         Input::TransferLeadership(ticket, node),
         Input::Campaign,

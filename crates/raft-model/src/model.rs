@@ -133,8 +133,8 @@ impl ClusterModel {
             Action::StepDown(id) => drive.input(*id, LATE, Input::Wake),
             Action::Propose(id) => {
                 let number = self.scenario.budget.proposals - before.left.proposals;
-                let proposal = (Ticket::new(number.into()), Arc::from([number]));
-                drive.input(*id, Time::ZERO, Input::Propose(vec![proposal]))
+                let (ticket, command) = (Ticket::new(number.into()), Arc::from([number]));
+                drive.input(*id, Time::ZERO, Input::ProposeOne(ticket, command))
             }
             Action::Change(id) => {
                 let number = before.changes_begun;

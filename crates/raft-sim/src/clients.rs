@@ -123,11 +123,16 @@ impl Clients {
             let input = self.read(Asker::Client(client), key, occasion);
             return Question { input, operations: first..first + 1 };
         }
-        let proposals = (0..count).map(|_| {
+        let mut proposal = || {
             let key = self.key();
             self.write(Asker::Client(client), key, occasion)
-        });
-        let input = Input::Propose(proposals.collect());
+        };
+        let input = if count == 1 {
+            let (ticket, command) = proposal();
+            Input::ProposeOne(ticket, command)
+        } else {
+            Input::Propose((0..count).map(|_| proposal()).collect())
+        };
         Question { input, operations: first..first + count }
     }
 

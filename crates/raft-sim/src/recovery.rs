@@ -225,8 +225,8 @@ impl World {
         if let Some(recovery) = &mut self.recovery {
             recovery.write = Some(self.clients.asked());
         }
-        let write = self.clients.write(Asker::Probe, 0, self.occasion(at));
-        self.input(at, Input::Propose(vec![write]))
+        let (ticket, command) = self.clients.write(Asker::Probe, 0, self.occasion(at));
+        self.input(at, Input::ProposeOne(ticket, command))
     }
 
     fn probe_reads(&mut self) -> Checked {

@@ -57,6 +57,7 @@ pub(crate) fn input(input: &Input) -> String {
             let tickets = proposals.iter().map(|(ticket, _)| format!("#{}", ticket.get()));
             format!("propose {}", tickets.collect::<Vec<_>>().join(" "))
         }
+        Input::ProposeOne(ticket, _) => format!("propose #{}", ticket.get()),
         Input::Read(ticket, mode) => format!("read #{} {mode:?}", ticket.get()),
         Input::Persisted(id) => format!("durable up to write {}", id.get()),
         Input::LogRead(LogRead { first, entries: run, .. }) => {

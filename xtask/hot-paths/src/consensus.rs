@@ -12,8 +12,11 @@ pub(crate) fn commit(depth: usize) -> Box<dyn FnMut()> {
     let mut cluster = Cluster::start();
     let command = Arc::<[u8]>::from(samples::put(1));
     Box::new(move || {
-        let proposal = (Ticket::new(7), Arc::clone(&command));
-        cluster.nodes[0].step(Input::Propose(vec![proposal; depth]));
+        let (ticket, command) = (Ticket::new(7), Arc::clone(&command));
+        cluster.nodes[0].step(match depth {
+            1 => Input::ProposeOne(ticket, command),
+            _ => Input::Propose(vec![(ticket, command); depth]),
+        });
         cluster.settle();
         assert_eq!(mem::take(&mut cluster.applied), depth, "the leader has applied them");
     })

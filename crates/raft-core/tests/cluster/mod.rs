@@ -412,7 +412,11 @@ impl Cluster {
         }
         let tickets: Vec<_> = proposals.iter().map(|(ticket, _)| *ticket).collect();
         self.note(|| format!("propose {id} '{}'", commands.join("' '")));
-        self.step(id, Input::Propose(proposals));
+        let input = match &proposals[..] {
+            [(ticket, command)] => Input::ProposeOne(*ticket, Arc::clone(command)),
+            _ => Input::Propose(proposals),
+        };
+        self.step(id, input);
         tickets
     }
 

@@ -190,7 +190,8 @@ impl<S: Subject> Life<S> {
                     self.model.gives_out(*ticket);
                 }
             }
-            Input::ChangeConfig(ticket, _)
+            Input::ProposeOne(ticket, _)
+            | Input::ChangeConfig(ticket, _)
             | Input::TransferLeadership(ticket, _)
             | Input::Read(ticket, _) => self.model.gives_out(*ticket),
             Input::SnapshotInstalled(is_done) => self.model.installed(*is_done),
@@ -278,6 +279,9 @@ impl<S: Subject> Life<S> {
 
     fn proposals(&mut self, bytes: &mut Bytes<'_>) -> Input {
         let count = bytes.below(4);
+        if count == 1 {
+            return Input::ProposeOne(self.ticket(bytes), command(bytes));
+        }
         Input::Propose((0..count).map(|_| (self.ticket(bytes), command(bytes))).collect())
     }
 

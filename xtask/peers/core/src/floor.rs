@@ -50,21 +50,20 @@ impl Core for Mover {
 
     fn step(&mut self, input: Input, out: &mut Vec<Action>) {
         match input {
+            Input::ProposeOne(ticket, command) => {
+                let at = Position::new(self.last.term, self.last.index.next());
+                self.tickets.push(ticket);
+                self.replicate(Entry { at, payload: Payload::Command(command) }.into(), out);
+            }
             Input::Propose(proposals) => {
-                let (prev, term) = (self.last, self.last.term);
+                let prev = self.last;
                 let entry = |((ticket, command), number)| {
                     self.tickets.push(ticket);
-                    let at = Position::new(term, prev.index.plus(number));
+                    let at = Position::new(prev.term, prev.index.plus(number));
                     Entry { at, payload: Payload::Command(command) }
                 };
-                let entries: Entries = proposals.into_iter().zip(1..).map(entry).collect();
-                self.first = Position::new(term, prev.index.next());
-                for to in &self.others {
-                    let (entries, commit) = (entries.clone(), prev.index);
-                    let body = Body::Append { prev, entries, commit };
-                    out.push(Action::Send(Message { from: self.id, to: *to, term, body }));
-                }
-                self.keep_and_write(entries, out);
+                let entries = proposals.into_iter().zip(1..).map(entry).collect();
+                self.replicate(entries, out);
             }
             Input::Message(Message { from, body: Body::Append { entries, .. }, .. }) => {
                 if let Some(committed) = self.kept.back() {
@@ -99,6 +98,17 @@ impl Core for Mover {
 }
 
 impl Mover {
+    fn replicate(&mut self, entries: Entries, out: &mut Vec<Action>) {
+        let (prev, term) = (self.last, self.last.term);
+        self.first = Position::new(term, prev.index.next());
+        for to in &self.others {
+            let (entries, commit) = (entries.clone(), prev.index);
+            let body = Body::Append { prev, entries, commit };
+            out.push(Action::Send(Message { from: self.id, to: *to, term, body }));
+        }
+        self.keep_and_write(entries, out);
+    }
+
     fn keep_and_write(&mut self, entries: Entries, out: &mut Vec<Action>) {
         self.last = entries.last_position().unwrap_or(self.last);
         if self.kept.len() == KEPT_BATCHES {

@@ -82,8 +82,11 @@ impl<C: Core> Cluster for Driven<C> {
 
     fn commit(&mut self, depth: usize) {
         (self.committed, self.applied) = (0, 0);
-        let proposal = (Ticket::new(7), Arc::clone(&self.command));
-        self.nodes[0].step(Input::Propose(vec![proposal; depth]));
+        let (ticket, command) = (Ticket::new(7), Arc::clone(&self.command));
+        self.nodes[0].step(match depth {
+            1 => Input::ProposeOne(ticket, command),
+            _ => Input::Propose(vec![(ticket, command); depth]),
+        });
         self.settle();
         assert_eq!((self.committed, self.applied), (depth, depth));
     }
