@@ -135,13 +135,13 @@
 //! `types`, `entry`, `message`, `config` and `api` are the words. `node` is the state and the frame
 //! of a step. Then the paper's own order: `receive` (what every message goes through, §5.1),
 //! `role`, `election` (§5.2, §5.4.1), `propose` and `replication` (§5.3, §5.4.2) with `progress`,
-//! what a leader knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10); `snapshot` (§7)
-//! and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them lie `log`, which
-//! knows what of the log is where, and keeps the end of it in pieces (`chunk`); `held`, where
-//! promises wait for the disk; `apply`, what is handed out; `proposals`, whose fate is open;
-//! `quorum`, the arithmetic of majorities; and `timer`, when to campaign. `status` shows it all,
-//! `counters` counts it, `sentences` puts refusals into words, `invariants` says what must hold,
-//! and `normal_form` lets a model checker compare nodes.
+//! what a leader knows of a follower; `membership` (§6, thesis §4) and `transfer` (thesis §3.10);
+//! `snapshot` (§7) and `recovery`; `reads`, `read_index` and `lease` (§8, thesis §6.4). Below them
+//! lie `log`, which knows what of the log is where, and keeps the end of it in pieces (`chunk`);
+//! `held`, where promises wait for the disk; `apply`, what is handed out; `proposals`, whose fate
+//! is open; `quorum`, the arithmetic of majorities; and `timer`, when to campaign. `status` shows
+//! it all, `counters` counts it, `sentences` puts refusals into words, `invariants` says what must
+//! hold, and `normal_form` lets a model checker compare nodes.
 //!
 //! # Features
 //!

@@ -187,7 +187,8 @@ impl Log {
     }
 
     /// Appends `entries`, which must follow the last position.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every entry is stored here, on every node")]
+    #[inline(always)]
     pub(crate) fn append(&mut self, entries: Entries) {
         debug_assert!(entries.follows(self.last), "a gap in the log");
         let Some(chunk) = Chunk::new(entries) else { return };
@@ -283,13 +284,12 @@ impl Log {
     #[inline]
     pub(crate) fn take_unwritten(&mut self, id: PersistId, now: Time) -> Entries {
         let (next, end) = (self.written.next(), self.last.index);
-        let (entries, last) = match self.recent_chunk(next, end) {
-            Some(chunk) => (chunk.entries().clone(), chunk.last()),
-            None => {
-                let entries = self.cached_run(next, end).unwrap_or_default();
-                let last = entries.last_position().map_or(end, |last| last.index);
-                (entries, last)
-            }
+        let (entries, last) = if let Some(chunk) = self.recent_chunk(next, end) {
+            (chunk.entries().clone(), chunk.last())
+        } else {
+            let entries = self.cached_run(next, end).unwrap_or_default();
+            let last = entries.last_position().map_or(end, |last| last.index);
+            (entries, last)
         };
         self.written = last;
         self.pending.push_back(PendingWrite { id, last, waits_since: now });

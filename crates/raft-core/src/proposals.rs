@@ -48,21 +48,32 @@ impl Proposals {
 
     /// A proposal whose fate is sealed, now that `log` is committed up to `committed`: the one
     /// with the lowest position, so that proposals are settled in the order of the log.
+    #[inline]
     pub(crate) fn pop_settled(
         &mut self,
         committed: Position,
         log: &Log,
     ) -> Option<(Ticket, Outcome)> {
-        if let Some(displaced) = self.displaced.first_entry()
-            && *displaced.key() <= committed
-            && self.open.front().is_none_or(|(open, _)| displaced.key() < open)
+        if !self.displaced.is_empty()
+            && let Some(settled) = self.pop_displaced(committed, log)
         {
-            let (at, ticket) = displaced.remove_entry();
-            return Some((ticket, fate_of_displaced(at, log)));
+            return Some(settled);
         }
         // What is open is in the log.
-        let (at, ticket) = self.open.pop_front_if(|(at, _)| *at <= committed)?;
+        let (at, ticket) = self.open.pop_front_if(|(at, _)| at.index <= committed.index)?;
         Some((ticket, Outcome::Committed(at)))
+    }
+
+    /// The first of the displaced proposals, if it is settled, and before every open one.
+    #[cold]
+    fn pop_displaced(&mut self, committed: Position, log: &Log) -> Option<(Ticket, Outcome)> {
+        let first = self.displaced.first_entry()?;
+        let is_next = self.open.front().is_none_or(|(open, _)| first.key() < open);
+        if !is_next || *first.key() > committed {
+            return None;
+        }
+        let (at, ticket) = first.remove_entry();
+        Some((ticket, fate_of_displaced(at, log)))
     }
 
     /// Checks that every proposal is where it should be, in a log committed up to `committed`.

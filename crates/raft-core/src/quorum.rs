@@ -34,10 +34,14 @@ impl Voters {
     /// A set without voters has reached nothing: `T::default()`.
     #[inline]
     pub(crate) fn reached<T: Ord + Copy + Default>(&self, value: impl Fn(NodeId) -> T) -> T {
-        let incoming = reached_by_majority(&self.incoming, &value);
-        match &self.outgoing {
-            None => incoming,
-            Some(outgoing) => incoming.min(reached_by_majority(outgoing, &value)),
+        match (&self.incoming[..], &self.outgoing) {
+            // Most clusters have three voters, and are asked all the time.
+            ([a, b, c], None) => {
+                let (a, b, c) = (value(*a), value(*b), value(*c));
+                a.min(b).max(a.max(b).min(c))
+            }
+            (incoming, None) => reached_by_majority(incoming, &value),
+            (incoming, Some(outgoing)) => reached_by_both(incoming, outgoing, &value),
         }
     }
 
@@ -56,8 +60,17 @@ impl Voters {
 /// Up to so many voters need no memory of their own. Clusters are smaller.
 const FEW: usize = 9;
 
+/// What both majorities have reached.
+#[cold]
+fn reached_by_both<T: Ord + Copy + Default>(
+    incoming: &[NodeId],
+    outgoing: &[NodeId],
+    value: &impl Fn(NodeId) -> T,
+) -> T {
+    reached_by_majority(incoming, value).min(reached_by_majority(outgoing, value))
+}
+
 /// The value in the middle: of four voters, the second from below, for three have reached it.
-#[inline]
 fn reached_by_majority<T: Ord + Copy + Default>(
     voters: &[NodeId],
     value: &impl Fn(NodeId) -> T,
@@ -65,11 +78,6 @@ fn reached_by_majority<T: Ord + Copy + Default>(
     match voters {
         [] => T::default(),
         [only] => value(*only),
-        // Most clusters have three voters, and are asked all the time.
-        [a, b, c] => {
-            let (a, b, c) = (value(*a), value(*b), value(*c));
-            a.min(b).max(a.max(b).min(c))
-        }
         _ => middle_of(voters, value),
     }
 }

@@ -68,6 +68,9 @@ impl Raft {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
+        if !leader.reads.has_early() {
+            return;
+        }
         for reader in leader.reads.take_early() {
             leader.reads.push(reader, self.commit, leader.round + 1);
         }

@@ -57,6 +57,10 @@ impl LeaderReads {
         self.early.push(reader);
     }
 
+    pub(crate) fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
     /// The reads that waited for the first commit of the term.
     pub(crate) fn take_early(&mut self) -> Vec<Reader> {
         core::mem::take(&mut self.early)

@@ -3,7 +3,9 @@
 use std::mem;
 use std::sync::Arc;
 
-use raft_core::{Action, Boot, ClusterConfig, Config, Input, NodeId, Raft, RoleKind, Ticket, Time};
+use raft_core::{
+    Action, Boot, ClusterConfig, Config, Input, NodeId, Raft, RoleKind, Ticket, Time, Write,
+};
 
 use crate::samples;
 
@@ -79,7 +81,7 @@ impl Cluster {
                 let to = usize::try_from(message.to.get() - 1).expect("nodes are few");
                 self.nodes[to].step(Input::Message(message));
             }
-            Action::Persist(write) => self.nodes[node].step(Input::Persisted(write.id)),
+            Action::Persist(Write { id, .. }) => self.nodes[node].step(Input::Persisted(id)),
             Action::Apply(entries) if node == 0 => self.applied += entries.len(),
             _ => {}
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use raft_core::{
     Action, Boot, ClusterConfig, Config, Input, NodeId, Outcome, Raft, RoleKind, Ticket, Time,
+    Write,
 };
 
 use crate::Cluster;
@@ -112,7 +113,7 @@ impl<C: Core> Driven<C> {
                 let to = usize::try_from(message.to.get() - 1).expect("nodes are few");
                 self.nodes[to].step(Input::Message(message));
             }
-            Action::Persist(write) => self.nodes[node].step(Input::Persisted(write.id)),
+            Action::Persist(Write { id, .. }) => self.nodes[node].step(Input::Persisted(id)),
             Action::Apply(entries) if node == 0 => self.applied += entries.len(),
             Action::Resolved(_, Outcome::Committed(_)) => self.committed += 1,
             Action::Resolved(_, outcome) => panic!("a proposal ended as {outcome:?}"),
