@@ -117,7 +117,7 @@ impl Store {
     /// Opens the store in the state file at `path`, or creates an empty one there. The log goes on
     /// after [`position`](Self::position).
     ///
-    /// It reads and checks the whole file, which takes about a second for a million keys.
+    /// It reads and checks the whole file, which takes about half a second for a million keys.
     ///
     /// # Errors
     ///
