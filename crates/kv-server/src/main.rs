@@ -131,9 +131,10 @@ fn heed(mut signals: Signals, stopper: &OnceLock<Stopper>) {
         let name = if signal == SIGINT { "Ctrl-C" } else { "SIGTERM" };
         match stopper.get() {
             Some(stopper) if !stops => {
+                // Who sends the other is a program, more often than not.
+                let advice = if signal == SIGINT { "; a second one ends it at once" } else { "" };
                 complain(&format_args!(
-                    "{name}: this node finishes what is under way and stops; a second one ends it \
-                     at once"
+                    "{name}: this node finishes what is under way and stops{advice}"
                 ));
                 stopper.stop();
             }
