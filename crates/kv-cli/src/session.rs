@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::save;
 use crate::status;
+use crate::words;
 
 /// Whether standard input is there for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl Session {
         if self.format == Format::Text {
             for page in pages {
                 for pair in page?.reply.kvs {
-                    written(output::line(out, &pair.key))?;
+                    written(output::line(out, &words::shown(&pair.key)))?;
                 }
             }
             return Ok(());

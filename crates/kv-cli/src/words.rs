@@ -1,5 +1,7 @@
 //! Splits a line into words as a shell does, without anything else that a shell does.
 
+use std::borrow::Cow;
+
 /// The words of `line`. Blanks separate them; `'...'` is taken as it is; in `"..."` a backslash
 /// makes `\"`, `\\`, `\n`, `\t`, and `\x` with two hexadecimal digits for any byte; elsewhere it
 /// takes the next byte as it is.
@@ -31,6 +33,34 @@ pub(crate) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     }
     words.extend(word);
     Ok(words)
+}
+
+/// Plain text as it is, and anything else in double quotes, as [`split`] takes it: on one line, and
+/// with nothing in it that a terminal would obey.
+pub(crate) fn shown(word: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |text: &str| !text.starts_with('"') && !text.contains(char::is_control);
+    if str::from_utf8(word).is_ok_and(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    let hex = |byte: &u8| format!("\\x{byte:02x}");
+    let mut quoted = String::from('"');
+    for chunk in word.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            match char {
+                '"' | '\\' => quoted.extend(['\\', char]),
+                '\n' => quoted.push_str("\\n"),
+                '\t' => quoted.push_str("\\t"),
+                _ if char.is_control() => {
+                    let mut bytes = [0; 4];
+                    quoted.extend(char.encode_utf8(&mut bytes).as_bytes().iter().map(hex));
+                }
+                _ => quoted.push(char),
+            }
+        }
+        quoted.extend(chunk.invalid().iter().map(hex));
+    }
+    quoted.push('"');
+    Cow::Owned(quoted.into_bytes())
 }
 
 /// Adds what stands before the closing quote to `word`; returns what stands behind it.
@@ -101,6 +131,25 @@ mod tests {
     fn every_byte_can_be_written() {
         expect(r#""\x00\xFf\n\t\"\\""#, &[b"\x00\xff\n\t\"\\"]);
         expect(r"a\ b\\c\'", &[b"a b\\c'"]);
+    }
+
+    /// A key with a newline in it was once two lines of a list.
+    #[test]
+    fn what_is_no_plain_text_is_shown_as_it_can_be_typed() {
+        for plain in ["colour", "two words", "it's", "a\\b", "grün", ""] {
+            assert_eq!(*shown(plain.as_bytes()), *plain.as_bytes());
+        }
+        let odd: [(&[u8], &str); 5] = [
+            (b"new\nline\t", r#""new\nline\t""#),
+            (b"\x1b[2J\0", r#""\x1b[2J\x00""#),
+            (b"a\xff\"b\\", r#""a\xff\"b\\""#),
+            (b"\"a\"", r#""\"a\"""#),
+            ("\u{85}ü".as_bytes(), r#""\xc2\x85ü""#),
+        ];
+        for (word, line) in odd {
+            assert_eq!(String::from_utf8_lossy(&shown(word)), line);
+            expect(line, &[word]);
+        }
     }
 
     #[test]

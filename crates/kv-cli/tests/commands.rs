@@ -33,6 +33,14 @@ fn put_get_delete_and_list_print_what_a_shell_can_use() {
 }
 
 #[test]
+fn a_list_has_a_line_for_each_key_whatever_is_in_it() {
+    let server = Fake::store();
+    at(&server, &["put", "new\nline", "1"]);
+    expect(&at(&server, &["list"]), 0, "\"new\\nline\"\n", "");
+    expect(&script(&server, "get \"new\\nline\"\n"), 0, "1\n", "");
+}
+
+#[test]
 fn a_missing_key_is_not_found() {
     let server = Fake::store();
     expect(&at(&server, &["get", "nothing"]), 1, "", "not found\n");
