@@ -46,7 +46,6 @@ fn row(case: Case) -> Row {
         ("raft_core_bytes", ours.1),
         ("raft_rs_allocs", peer.0),
         ("raft_rs_bytes", peer.1),
-        ("ratio", peer.0 / ours.0),
     ];
     Row { case, figures }
 }
