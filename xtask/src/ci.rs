@@ -18,6 +18,9 @@ const TORTURE: torture::Options = torture::Options { rounds: 1, nodes: 3 };
 /// As many seeds as there are minutes for: `cargo xtask sim` runs as many as one likes.
 const SIMULATION: [&str; 4] = ["--seeds", "20000", "--minutes", "2"];
 
+/// The same of whole servers: some twenty-five seconds of two cores.
+const SERVERS: [&str; 5] = ["--server", "--seeds", "700", "--minutes", "1"];
+
 type Step = (&'static str, fn() -> Result<(), Failure>);
 
 const STEPS: [Step; 11] = [
@@ -47,13 +50,16 @@ const STEPS: [Step; 11] = [
     }),
     ("planted", || {
         let mut test = workspace::cargo(&["test", "--package", "raft-sim", "--locked"]);
-        test.args(["--features", "planted-bugs", "--test", "planted"]);
+        test.args(["--features", "planted-bugs", "--test", "planted", "--test", "servers"]);
         succeed(&mut test)?;
         let mut test = workspace::cargo(&["test", "--package", "raft-storage", "--locked"]);
         test.args(["--features", "planted-bugs", "--test", "fuzz"]);
         succeed(&mut test)
     }),
-    ("simulation", || crate::sim::run(&SIMULATION.map(String::from))),
+    ("simulation", || {
+        crate::sim::run(&SIMULATION.map(String::from))?;
+        crate::sim::run(&SERVERS.map(String::from))
+    }),
     ("docs", || {
         let mut doc = workspace::cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
         doc.env("RUSTDOCFLAGS", "-D warnings");

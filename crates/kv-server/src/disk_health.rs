@@ -25,6 +25,7 @@ use raft_core::{Body, Message, NodeId, PersistId, Status, Term, Time, Write};
 use raft_storage::Room;
 
 use crate::allowance::{Allowance, Shortage};
+use crate::planted::{Bug, Planted};
 
 /// The first pause between two attempts to hand over, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -53,6 +54,7 @@ pub(crate) struct DiskHealth {
     /// What it takes of commands without room, and what is left of that.
     full_allowance: Allowance,
     allowance: Allowance,
+    pub(crate) planted: Planted,
 }
 
 /// The attempts of a leader without room to hand over.
@@ -123,6 +125,7 @@ impl DiskHealth {
             hand_over: HandOver::default(),
             full_allowance: allowance,
             allowance,
+            planted: Planted::default(),
         }
     }
 
@@ -178,7 +181,8 @@ impl DiskHealth {
     /// A write of this term is handed to the log.
     pub(crate) fn on_persist(&mut self, now: Time, write: &Write, term: Term) {
         self.under_way.push_back((write.id, now));
-        if let Some(shortage) = self.shortage() {
+        let is_uncounted = self.planted.has(Bug::AllowanceUncounted);
+        if let Some(shortage) = self.shortage().filter(|_| !is_uncounted) {
             self.allowance.written(&write.entries, term, shortage);
         }
     }
@@ -236,7 +240,7 @@ impl DiskHealth {
         leads: bool,
         status: impl FnOnce() -> Status,
     ) -> Option<NodeId> {
-        if !leads || !self.is_full() {
+        if !leads || !self.is_full() || self.planted.has(Bug::LeadsOn) {
             self.hand_over = HandOver { next: now, ..HandOver::default() };
             return None;
         }

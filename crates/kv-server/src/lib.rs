@@ -41,6 +41,11 @@ pub mod narrate;
 pub mod offline;
 pub mod options;
 mod pending;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+#[expect(unreachable_pub, reason = "it is public in the other build")]
+mod planted;
 pub mod recovery;
 pub mod rejoin;
 pub mod replica;

@@ -35,19 +35,20 @@ impl Machine {
         &self.store
     }
 
-    /// Has `replace` put another store in the place of this one: that of a snapshot.
+    /// Has `replace` put another store in the place of this one: that of a snapshot. Returns what
+    /// it returns.
     ///
     /// # Errors
     ///
     /// Those of `replace`. The store is what that has left.
-    pub fn replace(
+    pub fn replace<T, E>(
         &mut self,
-        replace: impl FnOnce(&mut Store) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        replace(&mut self.store)?;
+        replace: impl FnOnce(&mut Store) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let replaced = replace(&mut self.store)?;
         self.told_stored = Index::new(self.store.durable().index);
         self.checkpoints = Checkpoints::default();
-        Ok(())
+        Ok(replaced)
     }
 
     /// Up to where the state is stored, if that is `step` entries beyond what was returned last.

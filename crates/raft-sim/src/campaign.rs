@@ -1,5 +1,6 @@
 //! [`Campaign`]: many seeds, on as many threads as there are cores.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -46,33 +47,22 @@ impl Campaign {
     /// after each run, on its thread, with how many there were.
     pub fn run(&self, on_run: impl Fn(u64) + Sync) -> Summary {
         let begin = Instant::now();
-        let end = self.from.saturating_add(self.seeds);
-        let next = AtomicU64::new(self.from);
+        let seeds = self.from..self.from.saturating_add(self.seeds);
         let summary = Mutex::new(Summary::default());
-        let work = || {
-            while begin.elapsed() < self.time {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed >= end {
-                    break;
-                }
-                let report = run(&Scenario::draw(seed, &self.overrides), false);
-                let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
-                summary.runs += 1;
-                summary.steps += report.steps;
-                summary.coverage.add(&report.coverage);
-                if let Err(violation) = report.result {
-                    summary.fail(seed, violation);
-                    next.store(end, Ordering::Relaxed);
-                }
-                let runs = summary.runs;
-                drop(summary);
-                on_run(runs);
+        for_each_seed(seeds, self.time, self.jobs, |seed| {
+            let report = run(&Scenario::draw(seed, &self.overrides), false);
+            let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+            summary.runs += 1;
+            summary.steps += report.steps;
+            summary.coverage.add(&report.coverage);
+            let is_right = report.result.is_ok();
+            if let Err(violation) = report.result {
+                summary.fail(seed, violation);
             }
-        };
-        thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                scope.spawn(work);
-            }
+            let runs = summary.runs;
+            drop(summary);
+            on_run(runs);
+            is_right
         });
         let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
         Summary { elapsed: begin.elapsed(), ..summary }
@@ -87,6 +77,34 @@ impl Campaign {
         let medium = overrides.medium.or(mistake.medium());
         Self { overrides: Overrides { medium, planted: Some(mistake), ..overrides }, ..*self }
     }
+}
+
+/// Has `is_right` look at one seed after the other, on so many threads, until it finds one that is
+/// not, or the time is over. What was begun is brought to its end.
+pub(crate) fn for_each_seed(
+    seeds: Range<u64>,
+    time: Duration,
+    jobs: usize,
+    is_right: impl Fn(u64) -> bool + Sync,
+) {
+    let begin = Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        while begin.elapsed() < time {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            if !is_right(seed) {
+                next.store(seeds.end, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
 }
 
 impl Summary {

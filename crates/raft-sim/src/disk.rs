@@ -3,17 +3,21 @@
 //! It keeps what is written, and beside it what every unsynced sector held before: a sync forgets
 //! the past, a loss of power goes back to it wherever the dice say so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use raft_storage::{Access, Disk, DiskFile};
+use redb::StorageBackend;
 
 use crate::dice::Dice;
 
 pub(crate) const SECTOR_BYTES: usize = 512;
+
+/// What a file is given at once, on a disk that may be full.
+const BLOCK_BYTES: usize = 4096;
 
 /// Sectors of a file, by its number.
 pub(crate) type Extent = (usize, Range<usize>);
@@ -40,6 +44,8 @@ struct State {
     /// Mistakes to be noticed: files, or directories, that are not synced whatever is said.
     omits_files: bool,
     omits_directories: bool,
+    /// How many blocks there are, if they are counted.
+    blocks: Option<usize>,
 }
 
 #[derive(Default)]
@@ -49,6 +55,8 @@ struct File {
     /// What the sectors written since the last sync held before, of those that lay in the file.
     /// All others held nothing, and are not listed.
     past: BTreeMap<usize, [u8; SECTOR_BYTES]>,
+    /// The blocks that it was given, where they are counted.
+    blocks: BTreeSet<usize>,
 }
 
 impl File {
@@ -68,6 +76,14 @@ impl File {
             });
         }
         self.bytes[start..end].copy_from_slice(bytes);
+    }
+
+    /// Makes it longer, by what takes no block, or shorter, which no loss of power takes back.
+    fn set_len(&mut self, len: usize) {
+        self.bytes.resize(len, 0);
+        self.synced_len = self.synced_len.min(len);
+        self.past.retain(|sector, _| sector * SECTOR_BYTES < len);
+        self.blocks.retain(|block| block * BLOCK_BYTES < len);
     }
 
     fn sync(&mut self) {
@@ -94,7 +110,7 @@ impl File {
                 len = end;
             }
         }
-        self.bytes.truncate(len);
+        self.set_len(len);
         self.synced_len = len;
     }
 }
@@ -138,6 +154,39 @@ impl State {
         self.past_names.clear();
     }
 
+    /// Where blocks are counted, files are large, and come and go: those that nothing can bring
+    /// back take no memory.
+    fn forget_nameless(&mut self) {
+        if self.blocks.is_some() && self.past_names.is_empty() {
+            let named: BTreeSet<usize> = self.names.values().copied().collect();
+            let files = self.files.iter_mut().enumerate();
+            files.filter(|(file, _)| !named.contains(file)).for_each(|(_, file)| {
+                *file = File::default();
+            });
+        }
+    }
+
+    /// How many blocks the files take that have a name.
+    fn used_blocks(&self) -> usize {
+        self.names.values().map(|file| self.files[*file].blocks.len()).sum()
+    }
+
+    /// Gives a file the blocks that these bytes take, if there are as many; or says whether there
+    /// are.
+    fn give(&mut self, file: usize, bytes: Range<usize>, is_for_good: bool) -> io::Result<()> {
+        let Some(all) = self.blocks else { return Ok(()) };
+        let wanted = bytes.start / BLOCK_BYTES..bytes.end.div_ceil(BLOCK_BYTES);
+        let held = &self.files[file].blocks;
+        let new: Vec<usize> = wanted.filter(|block| !held.contains(block)).collect();
+        if !new.is_empty() && self.used_blocks() + new.len() > all {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if is_for_good {
+            self.files[file].blocks.extend(new);
+        }
+        Ok(())
+    }
+
     fn find(&self, name: &str) -> io::Result<usize> {
         self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -156,6 +205,20 @@ impl SimDisk {
     pub(crate) fn new(number: u64) -> Self {
         let state = State { next_number: number, ..State::default() };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// A disk whose blocks are counted.
+    pub(crate) fn counting(number: u64) -> Self {
+        let disk = Self::new(number);
+        disk.set_room(None);
+        disk
+    }
+
+    /// From now on there is room for so many more bytes, or as much as anybody wants.
+    pub(crate) fn set_room(&self, more_bytes: Option<usize>) {
+        let mut state = self.state();
+        let more = more_bytes.map(|more| state.used_blocks() + more / BLOCK_BYTES);
+        state.blocks = Some(more.unwrap_or(usize::MAX));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,9 +296,9 @@ impl SimDisk {
     pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
         self.lose(name);
         let state = &mut *self.state();
-        let (synced_len, past) = (bytes.len(), BTreeMap::new());
+        let synced_len = bytes.len();
         state.names.insert(name.into(), state.files.len());
-        state.files.push(File { bytes, synced_len, past });
+        state.files.push(File { bytes, synced_len, ..File::default() });
     }
 
     /// The file of this name is gone, and no loss of power brings it back.
@@ -307,6 +370,7 @@ impl Disk for SimDisk {
         if !state.omits_directories {
             state.past_names.clear();
         }
+        state.forget_nameless();
         told(is_told)
     }
 
@@ -326,7 +390,7 @@ impl Disk for SimDisk {
 }
 
 /// A file of a [`SimDisk`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SimFile {
     disk: SimDisk,
     file: usize,
@@ -352,6 +416,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {
         let start = offset(offset_bytes)?;
         let mut state = self.disk.state();
+        state.give(self.file, start..start + bytes.len(), true)?;
         let is_told = state.change()?;
         state.files[self.file].write(bytes, start);
         if bytes.iter().any(|byte| *byte != 0) {
@@ -359,6 +424,10 @@ impl DiskFile for SimFile {
             state.written.push((self.file, sectors));
         }
         told(is_told)
+    }
+
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        self.disk.state().give(self.file, 0..offset(size_bytes)?, false)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -371,6 +440,32 @@ impl DiskFile for SimFile {
         }
         // Nobody waited for this one: it has done nothing yet.
         Err(gone())
+    }
+}
+
+/// The state of a store is kept on the same disk.
+impl StorageBackend for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        self.size_bytes()
+    }
+
+    fn read(&self, offset_bytes: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_at(out, offset_bytes)
+    }
+
+    fn set_len(&self, len_bytes: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let is_told = state.change()?;
+        state.files[self.file].set_len(offset(len_bytes)?);
+        told(is_told)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn write(&self, offset_bytes: u64, data: &[u8]) -> io::Result<()> {
+        self.write_at(data, offset_bytes)
     }
 }
 

@@ -9,6 +9,7 @@
 //! cargo xtask sim --minutes 60           as many as there is time for
 //! cargo xtask sim --seed 42              one of them, with all that happens in it
 //! cargo xtask sim --seed 42 --nodes 3 --faults loss,pauses --steps 812
+//! cargo xtask sim --server               the same of whole servers: see [`server`]
 //! ```
 //!
 //! # A run
@@ -76,6 +77,7 @@ mod recovery;
 mod ruin;
 mod run;
 pub mod scenario;
+pub mod server;
 mod show;
 pub mod shrink;
 mod snapshots;

@@ -1,16 +1,20 @@
 //! `raft-sim`: runs seeds, replays one, and shrinks what fails. `cargo xtask sim` builds it with
 //! optimisation and with every assertion.
 
+mod servers;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use raft_sim::campaign::{Campaign, Summary};
 use raft_sim::coverage::Mark;
 use raft_sim::faults::Faults;
 use raft_sim::planted::Mistake;
 use raft_sim::scenario::{MediumKind, Overrides, Scenario};
+use raft_sim::server;
 use raft_sim::shrink::shrink;
 use raft_sim::{Violation, run};
 
@@ -68,13 +72,18 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["seed", "plant"])]
     planted: bool,
     /// Make this mistake, to see it found
-    #[arg(long, value_name = "MISTAKE", value_parser = mistake)]
-    plant: Option<Mistake>,
+    #[arg(long, value_name = "MISTAKE")]
+    plant: Option<String>,
+    /// Clusters of whole servers, with their stores, and with disks that are full
+    #[arg(long, conflicts_with_all = [
+        "nodes", "spares", "steps", "operations", "faults", "medium", "roomy",
+    ])]
+    server: bool,
 }
 
 impl Arguments {
-    fn overrides(&self) -> Overrides {
-        Overrides {
+    fn overrides(&self) -> Result<Overrides, String> {
+        Ok(Overrides {
             nodes: self.nodes.map(usize::from),
             spares: self.spares.map(usize::from),
             steps: self.steps,
@@ -85,26 +94,55 @@ impl Arguments {
                 _ => MediumKind::Memory,
             }),
             is_roomy: self.roomy,
-            planted: self.plant,
-        }
+            planted: self.plant.as_deref().map(mistake).transpose()?,
+        })
     }
 
-    fn campaign(&self) -> Campaign {
+    fn campaign(&self) -> Result<Campaign, String> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let unbounded = match (self.minutes, self.planted) {
             (Some(_), _) => u64::MAX,
             (None, true) => 10_000,
+            (None, false) if self.server => 200,
             (None, false) => 1000,
         };
         let minutes = self.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
-        Campaign {
+        Ok(Campaign {
             from: self.from,
             seeds: self.seeds.unwrap_or(unbounded),
             time: minutes.unwrap_or(Duration::MAX),
             jobs: self.jobs.unwrap_or(cores),
-            overrides: self.overrides(),
-        }
+            overrides: if self.server { Overrides::default() } else { self.overrides()? },
+        })
     }
+
+    /// Runs what is asked for; whether everything is right.
+    fn run(&self) -> Result<bool, String> {
+        let campaign = self.campaign()?;
+        if self.server {
+            let planted = self.plant.as_deref().map(mistake_of_server).transpose()?;
+            let Campaign { from, seeds, time, jobs, .. } = campaign;
+            let campaign = server::campaign::Campaign { from, seeds, time, jobs, planted };
+            return Ok(match self.seed {
+                Some(seed) => servers::replay(seed, planted),
+                None if self.planted => servers::hunt(&campaign),
+                None => servers::explore(&campaign),
+            });
+        }
+        Ok(match self.seed {
+            Some(seed) => replay(seed, &campaign.overrides),
+            None if self.planted => hunt(&campaign),
+            None => explore(&campaign),
+        })
+    }
+}
+
+/// The mistake of this name that a server could make, or whoever drives it.
+fn mistake_of_server(name: &str) -> Result<server::Mistake, String> {
+    server::Mistake::named(name).ok_or_else(|| {
+        let names: Vec<_> = server::Mistake::all().iter().map(ToString::to_string).collect();
+        format!("there is no mistake of servers called {name:?}: give one of {}", names.join(", "))
+    })
 }
 
 /// The mistake of this name.
@@ -119,12 +157,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic in what is tested is reported like every other broken rule.
     std::panic::set_hook(Box::new(|_| {}));
-    let is_right = match arguments.seed {
-        Some(seed) => replay(seed, &arguments.overrides()),
-        None if arguments.planted => hunt(&arguments.campaign()),
-        None => explore(&arguments.campaign()),
-    };
-    if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match arguments.run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => Arguments::command().error(ErrorKind::ValueValidation, why).exit(),
+    }
 }
 
 /// Shows all that happens in one run; whether it breaks no rule.

@@ -6,8 +6,8 @@ use raft_core::Time;
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
-use crate::faults::Fault;
-use crate::scenario::Scenario;
+use crate::faults::{Fault, Faults};
+use crate::scenario::{NetworkTraits, Scenario};
 
 /// The most nodes that a cluster can have here.
 pub(crate) const MAX_NODES: usize = 8;
@@ -76,14 +76,25 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let (traits, faults) = (scenario.network, scenario.faults);
+        let lateness = 4 * scenario.timing.election_max;
+        Self::with(scenario.seed, scenario.network, scenario.faults, lateness)
+    }
+
+    /// A network with these traits, of which the rates count only if their kind of fault is on.
+    /// A message that is late may be so by about `lateness`.
+    pub(crate) fn with(
+        seed: u64,
+        traits: NetworkTraits,
+        faults: Faults,
+        lateness: Duration,
+    ) -> Self {
         let if_on = |fault, per_mille| if faults.has(fault) { per_mille } else { 0 };
         Self {
-            dice: Dice::new(scenario.seed, "network"),
+            dice: Dice::new(seed, "network"),
             loss_per_mille: if_on(Fault::Loss, traits.loss_per_mille),
             duplication_per_mille: if_on(Fault::Duplication, traits.duplication_per_mille),
             late_per_mille: if_on(Fault::Delays, traits.late_per_mille),
-            lateness: 4 * scenario.timing.election_max,
+            lateness,
             delay_min: traits.delay_min,
             delay_max: traits.delay_max,
             is_ordered: !faults.has(Fault::Reordering),

@@ -31,7 +31,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ),
     // For its checks of snapshots: what is saved is verified on the way.
     ("kv-cli", &["kv-client", "kv-store"]),
-    ("raft-sim", &["raft-core", "raft-storage"]),
+    ("raft-sim", &["raft-core", "raft-storage", "kv-proto", "kv-store", "kv-server"]),
     ("raft-model", &["raft-core"]),
     ("xtask", &["kv-client"]),
     ("hot-paths", &["raft-core", "raft-storage", "raft-net-tcp", "kv-proto", "kv-store"]),

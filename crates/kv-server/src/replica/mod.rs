@@ -90,7 +90,7 @@ pub struct Replica {
     installs: bool,
     stop_by: Option<Time>,
     hand_over: HandOver,
-    disk: DiskHealth,
+    pub(crate) disk: DiskHealth,
     actions: Vec<Action>,
 }
 

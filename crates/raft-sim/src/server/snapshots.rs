@@ -1,0 +1,351 @@
+//! Snapshots on their way: what the real server has a sending thread, a connection and a receiving
+//! thread for. What they carry, and how it is put together and checked, is the real thing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kv_server::replica::Event;
+use kv_server::snapshots::{Shortage, check_arrival, offer, position};
+use kv_store::snapshot::{Restore, Restored, SnapshotError};
+use raft_core::{Body, Message, NodeId, Position, SendSnapshot, Snapshot, Term};
+use raft_storage::Disk;
+
+use super::agenda::Happening;
+use super::node::{DRAFT, End, Refusal, STATE, founders, listen, no_store, open_store};
+use super::slips::Slip;
+use super::world::World;
+use crate::node::seat;
+use crate::violation::{Checked, Violation};
+
+/// A snapshot on its way.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    from: usize,
+    to: usize,
+    /// The processes at both ends: it ends with either.
+    starts: (u64, u64),
+    message: Message,
+    offered: Snapshot,
+    content: kv_store::snapshot::Snapshot,
+    has_begun: bool,
+}
+
+/// Where snapshots arrive: one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    stage: Stage,
+    shortage: Shortage,
+}
+
+#[derive(Debug, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Receiving {
+        transfer: u64,
+        term: Term,
+        restore: Box<Restore>,
+    },
+    /// It is whole, and waits for the order to install it.
+    Arrived {
+        transfer: u64,
+        restored: Restored,
+    },
+}
+
+impl World {
+    /// The apply thread is to send the state to another node.
+    pub(super) fn send_snapshot(&mut self, at: usize, request: &SendSnapshot) -> Option<Event> {
+        let founders = founders(&self.plan);
+        let node = &self.nodes[at];
+        let process = node.process.as_ref()?;
+        let to = seat(request.to);
+        let offered = offer(request, process.machine.store(), &founders);
+        let (Ok((message, content)), Some(receiver)) = (offered, &self.nodes[to].process) else {
+            return Some(Event::SnapshotSent { to: request.to, arrived: None });
+        };
+        let Body::Snapshot(offered) = message.body.clone() else { return None };
+        let starts = (process.start, receiver.start);
+        let has_begun = false;
+        self.sent += 1;
+        let transfer = Transfer { from: at, to, starts, message, offered, content, has_begun };
+        self.note(|| {
+            format!("node {} sends node {} a snapshot of {}", at + 1, to + 1, transfer.offered.at)
+        });
+        self.transfers.insert(self.sent, transfer);
+        self.tally.reach("snapshots sent");
+        self.next_piece(self.sent);
+        None
+    }
+
+    fn next_piece(&mut self, transfer: u64) {
+        let gap = self.dice.around(Duration::from_millis(20));
+        self.later(gap, Happening::Piece(transfer));
+    }
+
+    /// A leader leads no more: what has not arrived whole is given up, and it hears of that.
+    pub(super) fn cancel_snapshots(&mut self, at: usize) {
+        let from_here = self.transfers.iter().filter(|(_, it)| it.from == at).map(|(key, _)| *key);
+        for number in from_here.collect::<Vec<_>>() {
+            let arrived =
+                self.nodes.iter().filter_map(|node| node.process.as_ref()?.desk.arrived());
+            if arrived.clone().any(|arrived| arrived == number) {
+                continue;
+            }
+            if let Some(transfer) = self.transfers.remove(&number) {
+                self.end_transfer(number, &transfer, None);
+            }
+        }
+    }
+
+    /// The next piece of a snapshot arrives, or the connection turns out to be broken.
+    pub(super) fn piece(&mut self, number: u64) -> Checked {
+        let Some(mut transfer) = self.transfers.remove(&number) else { return Ok(()) };
+        let is_open = self.is_connected(&transfer);
+        let piece = transfer.content.next_piece();
+        let draft = self.nodes[transfer.to].disk.clone();
+        let Some(process) = self.nodes[transfer.to].process.as_mut().filter(|_| is_open) else {
+            self.end_transfer(number, &transfer, None);
+            return Ok(());
+        };
+        let piece = piece.map_err(|error| Violation {
+            rule: "a snapshot can be read while it is sent",
+            detail: error.to_string(),
+        })?;
+        let now = self.base + self.now.since(raft_core::Time::ZERO);
+        if !transfer.has_begun {
+            transfer.has_begun = true;
+            let term = transfer.message.term;
+            let begun = process.desk.begin(number, term, now, || {
+                let file = draft.create(DRAFT).map_err(no_room)?;
+                Restore::begin_on(file, Path::new(STATE))
+            });
+            match begun {
+                Ok(()) => {}
+                Err(None) => {
+                    self.end_transfer(number, &transfer, None);
+                    return Ok(());
+                }
+                Err(Some(error)) => return self.refuse_snapshot(number, &transfer, &error),
+            }
+        }
+        let Stage::Receiving { transfer: current, restore, .. } = &mut process.desk.stage else {
+            self.end_transfer(number, &transfer, None);
+            return Ok(());
+        };
+        if *current != number {
+            self.end_transfer(number, &transfer, None);
+            return Ok(());
+        }
+        match piece {
+            Some(piece) => match restore.take(&piece) {
+                Ok(()) => {
+                    self.transfers.insert(number, transfer);
+                    self.next_piece(number);
+                    Ok(())
+                }
+                Err(error) => self.refuse_snapshot(number, &transfer, &error),
+            },
+            None => self.arrive_whole(number, transfer),
+        }
+    }
+
+    fn arrive_whole(&mut self, number: u64, transfer: Transfer) -> Checked {
+        let founders = founders(&self.plan);
+        let Some(process) = self.nodes[transfer.to].process.as_mut() else { return Ok(()) };
+        let Stage::Receiving { restore, .. } = std::mem::take(&mut process.desk.stage) else {
+            return Ok(());
+        };
+        let restored = match restore.finish() {
+            Ok(restored) => restored,
+            Err(error) => return self.refuse_snapshot(number, &transfer, &error),
+        };
+        check_arrival(&restored, &transfer.offered, &founders)
+            .map_err(|detail| Violation { rule: "what arrives is what was offered", detail })?;
+        process.desk.shortage.is_over();
+        process.desk.stage = Stage::Arrived { transfer: number, restored };
+        let (at, message) = (transfer.to, transfer.message.clone());
+        self.transfers.insert(number, transfer);
+        self.turn(at, vec![Event::SnapshotArrived(message)])
+    }
+
+    /// A snapshot could not be taken in.
+    fn refuse_snapshot(
+        &mut self,
+        number: u64,
+        transfer: &Transfer,
+        error: &SnapshotError,
+    ) -> Checked {
+        let at = transfer.to;
+        let now = self.base + self.now.since(raft_core::Time::ZERO);
+        self.note(|| format!("node {} refuses a snapshot: {error}", at + 1));
+        if let Some(process) = &mut self.nodes[at].process {
+            process.desk.stage = Stage::Idle;
+        }
+        remove_draft(&self.nodes[at].disk);
+        let SnapshotError::NoRoom { .. } = error else {
+            let rule = "only room keeps a snapshot out";
+            return Err(Violation { rule, detail: error.to_string() });
+        };
+        self.tally.reach("snapshots without room");
+        if let Some(process) = &mut self.nodes[at].process {
+            process.desk.shortage.noticed(now, "it is full".to_owned());
+        }
+        self.end_transfer(number, transfer, None);
+        self.turn(at, vec![Event::SnapshotHasNoRoom])
+    }
+
+    /// The order to install came: the apply thread puts the draft in the place of the state.
+    pub(super) fn install(&mut self, at: usize, snapshot: &Snapshot) -> Result<Event, Refusal> {
+        let (plan, disk) = (&self.plan, self.nodes[at].disk.clone());
+        let Some(process) = self.nodes[at].process.as_mut() else {
+            return Ok(Event::SnapshotInstalled(None));
+        };
+        let (number, restored) = match std::mem::take(&mut process.desk.stage) {
+            Stage::Arrived { transfer, restored } => (transfer, restored),
+            other => {
+                process.desk.stage = other;
+                return Ok(Event::SnapshotInstalled(None));
+            }
+        };
+        if position(restored.position()) != snapshot.at {
+            process.desk.stage = Stage::Arrived { transfer: number, restored };
+            return Ok(Event::SnapshotInstalled(None));
+        }
+        if !plan.has(Slip::InstallForgotten) {
+            let replaced = process.machine.replace(|store| {
+                drop(std::mem::replace(store, no_store()));
+                disk.rename(DRAFT, STATE)?;
+                if !plan.has(Slip::InstallUnsynced) {
+                    disk.sync_directory()?;
+                }
+                let (new, steps) = open_store(&disk, plan)?;
+                let state_room = listen(&new);
+                *store = new;
+                Ok::<_, Refusal>((state_room, steps))
+            });
+            (process.state_room, process.steps) = replaced?;
+        }
+        self.tally.reach("snapshots installed");
+        if let Some(transfer) = self.transfers.remove(&number) {
+            self.end_transfer(number, &transfer, Some(snapshot.at));
+        }
+        Ok(Event::SnapshotInstalled(Some(snapshot.at.index)))
+    }
+
+    /// What has arrived will not be installed.
+    pub(super) fn discard_snapshot(&mut self, at: usize) {
+        let process = self.nodes[at].process.as_ref();
+        let Some(number) = process.and_then(|process| process.desk.arrived()) else { return };
+        self.clear_desk(number);
+        if let Some(transfer) = self.transfers.remove(&number) {
+            self.end_transfer(number, &transfer, None);
+        }
+    }
+
+    /// The process of a node has ended, and every connection with it.
+    pub(super) fn break_transfers(&mut self, at: usize) {
+        let broken = self.transfers.iter().filter(|(_, it)| it.from == at || it.to == at);
+        for number in broken.map(|(number, _)| *number).collect::<Vec<_>>() {
+            if let Some(transfer) = self.transfers.remove(&number) {
+                self.receipts.push((transfer.from, transfer.starts.0, transfer.message.to, None));
+                self.clear_desk(number);
+            }
+        }
+    }
+
+    /// The sender hears what became of it, soon.
+    fn end_transfer(&mut self, number: u64, transfer: &Transfer, arrived: Option<Position>) {
+        self.clear_desk(number);
+        let Transfer { from, starts, ref message, .. } = *transfer;
+        self.receipts.push((from, starts.0, message.to, arrived));
+    }
+
+    /// Tells senders what became of their snapshots.
+    pub(super) fn hand_out_receipts(&mut self) -> Checked {
+        while let Some((from, start, to, arrived)) = self.receipts.pop() {
+            let is_there = self.nodes[from].process.as_ref().is_some_and(|it| it.start == start);
+            if is_there {
+                self.turn(from, vec![Event::SnapshotSent { to, arrived }])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_desk(&mut self, number: u64) {
+        for node in &mut self.nodes {
+            let Some(process) = &mut node.process else { continue };
+            let is_meant = match process.desk.stage {
+                Stage::Receiving { transfer, .. } | Stage::Arrived { transfer, .. } => {
+                    transfer == number
+                }
+                Stage::Idle => false,
+            };
+            if is_meant {
+                process.desk.stage = Stage::Idle;
+                remove_draft(&node.disk);
+            }
+        }
+    }
+
+    fn is_connected(&self, transfer: &Transfer) -> bool {
+        let Transfer { from, to, starts, .. } = *transfer;
+        let runs = |at: usize, start| {
+            self.nodes[at].process.as_ref().is_some_and(|process| process.start == start)
+        };
+        let carries = |link| self.network.delivers(link, self.now);
+        runs(from, starts.0) && runs(to, starts.1) && carries((from, to)) && carries((to, from))
+    }
+
+    /// A node cannot go on with its state: its process ends, and is started again later.
+    pub(super) fn give_up(&mut self, at: usize, why: &str) -> Checked {
+        self.note(|| format!("node {} gives up: {why}", at + 1));
+        self.end(at, End::Kill)?;
+        self.later(Duration::from_secs(1), Happening::Cure(super::trouble::Cure::Start(at)));
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// The snapshot that is whole, and waits to be installed.
+    fn arrived(&self) -> Option<u64> {
+        match self.stage {
+            Stage::Arrived { transfer, .. } => Some(transfer),
+            Stage::Receiving { .. } | Stage::Idle => None,
+        }
+    }
+
+    /// Makes room for a snapshot, unless another is more important, or there was none of late.
+    fn begin(
+        &mut self,
+        transfer: u64,
+        term: Term,
+        now: std::time::Instant,
+        begin: impl FnOnce() -> Result<Restore, SnapshotError>,
+    ) -> Result<(), Option<SnapshotError>> {
+        let is_taken = match &self.stage {
+            Stage::Arrived { .. } => true,
+            Stage::Receiving { term: other, .. } => *other > term,
+            Stage::Idle => false,
+        };
+        if is_taken || self.shortage.refusal(now).is_some() {
+            return Err(None);
+        }
+        self.stage = Stage::Idle;
+        let restore = Box::new(begin().map_err(Some)?);
+        self.stage = Stage::Receiving { transfer, term, restore };
+        Ok(())
+    }
+}
+
+fn no_room(error: std::io::Error) -> SnapshotError {
+    SnapshotError::NoRoom { file: DRAFT.into(), source: std::sync::Arc::new(error) }
+}
+
+/// Removes what is left of a draft, if anything is.
+fn remove_draft(disk: &crate::disk::SimDisk) {
+    let _ = disk.remove(DRAFT);
+}
+
+/// Who is told what became of a snapshot: which process, of whom, and where it ends if it arrived.
+pub(super) type Receipt = (usize, u64, NodeId, Option<Position>);
