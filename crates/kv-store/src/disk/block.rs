@@ -3,9 +3,12 @@
 //! A row for each record would cost the database's own overhead for each, and a page rewritten for
 //! each record that goes. So records stand in blocks. The database gives each row as many pages as
 //! the next power of two, so a block is made to fill that many: four, or as many as four records of
-//! the size of its first would take, if that is more. (A block of a single record just above 64 KiB
-//! would be half empty, one of three leaves a quarter.) To read a value is to read its block, so
-//! there is a limit to that.
+//! the size of its first would take, if that is more. (A block of a single record just above 4 KiB
+//! would be half empty, one of seven leaves an eighth.)
+//!
+//! A large record stands alone. What its pages leave empty is at most as much as it takes itself;
+//! but to get rid of it nothing else has to be read and written again, and to read it is to read
+//! nothing else.
 //!
 //! Invariants:
 //! 1. The numbers of the records in a block rise. They need not follow each other: cleaning takes
@@ -16,8 +19,11 @@
 
 use super::groups::{GROUP_RECORDS, Marks};
 
-/// The pages of a block of more than one record, in bytes: at least, and at most.
-const PAGES_BYTES: (usize, usize) = (16 << 10, 256 << 10);
+/// The pages of a block of more than one record have at least so many bytes.
+const PAGES_BYTES: usize = 16 << 10;
+
+/// A record of so many bytes stands alone in its block, whatever follows it.
+const ALONE_BYTES: usize = 32 << 10;
 
 /// So many records of the size of the first should find room.
 const RECORDS_AT_LEAST: usize = 4;
@@ -44,11 +50,13 @@ pub(crate) struct BlockBuilder {
     full_bytes: usize,
 }
 
-/// The most bytes of a block whose first record has `record_bytes`, if it has another.
+/// The most bytes of a block whose first record has `record_bytes`, if it is to have another.
 fn full_bytes(record_bytes: usize) -> usize {
-    let (least, most) = PAGES_BYTES;
-    let pages_bytes = (RECORDS_AT_LEAST * record_bytes.min(most)).next_power_of_two();
-    pages_bytes.clamp(least, most) - LEFT_BYTES
+    if record_bytes >= ALONE_BYTES {
+        return 0;
+    }
+    let pages_bytes = (RECORDS_AT_LEAST * record_bytes).next_power_of_two();
+    pages_bytes.max(PAGES_BYTES) - LEFT_BYTES
 }
 
 impl BlockBuilder {
@@ -79,6 +87,11 @@ impl BlockBuilder {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// How many records are in it.
+    pub(crate) fn len(&self) -> u64 {
+        self.places.len() as u64
     }
 
     /// The number under which the block stands in the table.
@@ -250,7 +263,9 @@ mod tests {
 
     #[test]
     fn a_block_is_as_long_as_its_first_record_asks_for() {
-        for (record_bytes, records) in [(100, 153), (4200, 7), (16_500, 7), (65_600, 3)] {
+        for (record_bytes, records) in
+            [(100, 153), (4200, 7), (16_500, 7), (30_000, 4), (32_768, 1), (65_600, 1)]
+        {
             let (mut builder, record) = (BlockBuilder::default(), vec![7; record_bytes]);
             let mut seq = 0;
             while builder.takes(seq, record_bytes) {
@@ -258,9 +273,6 @@ mod tests {
                 seq += 1;
             }
             assert_eq!(seq, records, "of {record_bytes} bytes");
-        }
-        for record_bytes in [300_000, usize::MAX] {
-            assert_eq!(full_bytes(record_bytes), (256 << 10) - 64);
         }
     }
 }

@@ -90,12 +90,22 @@ fn checksum(group: u64, words: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&group.to_le_bytes()), words)
 }
 
+/// A block of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The number under which it stands in the table.
+    pub(crate) first: u64,
+    /// How many records are in it, dead ones too. Those that were taken out of it earlier have
+    /// numbers within its range as well, and marks: they are not among them.
+    pub(crate) records: u64,
+}
+
 /// What is known of a group of records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     marks: Marks,
-    /// The numbers under which its blocks stand in the table, in order.
-    blocks: Vec<u64>,
+    /// Its blocks, in order.
+    blocks: Vec<Place>,
     live_records: u32,
     /// By the weight of the records.
     live_bytes: u64,
@@ -117,8 +127,20 @@ impl Group {
         self.live_bytes + self.dead_bytes
     }
 
-    pub(crate) fn blocks(&self) -> &[u64] {
+    pub(crate) fn blocks(&self) -> &[Place] {
         &self.blocks
+    }
+
+    /// A block begins with the record `first`.
+    fn begin_block(&mut self, first: u64) {
+        self.blocks.push(Place { first, records: 0 });
+    }
+
+    /// The last block got another record.
+    fn count_record(&mut self) {
+        if let Some(block) = self.blocks.last_mut() {
+            block.records += 1;
+        }
     }
 
     /// How much of it is dead, from 0 to [`LEVELS`].
@@ -140,6 +162,7 @@ impl Loading<'_> {
     /// A record was found in the block; returns whether it lives.
     pub(crate) fn load_record(&mut self, seq: u64, weight: u64) -> bool {
         let lives = !self.group.marks.is_dead(seq);
+        self.group.count_record();
         if lives {
             self.group.live_records += 1;
             self.group.live_bytes += weight;
@@ -168,7 +191,7 @@ pub(crate) struct Groups {
 impl Groups {
     /// A block begins with the record `first`.
     pub(crate) fn add_block(&mut self, first: u64) {
-        self.by_number.entry(first / GROUP_RECORDS).or_default().blocks.push(first);
+        self.by_number.entry(first / GROUP_RECORDS).or_default().begin_block(first);
     }
 
     /// No more records will be added to the block that begins with `first`.
@@ -176,9 +199,10 @@ impl Groups {
         self.judge(first / GROUP_RECORDS);
     }
 
-    /// A record was written.
+    /// A record was written, into the last block of its group.
     pub(crate) fn add_record(&mut self, seq: u64, weight: u64) {
         let group = self.by_number.entry(seq / GROUP_RECORDS).or_default();
+        group.count_record();
         group.live_records += 1;
         group.live_bytes += weight;
         self.live_bytes += weight;
@@ -211,7 +235,7 @@ impl Groups {
     /// A block that begins with the record `first` was found in the file.
     pub(crate) fn load_block(&mut self, first: u64) -> Loading<'_> {
         let group = self.by_number.entry(first / GROUP_RECORDS).or_default();
-        group.blocks.push(first);
+        group.begin_block(first);
         let (live_bytes, dead_bytes) = (&mut self.live_bytes, &mut self.dead_bytes);
         Loading { group, live_bytes, dead_bytes }
     }
@@ -270,7 +294,7 @@ impl Groups {
     pub(crate) fn cleaned(
         &mut self,
         number: u64,
-        blocks: Vec<u64>,
+        blocks: Vec<Place>,
         rest_bytes: u64,
         is_complete: bool,
     ) {
@@ -345,7 +369,7 @@ mod tests {
             }
         }
         assert_eq!(groups.next_due(), Some(1));
-        groups.cleaned(1, vec![GROUP_RECORDS], 0, true);
+        groups.cleaned(1, vec![Place { first: GROUP_RECORDS, records: 324 }], 0, true);
         assert_eq!(groups.next_due(), None, "900 of 2496 are not too many");
         for seq in 700..800 {
             groups.kill(GROUP_RECORDS + seq, 100);
