@@ -52,6 +52,12 @@ impl<D: Disk> Log<D> {
         open::open(disk, options)
     }
 
+    /// The id of this log: random, and another one each time a log is made. It is durable, and
+    /// lost with the log, so it tells one life of a node from another.
+    pub fn id(&self) -> u64 {
+        self.meta.identity.log
+    }
+
     /// Makes all of `writes` durable, in order, with one sync (one more for each segment that
     /// fills up within).
     ///
