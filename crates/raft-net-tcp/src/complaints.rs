@@ -23,6 +23,8 @@ pub(crate) enum Cause {
     Dial,
     /// The peer refused this node.
     RefusedByPeer(RefusalCode),
+    /// This node does not talk to the peer that it called.
+    NotWanted(RefusalCode),
     /// An open connection to or from the peer broke.
     Lost,
     /// This node refused a connection.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use raft_core::NodeId;
 
+use crate::directory::Directory;
 use crate::handshake::is_client_address;
 use crate::start_error::StartError;
 
@@ -26,6 +27,9 @@ pub struct Config {
     /// Where clients reach this node, told to every peer. At most 255 bytes without white space;
     /// empty if there is no such address.
     pub client_address: String,
+    /// The data directory of this node: its peers notice if it has another one at the next start,
+    /// and this node notices it of them. `None` if nothing that it promises has to last.
+    pub directory: Option<Directory>,
     /// How long to wait for what.
     pub timing: Timing,
     /// Bounds on memory.
@@ -38,8 +42,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// A configuration with the timing for heartbeats every 50 ms, the default limits, no delay
-    /// and no address for clients.
+    /// A configuration with the timing for heartbeats every 50 ms, the default limits, no delay, no
+    /// data directory and no address for clients.
     pub fn new(
         node_id: NodeId,
         cluster_id: u64,
@@ -52,6 +56,7 @@ impl Config {
             listen,
             peers,
             client_address: String::new(),
+            directory: None,
             timing: Timing::for_heartbeat(Duration::from_millis(50)),
             limits: Limits::default(),
             snapshots: Snapshots::default(),

@@ -29,8 +29,9 @@ pub enum NetEvent {
         /// not, or if nobody knows.
         arrived: Option<Position>,
     },
-    /// The peer does not want to talk to this node. Something is configured wrongly on one of
-    /// them; this node keeps trying. Told once for each reason.
+    /// The peer, called at its address, does not want to talk to this node. Something is configured
+    /// wrongly on one of them; this node keeps trying. Told once for each reason; but
+    /// [`RefusalCode::Directory`] each time, because then this node should stop.
     PeerRefused {
         /// Which peer.
         peer: NodeId,
@@ -70,6 +71,11 @@ pub enum RefusalCode {
     Sender,
     /// 5: the greeting made no sense.
     Malformed,
+    /// 6: the caller was met with another data directory, and does not say that it rejoins. It may
+    /// have promised what it does not know any more, so it should stop.
+    Directory,
+    /// 7: the called node cannot write down which data directory the caller has.
+    NotNoted,
     /// A reason that this version does not know.
     Other(u32),
 }
@@ -82,6 +88,8 @@ impl From<u32> for RefusalCode {
             3 => Self::Receiver,
             4 => Self::Sender,
             5 => Self::Malformed,
+            6 => Self::Directory,
+            7 => Self::NotNoted,
             other => Self::Other(other),
         }
     }
@@ -95,6 +103,8 @@ impl From<RefusalCode> for u32 {
             RefusalCode::Receiver => 3,
             RefusalCode::Sender => 4,
             RefusalCode::Malformed => 5,
+            RefusalCode::Directory => 6,
+            RefusalCode::NotNoted => 7,
             RefusalCode::Other(other) => other,
         }
     }

@@ -3,10 +3,15 @@
 //! The caller sends a [`Hello`], the other node answers with a [`Reply`]; each is one frame of at
 //! most [`MAX_BODY_BYTES`]. Both begin with a [`Preamble`], and a refusal follows it in the same
 //! form in every version, so that nodes of different versions can at least tell each other so.
+//!
+//! From version 2 on, both say behind that which data directory they have: a [`Claim`]. The answer
+//! is in the version of the call. Who is refused because the other side knows only an earlier
+//! version calls again in that one.
 
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use raft_core::NodeId;
@@ -14,10 +19,17 @@ use serde::{Deserialize, Serialize};
 use wire::codec;
 use wire::frame::{FrameError, FrameReader, write_frame};
 
+use crate::directory::Claim;
 use crate::event::{Refusal, RefusalCode};
 
-/// The version of everything after the preamble, the messages included.
-pub(crate) const VERSION: u32 = 1;
+/// The newest version of everything after the preamble, the messages included.
+pub(crate) const VERSION: u32 = 2;
+
+/// The versions that are spoken.
+const SPOKEN: RangeInclusive<u32> = 1..=VERSION;
+
+/// The first version in which nodes tell which data directory they have.
+const TELLS_DIRECTORY: u32 = 2;
 
 /// The largest body of a frame in the greeting.
 pub(crate) const MAX_BODY_BYTES: usize = 1024;
@@ -55,6 +67,20 @@ struct Preamble {
     version: u32,
 }
 
+/// What a connection is for, and how both sides speak on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) purpose: Purpose,
+    pub(crate) version: u32,
+}
+
+impl Terms {
+    /// On which to call a peer of which nothing is known.
+    pub(crate) fn newest(purpose: Purpose) -> Self {
+        Self { purpose, version: VERSION }
+    }
+}
+
 /// What a caller says about itself and about whom it wants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
@@ -63,6 +89,9 @@ pub(crate) struct Hello {
     pub(crate) to: u64,
     /// Where clients reach the caller; empty if it does not say.
     pub(crate) client_address: String,
+    /// Behind the rest, and only from version 2 on.
+    #[serde(skip)]
+    pub(crate) claim: Claim,
 }
 
 /// What the called node answers. The order of the variants is their number.
@@ -70,8 +99,27 @@ pub(crate) struct Hello {
 enum Reply {
     /// In the same form in every version.
     Refused { code: u32, sentence: String },
-    /// Messages may follow.
+    /// Messages may follow. From version 2 on, a [`Claim`] stands behind it.
     Accepted { client_address: String },
+}
+
+/// What a called node said.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The caller is let in.
+    Welcome(Welcome),
+    /// It is not.
+    Refused(Refusal),
+    /// The called node speaks no version later than this one, in which it can be called again.
+    CallAgainIn(u32),
+}
+
+/// What a node says that lets a caller in.
+#[derive(Debug)]
+pub(crate) struct Welcome {
+    /// Where clients reach it, if it told.
+    pub(crate) client_address: Option<String>,
+    pub(crate) claim: Claim,
 }
 
 /// Who this node is.
@@ -80,6 +128,7 @@ pub(crate) struct Identity {
     pub(crate) node_id: NodeId,
     pub(crate) cluster_id: u64,
     pub(crate) client_address: String,
+    pub(crate) claim: Claim,
 }
 
 /// Why there is no greeting.
@@ -109,19 +158,27 @@ pub(crate) fn told(client_address: String) -> Option<String> {
 
 impl Identity {
     /// The frame with which this node calls `to`.
-    pub(crate) fn hello(&self, purpose: Purpose, to: NodeId) -> Vec<u8> {
+    pub(crate) fn hello(&self, terms: Terms, to: NodeId) -> Vec<u8> {
         let said = Hello {
             cluster_id: self.cluster_id,
             from: self.node_id.get(),
             to: to.get(),
             client_address: self.client_address.clone(),
+            claim: self.claim,
         };
-        encode(purpose, &said)
+        self.with_claim(terms, said)
     }
 
     /// The frame with which this node lets a caller in.
-    pub(crate) fn acceptance(&self, purpose: Purpose) -> Vec<u8> {
-        encode(purpose, &Reply::Accepted { client_address: self.client_address.clone() })
+    pub(crate) fn acceptance(&self, terms: Terms) -> Vec<u8> {
+        self.with_claim(terms, Reply::Accepted { client_address: self.client_address.clone() })
+    }
+
+    fn with_claim(&self, terms: Terms, said: impl Serialize) -> Vec<u8> {
+        match terms.version {
+            TELLS_DIRECTORY.. => encode(terms, &(said, self.claim)),
+            _ => encode(terms, &said),
+        }
     }
 
     /// The caller's name, if this node wants to talk to it.
@@ -171,13 +228,13 @@ impl Identity {
 }
 
 /// The frame that turns a caller away.
-pub(crate) fn refusal_frame(purpose: Purpose, refusal: &Refusal) -> Vec<u8> {
+pub(crate) fn refusal_frame(terms: Terms, refusal: &Refusal) -> Vec<u8> {
     let (code, sentence) = (refusal.code.into(), refusal.sentence.clone());
-    encode(purpose, &Reply::Refused { code, sentence })
+    encode(terms, &Reply::Refused { code, sentence })
 }
 
-fn encode(purpose: Purpose, said: &impl Serialize) -> Vec<u8> {
-    let preamble = Preamble { magic: purpose.magic(), version: VERSION };
+fn encode(terms: Terms, said: &impl Serialize) -> Vec<u8> {
+    let preamble = Preamble { magic: terms.purpose.magic(), version: terms.version };
     let mut frame = Vec::new();
     // Both are a few hundred bytes at most: what is too long is refused when the network starts.
     // An empty frame would end the greeting like any other failure.
@@ -188,10 +245,10 @@ fn encode(purpose: Purpose, said: &impl Serialize) -> Vec<u8> {
 }
 
 /// What a caller wants, and what it said. An inner error is a caller of this protocol who is to be
-/// told why not.
-pub(crate) fn read_hello(body: &[u8]) -> Result<(Purpose, Result<Hello, Refusal>), GreetingError> {
+/// told why not, on terms that it understands if any node does.
+pub(crate) fn read_hello(body: &[u8]) -> Result<(Terms, Result<Hello, Refusal>), GreetingError> {
     let (purpose, version, rest) = read_preamble(body)?;
-    if version != VERSION {
+    if !SPOKEN.contains(&version) {
         let refusal = Refusal {
             code: RefusalCode::Version,
             sentence: format!(
@@ -199,39 +256,63 @@ pub(crate) fn read_hello(body: &[u8]) -> Result<(Purpose, Result<Hello, Refusal>
                  {VERSION}: run the same release on both"
             ),
         };
-        return Ok((purpose, Err(refusal)));
+        return Ok((Terms::newest(purpose), Err(refusal)));
     }
-    let hello = codec::decode_all(rest).map_err(|error| Refusal {
+    let hello = match version {
+        TELLS_DIRECTORY.. => codec::decode_all(rest).map(|(hello, claim)| Hello { claim, ..hello }),
+        _ => codec::decode_all(rest),
+    };
+    let hello = hello.map_err(|error| Refusal {
         code: RefusalCode::Malformed,
         sentence: format!("the greeting makes no sense: {error}; run the same release on both"),
     });
-    Ok((purpose, hello))
+    Ok((Terms { purpose, version }, hello))
 }
 
-/// What a called node answered: its address for clients, or why it does not want to talk.
-pub(crate) fn read_reply(
-    purpose: Purpose,
-    body: &[u8],
-) -> Result<Result<Option<String>, Refusal>, GreetingError> {
-    let (answered, version, rest) = read_preamble(body)?;
-    let malformed = |what: &dyn fmt::Display| GreetingError::NotOurs(what.to_string());
-    if answered != purpose {
+/// What a node answered that was called on these terms.
+pub(crate) fn read_answer(terms: Terms, body: &[u8]) -> Result<Answer, GreetingError> {
+    let (purpose, version, rest) = read_preamble(body)?;
+    if purpose != terms.purpose {
         return Err(malformed(&"an answer to another question"));
     }
-    match codec::decode_all(rest).map_err(|error| malformed(&error))? {
-        Reply::Refused { code, sentence } if sentence.len() <= MAX_SENTENCE_BYTES => {
-            let code = RefusalCode::from(code);
-            Ok(Err(Refusal { code, sentence }))
+    let (reply, rest) = codec::decode(rest).map_err(|error| malformed(&error))?;
+    match reply {
+        Reply::Refused { code, sentence } => {
+            let refusal = read_refusal(code, sentence, rest)?;
+            let is_older = version < terms.version && SPOKEN.contains(&version);
+            if refusal.code == RefusalCode::Version && is_older {
+                return Ok(Answer::CallAgainIn(version));
+            }
+            Ok(Answer::Refused(refusal))
         }
-        Reply::Refused { .. } => Err(malformed(&"a refusal that is too long")),
-        Reply::Accepted { .. } if version != VERSION => {
+        Reply::Accepted { .. } if version != terms.version => {
             Err(malformed(&"an acceptance in another version of the protocol"))
         }
         Reply::Accepted { client_address } if is_client_address(&client_address) => {
-            Ok(Ok(told(client_address)))
+            let claim = read_claim(version, rest)?;
+            Ok(Answer::Welcome(Welcome { client_address: told(client_address), claim }))
         }
         Reply::Accepted { .. } => Err(malformed(&"a client address that cannot be one")),
     }
+}
+
+fn read_refusal(code: u32, sentence: String, rest: &[u8]) -> Result<Refusal, GreetingError> {
+    if sentence.len() > MAX_SENTENCE_BYTES || !rest.is_empty() {
+        return Err(malformed(&"a refusal that is too long"));
+    }
+    Ok(Refusal { code: RefusalCode::from(code), sentence })
+}
+
+fn read_claim(version: u32, rest: &[u8]) -> Result<Claim, GreetingError> {
+    match version {
+        TELLS_DIRECTORY.. => codec::decode_all(rest).map_err(|error| malformed(&error)),
+        _ if rest.is_empty() => Ok(Claim::default()),
+        _ => Err(malformed(&"an acceptance that is too long")),
+    }
+}
+
+fn malformed(what: &dyn fmt::Display) -> GreetingError {
+    GreetingError::NotOurs(what.to_string())
 }
 
 fn read_preamble(body: &[u8]) -> Result<(Purpose, u32, &[u8]), GreetingError> {

@@ -15,7 +15,7 @@ use crate::arrivals::{MAX_GREETING, Ticket};
 use crate::complaints::Cause;
 use crate::event::{NetEvent, Refusal};
 use crate::format::{self, FormatError, Packet};
-use crate::handshake::{self, GreetingError, Hello, Purpose};
+use crate::handshake::{self, GreetingError, Hello, Purpose, Terms};
 use crate::link::{Link, Shared};
 use crate::snapshot;
 
@@ -101,12 +101,12 @@ fn complain_of_crowd(shared: &Shared) {
 fn serve(shared: &Shared, ticket: Ticket, stream: &TcpStream, remote: SocketAddr) {
     let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
     let caller = match hear_greeting(shared, stream, &mut frames) {
-        Ok((purpose, Ok(hello))) => {
-            let link = admit(shared, ticket, purpose, stream, remote, hello);
-            link.map(|link| (purpose, link))
+        Ok((terms, Ok(hello))) => {
+            let link = admit(shared, ticket, terms, stream, remote, hello);
+            link.map(|link| (terms.purpose, link))
         }
-        Ok((purpose, Err(refusal))) => {
-            turn_away(shared, None, purpose, stream, remote, &refusal);
+        Ok((terms, Err(refusal))) => {
+            turn_away(shared, None, terms, stream, remote, &refusal);
             None
         }
         Err(error) => {
@@ -132,7 +132,7 @@ fn hear_greeting(
     shared: &Shared,
     stream: &TcpStream,
     frames: &mut FrameReader,
-) -> Result<(Purpose, Result<Hello, Refusal>), GreetingError> {
+) -> Result<(Terms, Result<Hello, Refusal>), GreetingError> {
     let patience = shared.timing.handshake_timeout;
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(patience))?;
@@ -140,42 +140,48 @@ fn hear_greeting(
     handshake::read_hello(&body)
 }
 
-/// Lets the caller in, if it is a peer.
+/// Lets the caller in, if it is a peer, and the one that it was.
 fn admit<'a>(
     shared: &'a Shared,
     ticket: Ticket,
-    purpose: Purpose,
+    terms: Terms,
     mut stream: &TcpStream,
     remote: SocketAddr,
     hello: Hello,
 ) -> Option<&'a Link> {
     let is_peer = |id| shared.links.contains_key(&id);
     let claimed = Some(NodeId::new(hello.from)).filter(|id| is_peer(*id));
-    let peer = match shared.me.judge(&hello, is_peer) {
-        Ok(peer) => peer,
+    let met = shared.me.judge(&hello, is_peer).and_then(|peer| {
+        let meeting = shared.acquaintances.meet(peer, hello.claim)?;
+        Ok((peer, meeting))
+    });
+    let (peer, meeting) = match met {
+        Ok(met) => met,
         Err(refusal) => {
-            turn_away(shared, claimed, purpose, stream, remote, &refusal);
+            turn_away(shared, claimed, terms, stream, remote, &refusal);
             return None;
         }
     };
     let link = shared.links.get(&peer)?;
     // First the older connection goes, then the peer may begin to write on this one.
-    if !shared.arrivals.accept(ticket, peer, purpose) {
+    let is_in = shared.arrivals.accept(ticket, peer, terms.purpose);
+    drop(meeting);
+    if !is_in {
         return None;
     }
     link.learn_client_address(handshake::told(hello.client_address));
-    if let Err(error) = stream.write_all(&shared.me.acceptance(purpose)) {
+    if let Err(error) = stream.write_all(&shared.me.acceptance(terms)) {
         log::debug!("could not answer the greeting of {peer} from {remote}: {error}");
         return None;
     }
-    log::debug!("{peer} connected from {remote}, for {purpose:?}");
+    log::debug!("{peer} connected from {remote}, for {:?}", terms.purpose);
     Some(link)
 }
 
 fn turn_away(
     shared: &Shared,
     claimed: Option<NodeId>,
-    purpose: Purpose,
+    terms: Terms,
     mut stream: &TcpStream,
     remote: SocketAddr,
     refusal: &Refusal,
@@ -184,7 +190,7 @@ fn turn_away(
     if shared.complains(claimed, Cause::Refused(refusal.code)) {
         log::warn!("refused a connection from {remote}: {refusal}");
     }
-    if let Err(error) = stream.write_all(&handshake::refusal_frame(purpose, refusal)) {
+    if let Err(error) = stream.write_all(&handshake::refusal_frame(terms, refusal)) {
         log::debug!("could not tell {remote} why it was refused: {error}");
     }
 }

@@ -23,6 +23,8 @@
 //! 4. Nothing that arrives makes a thread panic or takes memory before that many bytes have
 //!    arrived. Frames, entries, connections and their greetings have limits.
 //! 5. No event is told after [`Network::shutdown`] has returned.
+//! 6. If [`Config::directory`] is set, nothing is said to a peer, or believed of it, that shows
+//!    another data directory than before and does not say that it rejoins.
 //!
 //! # A peer that is there, and one that is not
 //!
@@ -37,10 +39,11 @@
 //!
 //! # Reading order
 //!
-//! `config`, `event` and `stats` are what a caller sees; `format` and `handshake` are the bytes;
-//! `outbox` is the queue, and `line` the way past it; `outgoing` and `incoming` are the two threads
-//! of a connection; `arrivals` says who may stay; `snapshot` is what travels beside the messages;
-//! `network` starts and stops it all.
+//! `config`, `directory`, `event` and `stats` are what a caller sees; `format` and `handshake` are
+//! the bytes; `acquaintances` says which peers are the ones that were met before, and `peers_file`
+//! is how that is written down; `outbox` is the queue, and `line` the way past it; `outgoing` and
+//! `incoming` are the two threads of a connection; `arrivals` says who may stay; `snapshot` is what
+//! travels beside the messages; `network` starts and stops it all.
 //!
 //! # What it does not do
 //!
@@ -48,10 +51,12 @@
 //! attacker who can write to the port. The set of peers is fixed when the network starts. What is
 //! in a piece of a snapshot is the owner's business.
 
+mod acquaintances;
 mod arrivals;
 mod backoff;
 mod complaints;
 mod config;
+mod directory;
 mod event;
 pub mod format;
 mod handshake;
@@ -62,11 +67,14 @@ mod mirror;
 mod network;
 mod outbox;
 mod outgoing;
+pub mod peers_file;
 mod snapshot;
 mod start_error;
 mod stats;
 
+pub use acquaintances::FILE as PEERS_FILE;
 pub use config::{Config, Limits, Snapshots, Timing};
+pub use directory::{Directory, DirectoryId};
 pub use event::{NetEvent, Refusal, RefusalCode};
 pub use network::Network;
 pub use snapshot::{SnapshotReceiver, SnapshotSender, SnapshotSink, SnapshotSource};

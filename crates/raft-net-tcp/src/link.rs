@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use raft_core::NodeId;
 
+use crate::acquaintances::Acquaintances;
 use crate::arrivals::Arrivals;
 use crate::complaints::{Cause, Complaints};
 use crate::config::{Config, Limits, Snapshots, Timing};
+use crate::directory::Claim;
 use crate::event::NetEvent;
 use crate::handshake::Identity;
 use crate::outbox::Outbox;
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     /// Where snapshots of others go, once the owner has said so.
     pub(crate) receiver: OnceLock<Box<SnapshotReceiver>>,
     pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) acquaintances: Acquaintances,
     pub(crate) arrivals: Arrivals,
     pub(crate) connections_refused: Counter,
     pub(crate) messages_misaddressed: Counter,
@@ -34,7 +37,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, on_event: Box<dyn Fn(NetEvent) + Send + Sync>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        acquaintances: Acquaintances,
+        on_event: Box<dyn Fn(NetEvent) + Send + Sync>,
+    ) -> Self {
         let new_link = |(peer, address)| {
             let outbox = Outbox::new(config.limits, config.network_delay);
             (peer, Link::new(peer, address, outbox))
@@ -44,12 +51,14 @@ impl Shared {
                 node_id: config.node_id,
                 cluster_id: config.cluster_id,
                 client_address: config.client_address,
+                claim: Claim::of(config.directory.as_ref()),
             },
             timing: config.timing,
             limits: config.limits,
             snapshots: config.snapshots,
             receiver: OnceLock::new(),
             links: config.peers.into_iter().map(new_link).collect(),
+            acquaintances,
             arrivals: Arrivals::default(),
             connections_refused: Counter::default(),
             messages_misaddressed: Counter::default(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use raft_core::{Message, NodeId};
 use socket2::SockRef;
 
+use crate::acquaintances::Acquaintances;
 use crate::config::Config;
 use crate::event::NetEvent;
 use crate::format::{FRAME_OVERHEAD_BYTES, message_bytes};
@@ -39,8 +40,9 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If the configuration contradicts itself, the address cannot be listened on or a thread
-    /// cannot be started. Nothing is left running.
+    /// If the configuration contradicts itself, the file of peers in the data directory cannot be
+    /// believed, the address cannot be listened on or a thread cannot be started. Nothing is left
+    /// running.
     pub fn start(
         config: Config,
         on_event: impl Fn(NetEvent) + Send + Sync + 'static,
@@ -64,13 +66,14 @@ impl Network {
         on_event: impl Fn(NetEvent) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         config.validate()?;
+        let acquaintances = Acquaintances::open(config.directory.as_ref())?;
         let listen = config.listen;
         let cannot_listen = |source| StartError::Listen { address: listen, source };
         let local_address = listener.local_addr().map_err(cannot_listen)?;
         listener.set_nonblocking(false).map_err(cannot_listen)?;
         let accepting = listener.try_clone().map_err(cannot_listen)?;
         let mut network = Self {
-            shared: Arc::new(Shared::new(config, Box::new(on_event))),
+            shared: Arc::new(Shared::new(config, acquaintances, Box::new(on_event))),
             listener,
             local_address,
             threads: Vec::new(),

@@ -13,9 +13,9 @@ use wire::frame::{FrameError, FrameReader};
 
 use crate::backoff::Backoff;
 use crate::complaints::Cause;
-use crate::event::{NetEvent, Refusal};
+use crate::event::{NetEvent, Refusal, RefusalCode};
 use crate::format::{self, FormatError, Packet};
-use crate::handshake::{self, GreetingError, Purpose};
+use crate::handshake::{self, Answer, GreetingError, Purpose, Terms, Welcome};
 use crate::link::{Link, Plug, Shared};
 use crate::outbox::Woken;
 
@@ -42,7 +42,7 @@ pub(crate) fn run(shared: &Shared, link: &Link) {
         link.counters.connected.store(false, Ordering::Relaxed);
         match &end {
             End::Lost { was_well: true, .. } => backoff.reset(),
-            End::Refused(_) => backoff.be_patient(),
+            End::Refused(_) | End::NotWanted(_) => backoff.be_patient(),
             End::Lost { .. } | End::NotReached(_) => {}
         }
         report(shared, link, &end);
@@ -58,6 +58,8 @@ enum End {
     NotReached(GreetingError),
     /// The peer does not want one.
     Refused(Refusal),
+    /// This node does not want one.
+    NotWanted(Refusal),
     /// There was one.
     Lost {
         why: Break,
@@ -67,13 +69,8 @@ enum End {
 }
 
 fn attempt(shared: &Shared, link: &Link) -> End {
-    let greeted = dial(shared, link, &link.plug).and_then(|stream| {
-        let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
-        let reply = greet(shared, link.peer, Purpose::Messages, &stream, &mut frames)?;
-        Ok((stream, frames, reply))
-    });
-    match greeted {
-        Ok((stream, frames, Ok(client_address))) => {
+    match call(shared, link, Purpose::Messages, &link.plug) {
+        Ok(Called { stream, frames, client_address }) => {
             welcome(shared, link, client_address);
             link.outbox.open(&stream);
             let mut writer = Writer::new(shared, link, &stream, frames);
@@ -81,17 +78,63 @@ fn attempt(shared: &Shared, link: &Link) -> End {
             let was_well = writer.was_answered;
             End::Lost { why, was_well }
         }
-        Ok((_, _, Err(refusal))) => End::Refused(refusal),
-        Err(error) => End::NotReached(error),
+        Err(NotCalled::Refused(refusal)) => End::Refused(refusal),
+        Err(NotCalled::NotWanted(refusal)) => End::NotWanted(refusal),
+        Err(NotCalled::NotReached(error)) => End::NotReached(error),
+    }
+}
+
+/// A connection on which this node may write.
+pub(crate) struct Called {
+    pub(crate) stream: Arc<TcpStream>,
+    /// What the peer says from here on.
+    pub(crate) frames: FrameReader,
+    /// Where clients reach the peer, if it told.
+    pub(crate) client_address: Option<String>,
+}
+
+/// Why there is no connection.
+pub(crate) enum NotCalled {
+    /// The peer was not reached, or does not speak the protocol.
+    NotReached(GreetingError),
+    /// The peer does not want one.
+    Refused(Refusal),
+    /// It is not the peer that it was: nothing is said to it.
+    NotWanted(Refusal),
+}
+
+impl From<GreetingError> for NotCalled {
+    fn from(error: GreetingError) -> Self {
+        Self::NotReached(error)
+    }
+}
+
+/// Connects to the peer, greets it in the newest version that it knows as well, and makes sure that
+/// it is the one that was met before. `plug` can end the connection.
+pub(crate) fn call(
+    shared: &Shared,
+    link: &Link,
+    purpose: Purpose,
+    plug: &Plug,
+) -> Result<Called, NotCalled> {
+    let mut terms = Terms::newest(purpose);
+    loop {
+        let stream = dial(shared, link, plug)?;
+        let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
+        match greet(shared, link.peer, terms, &stream, &mut frames)? {
+            Answer::Welcome(Welcome { client_address, claim }) => {
+                shared.acquaintances.meet(link.peer, claim).map_err(NotCalled::NotWanted)?;
+                return Ok(Called { stream, frames, client_address });
+            }
+            Answer::Refused(refusal) => return Err(NotCalled::Refused(refusal)),
+            // Each one is older than the one before.
+            Answer::CallAgainIn(version) => terms.version = version,
+        }
     }
 }
 
 /// Connects to the first address of the peer that answers. `plug` can end the connection.
-pub(crate) fn dial(
-    shared: &Shared,
-    link: &Link,
-    plug: &Plug,
-) -> Result<Arc<TcpStream>, GreetingError> {
+fn dial(shared: &Shared, link: &Link, plug: &Plug) -> Result<Arc<TcpStream>, GreetingError> {
     let nowhere = io::Error::new(io::ErrorKind::NotFound, "its host name has no address");
     let mut failure = GreetingError::Io(nowhere);
     for address in link.address.to_socket_addrs()?.take(MAX_ADDRESSES) {
@@ -111,20 +154,20 @@ pub(crate) fn dial(
 }
 
 /// Says who this node is, and what the connection is for; returns what the peer answers.
-pub(crate) fn greet(
+fn greet(
     shared: &Shared,
     peer: NodeId,
-    purpose: Purpose,
+    terms: Terms,
     stream: &TcpStream,
     frames: &mut FrameReader,
-) -> Result<Result<Option<String>, Refusal>, GreetingError> {
+) -> Result<Answer, GreetingError> {
     let patience = shared.timing.handshake_timeout;
     stream.set_write_timeout(Some(patience))?;
-    (&*stream).write_all(&shared.me.hello(purpose, peer))?;
+    (&*stream).write_all(&shared.me.hello(terms, peer))?;
     let body = handshake::read_frame(stream, frames, patience)?;
-    let reply = handshake::read_reply(purpose, &body)?;
+    let answer = handshake::read_answer(terms, &body)?;
     stream.set_write_timeout(Some(shared.timing.silence_timeout))?;
-    Ok(reply)
+    Ok(answer)
 }
 
 fn welcome(shared: &Shared, link: &Link, client_address: Option<String>) {
@@ -146,12 +189,9 @@ fn report(shared: &Shared, link: &Link, end: &End) {
         End::NotReached(error) if shared.complains(Some(peer), Cause::Dial) => {
             log::info!("cannot connect to {peer} at {address}: {error}; still trying");
         }
-        End::Refused(refusal)
-            if shared.complains(Some(peer), Cause::RefusedByPeer(refusal.code)) =>
-        {
-            log::warn!("{peer} at {address} refused this node: {refusal}; still trying");
-            let refusal = refusal.clone();
-            shared.emit(NetEvent::PeerRefused { peer, refusal });
+        End::Refused(refusal) => report_refusal(shared, link, refusal),
+        End::NotWanted(why) if shared.complains(Some(peer), Cause::NotWanted(why.code)) => {
+            log::warn!("does not talk to {peer} at {address}: {why}; still trying");
         }
         End::Lost { why, .. } if shared.complains(Some(peer), Cause::Lost) => {
             log::warn!("lost the connection to {peer} at {address}: {why}; connecting again");
@@ -160,6 +200,19 @@ fn report(shared: &Shared, link: &Link, end: &End) {
     }
     if discarded > 0 || matches!(end, End::Lost { .. }) {
         shared.emit(NetEvent::Unreachable(peer));
+    }
+}
+
+fn report_refusal(shared: &Shared, link: &Link, refusal: &Refusal) {
+    let (peer, address) = (link.peer, &link.address);
+    let is_due = shared.complains(Some(peer), Cause::RefusedByPeer(refusal.code));
+    if is_due {
+        log::warn!("{peer} at {address} refused this node: {refusal}; still trying");
+    }
+    // The owner should stop for this one: it must not get lost among others.
+    if is_due || refusal.code == RefusalCode::Directory {
+        let refusal = refusal.clone();
+        shared.emit(NetEvent::PeerRefused { peer, refusal });
     }
 }
 

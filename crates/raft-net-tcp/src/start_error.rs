@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use raft_core::NodeId;
 
 use crate::config::LONGEST_WAIT;
 use crate::handshake::MAX_CLIENT_ADDRESS_BYTES;
+use crate::peers_file::PeersFault;
 
 /// Why a network did not start.
 #[derive(Debug)]
@@ -79,6 +81,25 @@ pub enum StartError {
         /// The limit given.
         value_bytes: usize,
     },
+    /// The file that says which data directories the peers had cannot be read.
+    PeersUnreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// That file is damaged, or of a later version.
+    PeersDamaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: PeersFault,
+    },
+    /// That file belongs to another data directory than this one: what was beside it is gone.
+    PeersOfAnother {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -118,6 +139,23 @@ impl fmt::Display for StartError {
             Self::PieceLimit { value_bytes } => {
                 write!(f, "snapshots.max_piece_bytes is {value_bytes}: give it at most 1 GiB")
             }
+            Self::PeersUnreadable { file, source } => {
+                write!(f, "cannot read {}: {source}; let this process read it", file.display())
+            }
+            Self::PeersDamaged { file, fault } => write!(
+                f,
+                "{} is damaged ({fault}), so it cannot be told whether a peer lost its data: put \
+                 the right file back; or, if no peer lost its data directory, remove it, and it is \
+                 made again",
+                file.display()
+            ),
+            Self::PeersOfAnother { file } => write!(
+                f,
+                "{} belongs to another data directory: what was beside it is lost or was replaced, \
+                 and this node may have acknowledged it; put that back, or let this node rejoin \
+                 with an empty directory",
+                file.display()
+            ),
         }
     }
 }
@@ -147,7 +185,9 @@ fn listen_sentence(
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen { source, .. } | Self::Thread { source } => Some(source),
+            Self::Listen { source, .. }
+            | Self::Thread { source }
+            | Self::PeersUnreadable { source, .. } => Some(source),
             _ => None,
         }
     }

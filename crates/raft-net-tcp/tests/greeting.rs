@@ -4,16 +4,11 @@ mod common;
 
 use std::time::Duration;
 
-use common::{CLUSTER, Node, Stranger, config, heartbeat, hello, id, listener, pair, refusal};
+use common::{
+    CLUSTER, Node, Stranger, config, frame, heartbeat, hello, id, listener, old_acceptance,
+    old_hello, pair, refusal, refusal_in,
+};
 use raft_net_tcp::{NetEvent, Refusal, RefusalCode};
-
-/// The refusal in the body of an answer, after `docs/format.md`.
-fn refusal_in(body: &[u8]) -> (u32, String) {
-    let said = wire::codec::decode_all::<([u8; 8], u32, u32, u32, String)>(body);
-    let (magic, version, kind, code, sentence) = said.expect("a refusal");
-    assert_eq!((&magic, version, kind), (b"raft-tcp", 1, 0));
-    (code, sentence)
-}
 
 /// Calls node 1, whose only peer is 2, with this greeting, and is refused.
 fn refused(hello: &[u8]) -> (u32, String) {
@@ -29,7 +24,7 @@ fn refused(hello: &[u8]) -> (u32, String) {
 
 #[test]
 fn a_node_of_another_cluster_is_refused() {
-    let (code, sentence) = refused(&hello(0xBAD, 2, 1, 1));
+    let (code, sentence) = refused(&hello(0xBAD, 2, 1));
     assert_eq!(code, 2);
     let expected = "n2 is of cluster 0xbad and n1 of cluster 0xc1: start both with the same \
                     members, or correct the address";
@@ -38,7 +33,7 @@ fn a_node_of_another_cluster_is_refused() {
 
 #[test]
 fn a_call_for_another_node_is_refused() {
-    let (code, sentence) = refused(&hello(CLUSTER, 2, 3, 1));
+    let (code, sentence) = refused(&hello(CLUSTER, 2, 3));
     assert_eq!(code, 3);
     let expected = "n2 called n3, but this is n1: correct the address of n3";
     assert_eq!(sentence, expected);
@@ -46,7 +41,7 @@ fn a_call_for_another_node_is_refused() {
 
 #[test]
 fn a_node_that_is_no_peer_is_refused() {
-    let (code, sentence) = refused(&hello(CLUSTER, 7, 1, 1));
+    let (code, sentence) = refused(&hello(CLUSTER, 7, 1));
     assert_eq!(code, 4);
     let expected = "n7 is not among the peers of n1: add it there, or correct its id";
     assert_eq!(sentence, expected);
@@ -54,7 +49,7 @@ fn a_node_that_is_no_peer_is_refused() {
 
 #[test]
 fn a_node_that_has_our_own_id_is_refused() {
-    let (code, sentence) = refused(&hello(CLUSTER, 1, 1, 1));
+    let (code, sentence) = refused(&hello(CLUSTER, 1, 1));
     assert_eq!(code, 4);
     let expected = "the caller and the called node are both n1: give each its own id";
     assert_eq!(sentence, expected);
@@ -62,27 +57,28 @@ fn a_node_that_has_our_own_id_is_refused() {
 
 #[test]
 fn another_version_is_refused_whatever_its_greeting_holds() {
-    let mut frame = Vec::new();
-    let future = (*b"raft-tcp", 2_u32, "who knows");
-    wire::frame::write_frame(&mut frame, &future, &[]).expect("a small frame");
-    let (code, sentence) = refused(&frame);
+    let (code, sentence) = refused(&frame((*b"raft-tcp", 3_u32, "who knows")));
     assert_eq!(code, 1);
-    let expected = "the caller speaks version 2 of the Raft protocol, this node version 1: run \
+    let expected = "the caller speaks version 3 of the Raft protocol, this node version 2: run \
                     the same release on both";
     assert_eq!(sentence, expected);
 }
 
 #[test]
 fn a_greeting_that_makes_no_sense_is_refused() {
-    let mut frame = Vec::new();
-    let short = (*b"raft-tcp", 1_u32, CLUSTER, 2_u64);
-    wire::frame::write_frame(&mut frame, &short, &[]).expect("a small frame");
-    assert_eq!(refused(&frame).0, 5);
-
-    let mut frame = Vec::new();
-    let forged = (*b"raft-tcp", 1_u32, CLUSTER, 2_u64, 1_u64, "a\nb");
-    wire::frame::write_frame(&mut frame, &forged, &[]).expect("a small frame");
-    assert_eq!(refused(&frame).0, 5);
+    let nonsense = [
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64)),
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "a\nb", (None::<u64>, false))),
+        // No directory at all, half of one, one of no kind, and something behind it.
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "")),
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "", (1_u8, 7_u32))),
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "", (2_u8, 7_u64, false))),
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "", (Some(7_u64), 2_u8))),
+        frame((*b"raft-tcp", 2_u32, CLUSTER, 2_u64, 1_u64, "", (Some(7_u64), false), 0_u8)),
+    ];
+    for hello in nonsense {
+        assert_eq!(refused(&hello).0, 5, "{hello:02x?}");
+    }
 }
 
 #[test]
@@ -90,9 +86,56 @@ fn the_greeting_of_a_node_is_as_documented() {
     let (played, address) = listener();
     let _one = Node::start(config(1, &[(2, address)]));
     let (_, body) = Stranger::answer(&played);
-    let said = wire::codec::decode_all::<([u8; 8], u32, u64, u64, u64, String)>(&body);
-    let expected = (*b"raft-tcp", 1, CLUSTER, 1, 2, "client-1:1".to_owned());
-    assert_eq!(said.expect("a greeting"), expected);
+    let said = wire::codec::decode_all(&body).expect("a greeting");
+    let no_directory = (None::<u64>, false);
+    assert_eq!(
+        (*b"raft-tcp", 2_u32, CLUSTER, 1_u64, 2_u64, "client-1:1".to_owned(), no_directory),
+        said
+    );
+}
+
+#[test]
+fn an_earlier_version_is_answered_in_its_own_words() {
+    let (_nobody, address) = listener();
+    let one = Node::start(config(1, &[(2, address)]));
+    let mut caller = Stranger::call(one.address());
+    caller.write(&old_hello(2, 1));
+    let answer = caller.read_frame().expect("an answer");
+    let said = wire::codec::decode_all(&answer).expect("an acceptance of version 1");
+    assert_eq!((*b"raft-tcp", 1_u32, 1_u32, "client-1:1".to_owned()), said);
+    caller.send(&[heartbeat(2, 1, 5)]);
+    assert_eq!(one.wait_message(), heartbeat(2, 1, 5));
+}
+
+#[test]
+fn a_node_of_an_earlier_version_is_called_again_in_that_one() {
+    let (played, address) = listener();
+    let one = Node::start(config(1, &[(2, address)]));
+    let (mut old, hello) = Stranger::answer(&played);
+    assert_eq!(hello[8..12], [2, 0, 0, 0], "the newest first");
+    old.write(&refusal(1, 1, "the caller speaks version 2"));
+    let (mut old, hello) = Stranger::answer(&played);
+    let said = wire::codec::decode_all(&hello).expect("a greeting of version 1");
+    assert_eq!((*b"raft-tcp", 1_u32, CLUSTER, 1_u64, 2_u64, "client-1:1".to_owned()), said);
+    old.write(&old_acceptance());
+    assert_eq!(one.wait_connected(id(2)), Some("old:1".to_owned()));
+}
+
+/// It is called twice, and not for ever.
+#[test]
+fn a_node_that_understands_no_version_is_given_up() {
+    let (played, address) = listener();
+    let one = Node::start(config(1, &[(2, address)]));
+    for version in [2_u8, 1] {
+        let (mut other, hello) = Stranger::answer(&played);
+        assert_eq!(hello[8..12], [version, 0, 0, 0]);
+        other.write(&refusal(1, 1, "that is none of mine"));
+    }
+    let told = one.wait("a refusal", |event| match event {
+        NetEvent::PeerRefused { refusal, .. } => Some(refusal.code),
+        _ => None,
+    });
+    assert_eq!(told, RefusalCode::Version);
 }
 
 /// What node 1 is told when the node it dials answers this.

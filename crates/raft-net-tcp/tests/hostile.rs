@@ -125,7 +125,7 @@ fn a_greeting_that_trickles_in_is_closed_at_its_deadline() {
     let mut trickling = slow.stream.try_clone().expect("a socket");
     let trickle = std::thread::spawn(move || {
         // Ends when the other side has closed the connection.
-        for byte in hello(CLUSTER, 2, 1, 1).iter().cycle().take(20) {
+        for byte in hello(CLUSTER, 2, 1).iter().cycle().take(20) {
             if trickling.write_all(&[*byte]).is_err() {
                 return;
             }
@@ -201,11 +201,18 @@ fn a_peer_that_reads_nothing_blocks_nobody_and_its_queue_stays_bounded() {
 
 #[test]
 fn a_dialled_stranger_is_given_up_whatever_it_answers() {
-    let answers: [&[u8]; 4] = [
+    let answers: [&[u8]; 10] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         &announcing_4_gib(),
-        &hello(CLUSTER, 2, 1, 1),
+        &hello(CLUSTER, 2, 1),
         &common::acceptance("two words"),
+        &common::old_acceptance(),
+        // Half a directory, one of no kind, and something behind it.
+        &common::frame((*b"raft-tcp", 2_u32, 1_u32, "", (1_u8, 7_u32))),
+        &common::frame((*b"raft-tcp", 2_u32, 1_u32, "", (2_u8, 7_u64, false))),
+        &common::frame((*b"raft-tcp", 2_u32, 1_u32, "", (Some(7_u64), false), 0_u8)),
+        &common::frame((*b"raft-tcp", 2_u32, 0_u32, 6_u32, "x".repeat(600))),
+        &common::frame((*b"raft-tcp", 2_u32, 0_u32, 6_u32, "go away", 0_u8)),
     ];
     for answer in answers {
         let (played, address): (_, SocketAddr) = listener();

@@ -111,16 +111,12 @@ fn hasty(config: &mut Config) {
 }
 
 fn greeting(from: u64, to: u64) -> Vec<u8> {
-    let mut frame = Vec::new();
-    let said = (*b"raft-snp", 1_u32, CLUSTER, from, to, "");
-    write_frame(&mut frame, &said, &[]).expect("a small frame");
-    frame
+    let no_directory = (None::<u64>, false);
+    common::frame((*b"raft-snp", 2_u32, CLUSTER, from, to, "", no_directory))
 }
 
 fn accepted() -> Vec<u8> {
-    let mut frame = Vec::new();
-    write_frame(&mut frame, &(*b"raft-snp", 1_u32, 1_u32, ""), &[]).expect("a small frame");
-    frame
+    common::frame((*b"raft-snp", 2_u32, 1_u32, "", (None::<u64>, false)))
 }
 
 /// An offer from node 2 to node 1, by hand after `docs/format.md`.

@@ -17,7 +17,7 @@ use crate::complaints::Cause;
 use crate::event::NetEvent;
 use crate::handshake::{self, GreetingError, Purpose};
 use crate::link::{Link, Shared};
-use crate::outgoing::{dial, greet};
+use crate::outgoing::{Called, NotCalled, call};
 
 /// One snapshot, from the start to the outcome.
 pub(super) fn travel(
@@ -137,19 +137,9 @@ impl<'a> Sending<'a> {
 
     /// One connection.
     fn attempt(&mut self) -> Result<(), Failure> {
-        let stream = dial(self.shared, self.link, &self.trip.plug).map_err(broken)?;
-        let mut frames = FrameReader::new(handshake::MAX_BODY_BYTES);
         let patience = self.shared.snapshots.patience;
-        match greet(self.shared, self.link.peer, Purpose::Snapshot, &stream, &mut frames) {
-            Ok(Ok(_)) => {}
-            Ok(Err(refusal)) => return Err(Failure::Final(refusal.sentence)),
-            Err(GreetingError::Closed) => {
-                let why = "it closed the connection instead of greeting: does its release know \
-                           snapshots?";
-                return Err(broken(why));
-            }
-            Err(error) => return Err(broken(error)),
-        }
+        let called = call(self.shared, self.link, Purpose::Snapshot, &self.trip.plug);
+        let Called { stream, mut frames, .. } = called.map_err(not_called)?;
         stream.set_read_timeout(Some(patience)).map_err(broken)?;
         stream.set_write_timeout(Some(patience)).map_err(broken)?;
         frames.set_max_body_bytes(frames::MAX_ANSWER_BYTES);
@@ -216,6 +206,18 @@ impl<'a> Sending<'a> {
             Answer::Done => Ok(None),
             Answer::Refused { sentence } => Err(Failure::Final(sentence)),
         }
+    }
+}
+
+fn not_called(why: NotCalled) -> Failure {
+    match why {
+        NotCalled::Refused(refusal) | NotCalled::NotWanted(refusal) => {
+            Failure::Final(refusal.sentence)
+        }
+        NotCalled::NotReached(GreetingError::Closed) => {
+            broken("it closed the connection instead of greeting: does its release know snapshots?")
+        }
+        NotCalled::NotReached(error) => broken(error),
     }
 }
 

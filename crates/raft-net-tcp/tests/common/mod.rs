@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use raft_core::{Body, Entries, Entry, Index, Message, NodeId, Payload, Position, Term};
 use raft_net_tcp::format::{self, Packet};
 use raft_net_tcp::{Config, NetEvent, Network, PeerStats, Timing};
+use serde::Serialize;
 use wire::frame::{FrameReader, write_frame};
 
 /// How long anything may take before a test gives up. Nothing waits so long when all is well.
@@ -190,7 +191,7 @@ impl Stranger {
     /// Calls `node` in the name of `from`, and is let in.
     pub(crate) fn call_as(from: u64, node: &Node) -> Self {
         let mut caller = Self::call(node.address());
-        caller.write(&hello(CLUSTER, from, node.id.get(), 1));
+        caller.write(&hello(CLUSTER, from, node.id.get()));
         let reply = caller.read_frame().expect("an answer");
         assert_eq!(reply[12..16], [1, 0, 0, 0], "accepted");
         caller
@@ -262,25 +263,60 @@ impl Stranger {
     }
 }
 
-/// A greeting, written by hand after `docs/format.md`.
-pub(crate) fn hello(cluster: u64, from: u64, to: u64, version: u32) -> Vec<u8> {
-    let said = (*b"raft-tcp", version, cluster, from, to, "caller:1");
-    let mut frame = Vec::new();
-    write_frame(&mut frame, &said, &[]).expect("a small frame");
-    frame
+/// A greeting, written by hand after `docs/format.md`, of a node that tells of no directory.
+pub(crate) fn hello(cluster: u64, from: u64, to: u64) -> Vec<u8> {
+    frame((*b"raft-tcp", 2_u32, cluster, from, to, "caller:1", NO_DIRECTORY))
 }
+
+/// The same in version 1, as earlier releases say it.
+pub(crate) fn old_hello(from: u64, to: u64) -> Vec<u8> {
+    frame((*b"raft-tcp", 1_u32, CLUSTER, from, to, "caller:1"))
+}
+
+/// A greeting that tells of a directory, and whether it takes the place of another one.
+pub(crate) fn hello_with(
+    magic: [u8; 8],
+    from: u64,
+    to: u64,
+    directory: u64,
+    rejoins: bool,
+) -> Vec<u8> {
+    frame((magic, 2_u32, CLUSTER, from, to, "caller:1", (Some(directory), rejoins)))
+}
+
+/// What stands at the end of a greeting that tells of no directory.
+const NO_DIRECTORY: (Option<u64>, bool) = (None, false);
 
 /// The answer that lets a caller in.
 pub(crate) fn acceptance(client_address: &str) -> Vec<u8> {
-    let said = (*b"raft-tcp", 1_u32, 1_u32, client_address);
-    let mut frame = Vec::new();
-    write_frame(&mut frame, &said, &[]).expect("a small frame");
-    frame
+    frame((*b"raft-tcp", 2_u32, 1_u32, client_address, NO_DIRECTORY))
+}
+
+/// The same in version 1.
+pub(crate) fn old_acceptance() -> Vec<u8> {
+    frame((*b"raft-tcp", 1_u32, 1_u32, "old:1"))
+}
+
+/// The answer of a node that tells of a directory.
+pub(crate) fn acceptance_with(magic: [u8; 8], directory: u64, rejoins: bool) -> Vec<u8> {
+    frame((magic, 2_u32, 1_u32, "played:1", (Some(directory), rejoins)))
 }
 
 /// The answer that turns a caller away, in this version of the protocol.
 pub(crate) fn refusal(version: u32, code: u32, sentence: &str) -> Vec<u8> {
-    let said = (*b"raft-tcp", version, 0_u32, code, sentence);
+    frame((*b"raft-tcp", version, 0_u32, code, sentence))
+}
+
+/// The code and the sentence of a refusal, of the version that this release speaks.
+pub(crate) fn refusal_in(body: &[u8]) -> (u32, String) {
+    let said = wire::codec::decode_all::<([u8; 8], u32, u32, u32, String)>(body);
+    let (_, version, kind, code, sentence) = said.expect("a refusal");
+    assert_eq!((version, kind), (2, 0));
+    (code, sentence)
+}
+
+/// A frame with this metadata.
+pub(crate) fn frame(said: impl Serialize) -> Vec<u8> {
     let mut frame = Vec::new();
     write_frame(&mut frame, &said, &[]).expect("a small frame");
     frame

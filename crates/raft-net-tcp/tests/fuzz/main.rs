@@ -1,7 +1,9 @@
 //! Bytes from peers that are none, or are confused: see `target`. The corpus is in `tests/corpus`.
+//! And what a disk may have made of the file of peers: see `peers`, and `tests/corpus-peers`.
 
 #[path = "../../../wire/tests/hunt/mod.rs"]
 mod hunt;
+mod peers;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +14,9 @@ use raft_core::{
     Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, ReadMode,
     Snapshot, Term,
 };
+use raft_net_tcp::DirectoryId;
 use raft_net_tcp::format::{encode_messages, encode_ping};
+use raft_net_tcp::peers_file::{self, Peers};
 use wire::frame::HEADER_BYTES;
 
 fn folder() -> PathBuf {
@@ -82,5 +86,41 @@ fn lenient(body: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn a_decoder_that_overlooks_bytes_is_found_out() {
     let found = hunt(&strings(), 100_000, |bytes| target::check(bytes, lenient));
+    assert!(found.expect("something is overlooked").why.contains("something else"));
+}
+
+fn folder_of_peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus-peers")
+}
+
+fn file_of(count: u64) -> Vec<u8> {
+    let met = (1..=count).map(|peer| (NodeId::new(peer), DirectoryId::new(peer << 40)));
+    peers_file::encode(&Peers { own: DirectoryId::new(7), met: met.collect() })
+}
+
+#[test]
+fn the_corpus_has_files_of_peers() {
+    let seeds = [("none", file_of(0)), ("one", file_of(1)), ("eight", file_of(8))];
+    assert_eq!(corpus_has(&folder_of_peers(), &seeds), Ok(()));
+}
+
+#[test]
+fn whatever_a_disk_makes_of_the_file_it_is_refused_or_understood_in_full() {
+    let files = corpus(&folder_of_peers());
+    assert_eq!(hunt(&files, 100_000, |bytes| peers::check(bytes, peers::read)), None);
+}
+
+/// A decoder that does not mind what stands behind the last peer.
+fn generous(bytes: &[u8]) -> Option<Vec<u8>> {
+    (0..=bytes.len()).rev().find_map(|end| {
+        let checksum = wire::checksum(&bytes[..end]).to_le_bytes();
+        peers::read(&[&bytes[..end], &checksum].concat())
+    })
+}
+
+#[test]
+fn a_decoder_of_files_that_overlooks_bytes_is_found_out() {
+    let files = corpus(&folder_of_peers());
+    let found = hunt(&files, 100_000, |bytes| peers::check(bytes, generous));
     assert!(found.expect("something is overlooked").why.contains("something else"));
 }
