@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 use raft_core::{
     Action, ClusterConfig, Config, Input, NodeId, Outcome, Payload, Position, Raft, Ticket, Time,
 };
-use raft_net_tcp::{NetEvent, Network};
+use raft_net_tcp::{Directory, DirectoryId, NetEvent, Network, RefusalCode};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
 use raft_storage::{FileDisk, Log, Options};
 
@@ -92,8 +92,11 @@ impl Node {
 
         let (tell_inside, inside) = unbounded();
         let (tell_outside, outside) = bounded(MAX_WAITING_MESSAGES);
+        // With the log goes what the node has promised: the others are to notice if it is another.
+        let (path, rejoins) = (dir.to_owned(), false);
+        let directory = Directory { id: DirectoryId::new(log.id()), path, rejoins };
         let log = start_log(log, tell_inside.clone())?;
-        let network = start_network(id, members, listener, tell_outside)?;
+        let network = start_network(id, members, listener, directory, tell_outside)?;
         let (counter, clients, started_at) = (Counter::default(), BTreeMap::new(), Instant::now());
         let node = Self { raft, started_at, inside, outside, log, network, counter, clients };
         Ok((node, tell_inside))
@@ -198,11 +201,13 @@ fn start_network(
     id: NodeId,
     members: &Members,
     listener: TcpListener,
+    directory: Directory,
     outside: Sender<Event>,
 ) -> Result<Network, Box<dyn Error>> {
     let others = members.iter().filter(|(peer, _)| **peer != id);
     let peers = others.map(|(peer, address)| (*peer, address.clone())).collect();
-    let config = raft_net_tcp::Config::new(id, CLUSTER_ID, listener.local_addr()?, peers);
+    let mut config = raft_net_tcp::Config::new(id, CLUSTER_ID, listener.local_addr()?, peers);
+    config.directory = Some(directory);
     let network = Network::start_on(listener, config, move |event| {
         let input = match event {
             NetEvent::Message(message) => Input::Message(message),
@@ -210,7 +215,12 @@ fn start_network(
             // Its log is never cut, so it sends no snapshots.
             NetEvent::Connected { .. } | NetEvent::SnapshotSent { .. } => return,
             NetEvent::PeerRefused { peer, refusal } => {
-                return eprintln!("{peer} refuses to talk to {id}: {refusal}");
+                eprintln!("{peer} refuses to talk to {id}: {refusal}");
+                if refusal.code == RefusalCode::Directory {
+                    // It may have promised what it does not know any more.
+                    std::process::exit(1);
+                }
+                return;
             }
         };
         let _ = outside.send(Event::Input(input));

@@ -1,6 +1,10 @@
 //! What happens inside, in words: for people who watch a cluster work.
 
+use std::path::Path;
+
 use raft_core::{Event, NodeId, RoleChange, RoleKind, VoteAnswer};
+
+use crate::members::Members;
 
 /// So many of something: "1 entry", "2 entries".
 pub fn counted(count: u64, one: &str, many: &str) -> String {
@@ -80,6 +84,18 @@ pub fn contradiction(own: NodeId, leader: NodeId) -> String {
         "the log of the leader, node {leader}, contradicts what node {own} knows to be committed, \
          so node {own} stops at once: some node was started on lost or older data. Keep this data \
          directory, it may hold what the others lost, and look at each with 'kv-server log inspect'"
+    )
+}
+
+/// Why a node stops that `peer` knows by another data directory than the one that it has.
+pub fn other_directory(own: NodeId, peer: NodeId, members: &Members, dir: &Path) -> String {
+    let address = members.address(peer.get()).map(|address| format!(" at {address}"));
+    let (address, dir) = (address.unwrap_or_default(), dir.display());
+    format!(
+        "{peer}{address} refuses this node, because it met {own} with another data directory than \
+         {dir}: {own} may have acknowledged there what is missing here, so it stops at once. Give \
+         it that directory back; or, if all other nodes run, move {dir} away and start it with \
+         --rejoin"
     )
 }
 

@@ -13,6 +13,8 @@
 //! 3. Having voted for itself in that term, it gives no vote in it or before. And it takes the word
 //!    that its log is whole from no leader of an earlier one, on which alone the proof of recovery
 //!    rests (`raft-core/src/recovery.rs`).
+//! 4. What the lost directory does after that, should it come back, is of no account: the others
+//!    put the new one in its place before they answer, and do not listen to it any more.
 //!
 //! If two members lost their directories, neither gets the other's answer, and both refuse to
 //! start: what one of them alone held is lost, and nobody can tell what that was.
@@ -30,11 +32,11 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use raft_core::{Body, Entries, HardState, Index, Message, NodeId, PersistId, Term, Write};
-use raft_net_tcp::{NetEvent, Network, Refusal};
-use raft_storage::{FileDisk, Log};
+use raft_net_tcp::{Directory, NetEvent, Network, PEERS_FILE, Refusal};
+use raft_storage::{Disk, FileDisk, LOCK_FILE, Log, META_FILE};
 
 use crate::recovery::{log_options, seed, state_file};
-use crate::server::network_config;
+use crate::server::{directory, network_config};
 use crate::settings::Settings;
 use crate::start_error::StartError;
 
@@ -76,8 +78,13 @@ pub(crate) fn prepare(settings: &Settings) -> Result<(), StartError> {
     }
     File::create(&marker)?.sync_all()?;
     sync(&settings.data_dir)?;
-    let term = ask_all(settings)?;
-    make_log(settings, disk, term)?;
+    forget_vain_attempt(&settings.data_dir, &disk)?;
+    let options = log_options(settings, &disk)?;
+    // First the log, by which the others will know this directory.
+    let (mut log, recovered) = Log::open(disk, &options)?;
+    let term = ask_all(settings, options.cluster_id, directory(settings, &log, true))?;
+    begin_again(settings, &mut log, recovered.hard_state, term)?;
+    drop(log);
     fs::remove_file(&marker)?;
     sync(&settings.data_dir)?;
     warn!(
@@ -91,11 +98,32 @@ fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// An empty log of a node that recovers, and has voted for itself in this term.
-fn make_log(settings: &Settings, disk: FileDisk, term: Term) -> Result<(), StartError> {
-    let options = log_options(settings, &disk)?;
-    let (mut log, recovered) = Log::open(disk, &options)?;
-    let before = recovered.hard_state;
+/// Forgets the log of an attempt that did not come to an answer: what it was told, the name of the
+/// cluster among it, may have been wrong. A log that knows its term is kept.
+fn forget_vain_attempt(dir: &Path, disk: &FileDisk) -> Result<(), StartError> {
+    // Another process may be asking just now: whoever opens the log is told so.
+    let Ok(_lock) = disk.lock(LOCK_FILE) else { return Ok(()) };
+    if raft_storage::identity(disk)?.is_some() {
+        let found = raft_storage::verify(disk).map_err(|error| io::Error::other(error.to_string()));
+        if found?.recovered.hard_state != HardState::default() {
+            return Ok(());
+        }
+        fs::remove_file(dir.join(META_FILE))?;
+    }
+    // Those that the lost directory had met, if that is left: the new one has met nobody.
+    match fs::remove_file(dir.join(PEERS_FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(sync(dir)?),
+    }
+}
+
+/// Makes the log that of a node that recovers, and has voted for itself in this term.
+fn begin_again(
+    settings: &Settings,
+    log: &mut Log<FileDisk>,
+    before: HardState,
+    term: Term,
+) -> Result<(), StartError> {
     let own = NodeId::new(settings.node_id);
     let boots = FIRST_BOOTS | (seed(settings.node_id) % FIRST_BOOTS);
     let hard_state = HardState {
@@ -109,20 +137,16 @@ fn make_log(settings: &Settings, disk: FileDisk, term: Term) -> Result<(), Start
     log.append(&[write]).map_err(|error| StartError::Io(io::Error::other(error.to_string())))
 }
 
-/// Asks every other member for its term; returns the latest.
-fn ask_all(settings: &Settings) -> Result<Term, StartError> {
+/// Asks every other member for its term; returns the latest. Each lets this directory in, and not
+/// the one before it any more, before it answers.
+fn ask_all(settings: &Settings, cluster_id: u64, directory: Directory) -> Result<Term, StartError> {
     let (tell, told) = channel();
     // Who has hung up knows enough.
     let on_event = move |event| _ = tell.send(event);
-    let config = network_config(settings, log_cluster_id(settings)?);
-    let network = Network::start(config, on_event)?;
+    let network = Network::start(network_config(settings, cluster_id, directory), on_event)?;
     let answers = Answers::new(settings).gather(settings, &network, &told);
     network.shutdown();
     answers
-}
-
-fn log_cluster_id(settings: &Settings) -> Result<u64, StartError> {
-    Ok(log_options(settings, &FileDisk::create(&settings.data_dir)?)?.cluster_id)
 }
 
 /// What the others say.

@@ -12,7 +12,7 @@ use handoff::Sender;
 use kv_proto::{Header, Limits, PROTOCOL_VERSION, Welcome};
 use log::{error, warn};
 use raft_core::{Index, Message, NodeId, ReadLog, Write};
-use raft_net_tcp::{NetEvent, Network};
+use raft_net_tcp::{Directory, DirectoryId, NetEvent, Network, RefusalCode};
 use raft_storage::thread::{LogEvent, LogRequest, LogThread};
 use raft_storage::{FileDisk, Log};
 
@@ -125,6 +125,7 @@ impl Server {
             node_id: welcome.node_id,
             ..Header::default()
         };
+        let directory = directory(settings, &log, false);
         let log = start_log(log, doors.inside.clone())?;
         let Doors { inside, clients: submit, peers } = doors;
         let stopper = Stopper(inside.clone());
@@ -147,7 +148,8 @@ impl Server {
         let replies = clients.replies();
         let to_loop = inside.clone();
         store.on_full_disk(move |waits| _ = to_loop.send(Event::StateRoom(waits)));
-        let network = start_network(settings, cluster_id, raft_listener, inside.clone(), peers)?;
+        let config = network_config(settings, cluster_id, directory);
+        let network = start_network(settings, config, raft_listener, inside.clone(), peers)?;
         let (courier, desk) = take_snapshots(settings, &network, &inside);
         let applier = Applier::start(store, identity, clock, replies, read_log, stored, courier)?;
         let threads = Arc::new(Threads { log, applier, network, desk });
@@ -279,12 +281,12 @@ pub(crate) fn halt(why: &dyn fmt::Display) -> ! {
 
 fn start_network(
     settings: &Settings,
-    cluster_id: u64,
+    config: raft_net_tcp::Config,
     listener: TcpListener,
     inside: Door,
     peers_in: Door,
 ) -> Result<Network, StartError> {
-    let config = network_config(settings, cluster_id);
+    let (own, members, dir) = (config.node_id, settings.members.clone(), settings.data_dir.clone());
     let on_event = move |event| {
         // As above: if nobody takes it, nobody needs it.
         let _ = match event {
@@ -296,19 +298,35 @@ fn start_network(
             NetEvent::SnapshotSent { to, arrived } => {
                 inside.send(Event::SnapshotSent { to, arrived })
             }
+            // This node may have promised what it does not know any more.
+            NetEvent::PeerRefused { peer, refusal } if refusal.code == RefusalCode::Directory => {
+                halt(&narrate::other_directory(own, peer, &members, &dir))
+            }
             NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
         };
     };
     Ok(Network::start_on(listener, config, on_event)?)
 }
 
+/// The data directory, as the other nodes know it: by its log, because whoever lost the log lost
+/// what it had promised.
+pub(crate) fn directory(settings: &Settings, log: &Log<FileDisk>, rejoins: bool) -> Directory {
+    let (id, path) = (DirectoryId::new(log.id()), settings.data_dir.clone());
+    Directory { id, path, rejoins }
+}
+
 /// How this node talks to the others of its cluster.
-pub(crate) fn network_config(settings: &Settings, cluster_id: u64) -> raft_net_tcp::Config {
+pub(crate) fn network_config(
+    settings: &Settings,
+    cluster_id: u64,
+    directory: Directory,
+) -> raft_net_tcp::Config {
     let own = NodeId::new(settings.node_id);
     let peers = settings.members.iter().filter(|(id, _)| *id != settings.node_id);
     let peers = peers.map(|(id, address)| (NodeId::new(id), address.to_string())).collect();
     let mut config = raft_net_tcp::Config::new(own, cluster_id, settings.raft_bind, peers);
     config.client_address = settings.client_address.to_string();
+    config.directory = Some(directory);
     config.timing = raft_net_tcp::Timing::for_heartbeat(settings.timing.heartbeat_interval);
     config.network_delay = settings.timing.network_delay;
     config.snapshots.max_bytes_per_second = settings.snapshot_rate;

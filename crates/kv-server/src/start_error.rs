@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kv_store::StoreError;
 use raft_core::BootError;
+use raft_net_tcp::StartError as NetworkError;
 use raft_storage::{Damage, OpenError, RepairError};
 
 use crate::rejoin::RejoinError;
@@ -80,7 +81,7 @@ pub enum StartError {
     /// What was recovered does not make a node.
     Boot(BootError),
     /// The port for the other nodes is not to be had.
-    Network(raft_net_tcp::StartError),
+    Network(NetworkError),
     /// The system refused something else.
     Io(io::Error),
 }
@@ -109,8 +110,8 @@ impl From<BootError> for StartError {
     }
 }
 
-impl From<raft_net_tcp::StartError> for StartError {
-    fn from(error: raft_net_tcp::StartError) -> Self {
+impl From<NetworkError> for StartError {
+    fn from(error: NetworkError) -> Self {
         Self::Network(error)
     }
 }
@@ -192,10 +193,22 @@ impl fmt::Display for StartError {
                 write!(f, "{why}; move the state file away, or use the program that wrote it")
             }
             Self::Boot(error) => error.fmt(f),
+            Self::Network(NetworkError::PeersOfAnother { file }) => write_other_log(f, file),
             Self::Network(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the system refused what is needed to start: {error}"),
         }
     }
+}
+
+/// The log is not the one with which this node met its peers.
+fn write_other_log(f: &mut fmt::Formatter<'_>, file: &Path) -> fmt::Result {
+    write!(
+        f,
+        "{} belongs to another log than the one beside it: what this node acknowledged with that \
+         one may be missing here. Put the files of that log back; or, if all other nodes run, move \
+         the data directory away and start this node with --rejoin",
+        file.display()
+    )
 }
 
 /// The state cannot be had, and not be made anew either.

@@ -6,6 +6,7 @@ mod contradiction;
 mod crashes;
 mod damage;
 mod divergence;
+mod emptied;
 mod failing_disk;
 mod full_disk;
 mod hostile;

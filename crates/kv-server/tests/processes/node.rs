@@ -92,6 +92,12 @@ impl Cluster {
         self.nodes[id - 1] = Some(child);
     }
 
+    /// Starts node `id`, and does not wait until it serves: it may not come to that.
+    pub(crate) fn spawn(&mut self, id: usize) {
+        let child = self.command(id).stdout(Stdio::null()).spawn().unwrap();
+        self.nodes[id - 1] = Some(child);
+    }
+
     /// What node `id` has told since the cluster began, if the cluster has flags of its own.
     pub(crate) fn said(&self, id: usize) -> String {
         fs::read_to_string(self.log_file(id)).unwrap_or_default()

@@ -50,7 +50,10 @@ fn a_survivor_has_everything_that_it_acknowledged_and_goes_on_alone() {
     let (code, out, err) = run(&mut recover(&dir, &["--yes"]));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.contains("holds node 3") && out.contains("is lost"), "{out}");
-    assert!(dir.join("before-recovery-1").join("meta").exists(), "the old files are kept");
+    for file in ["meta", "peers"] {
+        assert!(dir.join("before-recovery-1").join(file).exists(), "the old files are kept");
+    }
+    assert!(!dir.join("peers").exists(), "the new cluster has met nobody");
 
     let mut child = start(&out, &cluster.client_address(3));
     let mut client = client_of(&cluster);

@@ -112,6 +112,11 @@ pub(crate) fn assert_there(cluster: &Cluster, numbers: impl Iterator<Item = u32>
     }
 }
 
+/// Whether this write is there; `None` if nobody answers.
+pub(crate) fn is_there(client: &mut Client, number: u32) -> Option<bool> {
+    client.get(&key(number)).ok().map(|answer| answer.reply.is_some())
+}
+
 /// Waits until every node is where the leader is, with the same state.
 pub(crate) fn wait_until_equal(cluster: &Cluster, size: usize) {
     wait_for("equal states", || {
