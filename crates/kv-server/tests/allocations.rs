@@ -36,7 +36,7 @@ const PUTS: u64 = 1024;
 /// and again each command.
 const STAGES: [(&str, u64, u64); 9] = [
     ("leader: request", 2064, 1232),
-    ("leader: replica", 2064, 464),
+    ("leader: replica", 1040, 464),
     ("leader: message out", 16, 16),
     ("leader: log", 1040, 80),
     ("leader: apply", 1100, 240),

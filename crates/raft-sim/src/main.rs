@@ -3,6 +3,7 @@
 
 mod servers;
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -131,7 +132,10 @@ impl Arguments {
         }
         Ok(match self.seed {
             Some(seed) => replay(seed, &campaign.overrides),
-            None if self.planted => hunt(&campaign),
+            None if self.planted => {
+                let find = |mistake| campaign.hunting(mistake).run(|_| {}).failure;
+                hunt(&Mistake::all(), Mistake::what, campaign.from, find)
+            }
             None => explore(&campaign),
         })
     }
@@ -200,16 +204,20 @@ fn explore(campaign: &Campaign) -> bool {
     }
 }
 
-/// Makes every mistake there is; whether each was found.
-fn hunt(campaign: &Campaign) -> bool {
+/// Makes each of these mistakes; whether all were found. `find` says at which seed, and `what` what
+/// each does.
+fn hunt<M: Copy + Display>(
+    mistakes: &[M],
+    what: impl Fn(M) -> &'static str,
+    from: u64,
+    find: impl Fn(M) -> Option<(u64, Violation)>,
+) -> bool {
     show("  seeds  mistake, and the rule that it breaks");
     let mut missed = 0;
-    let mistakes = Mistake::all();
-    for mistake in &mistakes {
-        let summary = campaign.hunting(*mistake).run(|_| {});
-        let what = mistake.what();
-        if let Some((seed, violation)) = summary.failure {
-            let seeds = seed - campaign.from + 1;
+    for mistake in mistakes.iter().copied() {
+        let what = what(mistake);
+        if let Some((seed, violation)) = find(mistake) {
+            let seeds = seed - from + 1;
             show(&format!("{seeds:>7}  {mistake}: {what}\n{:>11}{}", "", violation.rule));
         } else {
             missed += 1;

@@ -1,10 +1,8 @@
 //! [`run`]: one scenario from beginning to end, and what came of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::coverage::Coverage;
 use crate::scenario::Scenario;
-use crate::violation::Violation;
+use crate::violation::{Violation, catch_panics};
 use crate::world::World;
 
 /// What came of a run.
@@ -22,15 +20,10 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// Runs a scenario. A panic in what is tested is a broken rule like any other.
+/// Runs a scenario.
 pub fn run(scenario: &Scenario, is_traced: bool) -> Report {
     let mut world = World::new(scenario, is_traced);
-    let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let detail = text.unwrap_or("it does not say why").to_owned();
-        Err(Violation { rule: "nothing panics", detail })
-    });
+    let result = catch_panics(|| world.run());
     Report {
         result,
         steps: world.steps,

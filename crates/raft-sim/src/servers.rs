@@ -33,22 +33,8 @@ pub(super) fn explore(campaign: &Campaign) -> bool {
 
 /// Makes every mistake there is; whether each was found.
 pub(super) fn hunt(campaign: &Campaign) -> bool {
-    show("  seeds  mistake, and the rule that it breaks");
-    let mut missed = 0;
-    let mistakes = Mistake::all();
-    for mistake in &mistakes {
-        let summary = Campaign { planted: Some(*mistake), ..*campaign }.run();
-        let what = mistake.what();
-        if let Some((seed, violation)) = summary.failure {
-            let seeds = seed - campaign.from + 1;
-            show(&format!("{seeds:>7}  {mistake}: {what}\n{:>11}{}", "", violation.rule));
-        } else {
-            missed += 1;
-            show(&format!("      -  {mistake}: {what}\n{:>11}not found", ""));
-        }
-    }
-    show(&format!("{} of {} mistakes found", mistakes.len() - missed, mistakes.len()));
-    missed == 0
+    let find = |mistake| Campaign { planted: Some(mistake), ..*campaign }.run().failure;
+    super::hunt(&Mistake::all(), Mistake::what, campaign.from, find)
 }
 
 fn figures(summary: &Summary, jobs: usize) -> String {

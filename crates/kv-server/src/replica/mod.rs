@@ -180,10 +180,7 @@ impl Replica {
 
     /// Ends a turn: proposes the writes that came in, and looks whether a stopping server is done.
     pub fn end_turn(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        if !self.proposals.is_empty() {
-            let proposals = std::mem::take(&mut self.proposals);
-            self.step(now, Input::Propose(proposals), effects);
-        }
+        self.propose(now, effects);
         if self.stop_by.is_some() && self.hand_over == HandOver::NotAsked {
             let is_asked = self.ask_heir(now, HAND_OVER, effects);
             self.hand_over = if is_asked { HandOver::UnderWay } else { HandOver::Over };
@@ -201,6 +198,21 @@ impl Replica {
             self.give_up_all(now, effects);
             effects.push(Effect::Stop);
         }
+    }
+
+    fn propose(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let input = match self.proposals.pop() {
+            None => return,
+            // The list stays here for the next one.
+            Some((ticket, command)) if self.proposals.is_empty() => {
+                Input::ProposeOne(ticket, command)
+            }
+            Some(last) => {
+                self.proposals.push(last);
+                Input::Propose(std::mem::take(&mut self.proposals))
+            }
+        };
+        self.step(now, input, effects);
     }
 
     /// Whether it leads, and is not about to stop.

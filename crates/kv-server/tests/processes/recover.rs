@@ -134,8 +134,9 @@ fn old_revisions_are_as_old_as_the_server_kept_them() {
     let mut child = start(&format!("{told} {}", KEPT.join(" ")), &cluster.client_address(3));
     let mut oldest = Range::key(b"same");
     oldest.options.revision = Some(Revision::new(2));
-    assert_eq!(client_of(&cluster).range(&oldest).unwrap().reply.kvs.len(), 1);
+    let found = client_of(&cluster).range(&oldest);
     terminate(&mut child, "-TERM");
+    assert_eq!(found.unwrap().reply.kvs.len(), 1);
 }
 
 #[test]

@@ -57,15 +57,13 @@ mod threads;
 mod trouble;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 pub use self::plan::{Plan, Sizes, Workload};
 pub use self::slips::{Mistake, Slip};
 pub use self::tally::Tally;
 pub use self::trouble::Trouble;
 
 use self::world::World;
-use crate::violation::Violation;
+use crate::violation::{Violation, catch_panics};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -82,15 +80,10 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// Runs a plan. A panic in what is tested is a broken rule like any other.
+/// Runs a plan.
 pub fn run(plan: &Plan, is_traced: bool) -> Report {
     let mut world = World::new(plan, is_traced);
-    let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let detail = text.unwrap_or("it does not say why").to_owned();
-        Err(Violation { rule: "nothing panics", detail })
-    });
+    let result = catch_panics(|| world.run());
     Report {
         result,
         steps: world.steps,
