@@ -175,7 +175,7 @@ fn a_second_signal_ends_a_node_that_waits_for_its_disk_while_it_stops() {
     assert!(client.put(key(5).as_bytes(), b"on its way").is_err(), "the disk hangs");
     send_signal(pid, "-TERM");
     wait_for("the node to say that it stops", || {
-        cluster.said(1).contains("because of signal 15").then_some(())
+        cluster.said(1).contains("SIGTERM: this node finishes").then_some(())
     });
     assert!(cluster.is_running(1));
     send_signal(pid, "-INT");
@@ -184,7 +184,7 @@ fn a_second_signal_ends_a_node_that_waits_for_its_disk_while_it_stops() {
     tracer.abandon();
     assert_eq!(cluster.wait_for_end(1).code(), Some(1), "it was not in order");
     let said = cluster.said(1);
-    assert!(said.contains("signal 2 came while this node was stopping"), "{said}");
+    assert!(said.contains("Ctrl-C again: this node ends at once"), "{said}");
     cluster.restart(1);
     assert_all_there(&cluster, 5);
 }
