@@ -3,12 +3,9 @@
 //! A row for each record would cost the database's own overhead for each, and a page rewritten for
 //! each record that goes. So records stand in blocks. The database gives each row as many pages as
 //! the next power of two, so a block is made to fill that many: four, or as many as four records of
-//! the size of its first would take, if that is more. (A block of a single record just above 4 KiB
-//! would be half empty, one of seven leaves an eighth.)
-//!
-//! A large record stands alone. What its pages leave empty is at most as much as it takes itself;
-//! but to get rid of it nothing else has to be read and written again, and to read it is to read
-//! nothing else.
+//! the size of its first would take, if that is more. (A block of a single record just above 64 KiB
+//! would be half empty, one of three leaves a quarter.) To read a value is to read its block, so
+//! there is a limit to that.
 //!
 //! Invariants:
 //! 1. The numbers of the records in a block rise. They need not follow each other: cleaning takes
@@ -19,11 +16,8 @@
 
 use super::groups::{GROUP_RECORDS, Marks};
 
-/// The pages of a block of more than one record have at least so many bytes.
-const PAGES_BYTES: usize = 16 << 10;
-
-/// A record of so many bytes stands alone in its block, whatever follows it.
-const ALONE_BYTES: usize = 32 << 10;
+/// The pages of a block of more than one record, in bytes: at least, and at most.
+const PAGES_BYTES: (usize, usize) = (16 << 10, 256 << 10);
 
 /// So many records of the size of the first should find room.
 const RECORDS_AT_LEAST: usize = 4;
@@ -50,13 +44,11 @@ pub(crate) struct BlockBuilder {
     full_bytes: usize,
 }
 
-/// The most bytes of a block whose first record has `record_bytes`, if it is to have another.
+/// The most bytes of a block whose first record has `record_bytes`, if it has another.
 fn full_bytes(record_bytes: usize) -> usize {
-    if record_bytes >= ALONE_BYTES {
-        return 0;
-    }
-    let pages_bytes = (RECORDS_AT_LEAST * record_bytes).next_power_of_two();
-    pages_bytes.max(PAGES_BYTES) - LEFT_BYTES
+    let (least, most) = PAGES_BYTES;
+    let pages_bytes = (RECORDS_AT_LEAST * record_bytes.min(most)).next_power_of_two();
+    pages_bytes.clamp(least, most) - LEFT_BYTES
 }
 
 impl BlockBuilder {
@@ -263,9 +255,7 @@ mod tests {
 
     #[test]
     fn a_block_is_as_long_as_its_first_record_asks_for() {
-        for (record_bytes, records) in
-            [(100, 153), (4200, 7), (16_500, 7), (30_000, 4), (32_768, 1), (65_600, 1)]
-        {
+        for (record_bytes, records) in [(100, 153), (4200, 7), (16_500, 7), (65_600, 3)] {
             let (mut builder, record) = (BlockBuilder::default(), vec![7; record_bytes]);
             let mut seq = 0;
             while builder.takes(seq, record_bytes) {
@@ -273,6 +263,9 @@ mod tests {
                 seq += 1;
             }
             assert_eq!(seq, records, "of {record_bytes} bytes");
+        }
+        for record_bytes in [300_000, usize::MAX] {
+            assert_eq!(full_bytes(record_bytes), (256 << 10) - 64);
         }
     }
 }

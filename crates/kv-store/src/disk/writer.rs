@@ -245,8 +245,8 @@ mod tests {
     use super::super::state::Position;
     use super::*;
 
-    /// Its records stand alone in their blocks.
-    const VALUE_BYTES: usize = 40 << 10;
+    /// Too large for two of them in a block.
+    const VALUE_BYTES: usize = 200 << 10;
 
     fn mark(next_seq: u64) -> Mark {
         let (revision, compacted) = (Revision::new(1 + next_seq), Revision::FRESH);
