@@ -20,35 +20,36 @@
 //! 6. A leader that stops hands over before it goes, if there is somebody to hand over to.
 //!
 //! What a full or a slow disk changes is in [`disk_health`](crate::disk_health).
+//!
+//! Reading order: `event` is what goes in and comes out, this is the turn, `requests` what becomes
+//! of a request, `answers` what a client is told where there is no result.
 
+mod answers;
 mod event;
+mod requests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kv_proto::{
-    BackupRequest, Consistency, Error, NodeStatus, Outcome, Part, Range, Role, StatusReply,
-};
+use kv_proto::{Error, Outcome};
 use raft_core::{
-    Action, Entries, Event as TraceEvent, Index, Input, Message, NodeId, Outcome as TicketOutcome,
-    Raft, ReadMode, ReadPurpose, Rejection, RoleChange, RoleKind, Ticket, Time,
+    Action, Entries, Event as TraceEvent, Index, Input, Message, Raft, ReadPurpose, RoleChange,
+    RoleKind, Ticket, Time,
 };
 
+pub(crate) use answers::timed_out;
 pub use event::{ApplyWork, Call, ClientTag, Effect, Event, Patience, Request};
 
 use crate::allowance::Allowance;
 use crate::directory::Directory;
 use crate::disk_health::{DiskHealth, DiskNotice};
 use crate::log_keep::{LogKeep, LogSize};
-use crate::pending::{Pending, Waiting, Want};
+use crate::pending::Pending;
 use crate::standing::Standing;
 
 /// How long a stopping server waits for what is under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// For so many election timeouts a read waits for a follower that is behind; then it is sent on.
-const FOLLOWER_READ_TIMEOUTS: u32 = 4;
 
 /// The ticket of the hand-over of a server that stops. Those of requests count up from 0.
 const HAND_OVER: Ticket = Ticket::new(u64::MAX);
@@ -66,9 +67,6 @@ enum HandOver {
     UnderWay,
     Over,
 }
-
-/// How long a client may ask to wait at most.
-const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// One replica. See the module's documentation.
 #[derive(Debug)]
@@ -247,80 +245,12 @@ impl Replica {
     fn on_wake(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let elsewhere = || {
             let leader = self.raft.status().leader.filter(|_| !self.was_leader)?;
-            Some(not_leader(&self.directory, leader))
+            Some(answers::not_leader(&self.directory, leader))
         };
         for (client, error) in self.pending.take_expired(now, elsewhere) {
             effects.push(Effect::Fail(client, error));
         }
         self.step(now, Input::Wake, effects);
-    }
-
-    fn on_request(&mut self, now: Time, request: Request, effects: &mut Vec<Effect>) {
-        let client = request.client;
-        let timeout = request.timeout.min(LONGEST_TIMEOUT);
-        if self.stop_by.is_some() {
-            return effects.push(Effect::Fail(client, Error::ShuttingDown));
-        }
-        if self.pending.is_full() {
-            return effects.push(Effect::Fail(client, Error::Busy));
-        }
-        if let Err(error) = self.standing.check(&request.call) {
-            return effects.push(Effect::Fail(client, error));
-        }
-        match request.call {
-            // One that does not lead says where to go.
-            Call::Write(_) if self.was_leader && self.disk.is_full() => {
-                let node = self.raft.status().id.get();
-                effects.push(Effect::Fail(client, Error::NoSpace { node }));
-            }
-            Call::Write(command) => {
-                let ticket = self.pending.add(client, now, timeout, Want::Write);
-                self.proposals.push((ticket, command));
-            }
-            Call::Read(range) if range.options.consistency == Consistency::Stale => {
-                self.read(client, range, Patience::new(now, timeout), effects);
-            }
-            // Lease reads are not switched on anywhere yet: they get the stronger guarantee.
-            Call::Read(range) => {
-                let ticket = self.pending.add(client, now, timeout, Want::Read(range));
-                if !self.was_leader {
-                    let patience = FOLLOWER_READ_TIMEOUTS * self.fate_patience;
-                    self.pending.move_on_at(ticket, now + patience);
-                }
-                self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
-            }
-            Call::Status => {
-                let status = Box::new(self.status(now));
-                effects.push(Effect::Apply(ApplyWork::Status { client, status }));
-            }
-            Call::Backup(BackupRequest { piece, consistency }) => {
-                if piece == 0 && consistency != Consistency::Stale {
-                    let ticket = self.pending.add(client, now, timeout, Want::Backup);
-                    return self.step(now, Input::Read(ticket, ReadMode::Confirmed), effects);
-                }
-                self.back_up(client, piece, Patience::new(now, timeout), effects);
-            }
-            Call::Digests => {
-                let (term, difference) = (self.raft.term().get(), self.standing.difference());
-                effects.push(Effect::Apply(ApplyWork::Digests { client, term, difference }));
-            }
-        }
-    }
-
-    fn back_up(
-        &self,
-        client: ClientTag,
-        piece: u64,
-        patience: Patience,
-        effects: &mut Vec<Effect>,
-    ) {
-        let term = self.raft.term().get();
-        effects.push(Effect::Apply(ApplyWork::Backup { client, piece, term, patience }));
-    }
-
-    fn read(&self, client: ClientTag, range: Range, patience: Patience, effects: &mut Vec<Effect>) {
-        let term = self.raft.term().get();
-        effects.push(Effect::Apply(ApplyWork::Read { client, range, term, patience }));
     }
 
     /// Steps the core and turns its actions into effects.
@@ -343,6 +273,7 @@ impl Replica {
                     ReadPurpose::Apply => Effect::Apply(ApplyWork::ReadLog(read)),
                     ReadPurpose::Replicate(_) => Effect::ReadLog(read),
                 }),
+                Action::Resolved(HAND_OVER, _) => self.hand_over = HandOver::Over,
                 Action::Resolved(ticket, outcome) => {
                     self.on_resolved(now, ticket, outcome, effects);
                 }
@@ -401,68 +332,6 @@ impl Replica {
         self.committed.drain(..count).collect()
     }
 
-    fn on_resolved(
-        &mut self,
-        now: Time,
-        ticket: Ticket,
-        outcome: TicketOutcome,
-        effects: &mut Vec<Effect>,
-    ) {
-        if ticket == HAND_OVER {
-            self.hand_over = HandOver::Over;
-        }
-        // A request that was given up is not there any more.
-        let Some(Waiting { client, want, patience, .. }) = self.pending.take(ticket) else {
-            return;
-        };
-        match (outcome, want) {
-            (TicketOutcome::Committed(at), _) => self.committed.push_back((at.index, client)),
-            (TicketOutcome::ReadAt(_), Want::Read(range)) => {
-                self.read(client, range, patience, effects);
-            }
-            (TicketOutcome::ReadAt(_), Want::Backup) => {
-                self.back_up(client, 0, patience, effects);
-            }
-            // A write becomes neither: only reads and hand-overs do, and none is asked for.
-            (TicketOutcome::ReadAt(_) | TicketOutcome::Transferred, _) => {}
-            (TicketOutcome::Overwritten, _) => {
-                effects.push(Effect::Fail(client, Error::Overwritten));
-            }
-            (TicketOutcome::Unknown, _) => {
-                let waited = now.since(patience.asked_at);
-                effects.push(Effect::Fail(client, timed_out(waited, Outcome::Unknown)));
-            }
-            (TicketOutcome::Rejected(why), _) => {
-                effects.push(Effect::Fail(client, self.explain(why)));
-            }
-        }
-    }
-
-    fn explain(&self, why: Rejection) -> Error {
-        match why {
-            // Another will lead soon, as far as one can tell.
-            Rejection::NotLeader { leader: None }
-            | Rejection::TransferUnderWay { .. }
-            | Rejection::TransferFailed { .. }
-            | Rejection::Leaving => Error::NoLeader,
-            Rejection::NotLeader { leader: Some(leader) } => not_leader(&self.directory, leader),
-            Rejection::Busy => Error::Busy,
-            Rejection::ChangeUnderWay
-            | Rejection::NotReady
-            | Rejection::NotCaughtUp { .. }
-            | Rejection::UnknownMember { .. }
-            | Rejection::NoVoters
-            | Rejection::NoChange => Error::Internal {
-                reason: "a change of the members was refused that no client can ask for".to_owned(),
-            },
-            Rejection::TooLarge { size_bytes, limit_bytes } => Error::TooLarge {
-                part: Part::Request,
-                size_bytes: size_bytes as u64,
-                limit_bytes: limit_bytes as u64,
-            },
-        }
-    }
-
     fn on_role_changed(&mut self, now: Time, change: RoleChange, effects: &mut Vec<Effect>) {
         let leads = change.role == RoleKind::Leader;
         if self.was_leader && !leads {
@@ -472,39 +341,4 @@ impl Replica {
         self.was_leader = leads;
         effects.push(Effect::RoleChanged(change));
     }
-
-    /// What this node and its members are; the apply thread knows the rest.
-    fn status(&self, now: Time) -> StatusReply {
-        let raft = self.raft.status();
-        let node = NodeStatus {
-            member: self.directory.member(raft.id.get()),
-            role: match raft.role {
-                RoleKind::Follower => Role::Follower,
-                RoleKind::PreCandidate | RoleKind::Candidate => Role::Candidate,
-                RoleKind::Leader => Role::Leader,
-            },
-            term: raft.term.get(),
-            leader: raft.leader.map(NodeId::get),
-            commit_index: raft.commit.get(),
-            applied_index: 0,
-            last_index: raft.last.index.get(),
-            state_digest: 0,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            disk: self.disk.state(now),
-            sending: Vec::new(),
-        };
-        StatusReply { node, members: self.directory.members() }
-    }
-}
-
-/// Where to go instead.
-fn not_leader(directory: &Directory, leader: NodeId) -> Error {
-    let client_address = directory.client_address(leader.get());
-    Error::NotLeader { leader: leader.get(), client_address }
-}
-
-/// What a request that ran out of time has done.
-pub(crate) fn timed_out(waited: Duration, outcome: Outcome) -> Error {
-    let waited_millis = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    Error::Timeout { waited_millis, outcome }
 }
