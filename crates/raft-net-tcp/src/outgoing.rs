@@ -206,11 +206,14 @@ fn report(shared: &Shared, link: &Link, end: &End) {
 fn report_refusal(shared: &Shared, link: &Link, refusal: &Refusal) {
     let (peer, address) = (link.peer, &link.address);
     let is_due = shared.complains(Some(peer), Cause::RefusedByPeer(refusal.code));
+    // The owner should stop for this one: it must not get lost among others, and nobody is to
+    // think that another attempt will mend it.
+    let should_stop = refusal.code == RefusalCode::Directory;
     if is_due {
-        log::warn!("{peer} at {address} refused this node: {refusal}; still trying");
+        let outlook = if should_stop { "" } else { "; still trying" };
+        log::warn!("{peer} at {address} refused this node: {refusal}{outlook}");
     }
-    // The owner should stop for this one: it must not get lost among others.
-    if is_due || refusal.code == RefusalCode::Directory {
+    if is_due || should_stop {
         let refusal = refusal.clone();
         shared.emit(NetEvent::PeerRefused { peer, refusal });
     }
