@@ -87,7 +87,6 @@ impl LogSize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use raft_core::{Entry, Payload, Position, Term};
 
@@ -97,7 +96,7 @@ mod tests {
     fn written(size: &mut LogSize, first: u64, last: u64) {
         for index in first..=last {
             let at = Position::new(Term::new(1), Index::new(index));
-            let command: Arc<[u8]> = vec![0; usize::try_from(STEP_BYTES / 4).unwrap()].into();
+            let command = vec![0; usize::try_from(STEP_BYTES / 4).unwrap()].into();
             size.add(&Entries::from(vec![Entry { at, payload: Payload::Command(command) }]));
         }
     }

@@ -4,11 +4,10 @@
 //! `cargo run --release -p raft-core --example throughput`
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use raft_core::{
-    Action, Boot, ClusterConfig, Config, Input, Message, NodeId, Outcome, PersistId, Raft,
+    Action, Boot, ClusterConfig, Command, Config, Input, Message, NodeId, Outcome, PersistId, Raft,
     RoleKind, Ticket, Time,
 };
 
@@ -87,8 +86,8 @@ impl Cluster {
         }
     }
 
-    fn propose(&mut self, depth: usize, command: &Arc<[u8]>) {
-        let (ticket, command) = (Ticket::new(0), Arc::clone(command));
+    fn propose(&mut self, depth: usize, command: &Command) {
+        let (ticket, command) = (Ticket::new(0), command.clone());
         let input = match depth {
             1 => Input::ProposeOne(ticket, command),
             _ => Input::Propose(vec![(ticket, command); depth]),
@@ -99,7 +98,7 @@ impl Cluster {
 }
 
 fn main() {
-    let command: Arc<[u8]> = [7_u8; 16].into();
+    let command: Command = [7_u8; 16].into();
     for depth in [1, 16, 256] {
         let mut cluster = Cluster::new();
         let start = Instant::now();

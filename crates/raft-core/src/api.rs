@@ -7,6 +7,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::command::Command;
 use crate::config::{ClusterConfig, ConfigChange};
 use crate::entry::Entries;
 use crate::message::Message;
@@ -28,9 +29,9 @@ pub enum Input {
     /// meanwhile, [`Overwritten`](Outcome::Overwritten) or [`Unknown`](Outcome::Unknown). What is
     /// proposed together shares one allocation, one write and one message: give all that has
     /// gathered.
-    Propose(Vec<(Ticket, Arc<[u8]>)>),
+    Propose(Vec<(Ticket, Command)>),
     /// [`Input::Propose`] for one command that came alone: nothing is allocated for it.
-    ProposeOne(Ticket, Arc<[u8]>),
+    ProposeOne(Ticket, Command),
     /// Change the cluster's members (paper §6). Resolves to [`Outcome::Committed`] once nothing
     /// can undo it; a change through a joint configuration then finishes by itself. One change at
     /// a time.

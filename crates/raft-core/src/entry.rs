@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::{Deref, Range};
 
+use crate::command::Command;
 use crate::config::ClusterConfig;
 use crate::types::{Index, Position};
 
@@ -24,8 +25,8 @@ pub struct Entry {
 pub enum Payload {
     /// Nothing: a new leader appends one to commit the entries of earlier terms (paper §8).
     Noop,
-    /// A command of the state machine; the core does not look into it.
-    Command(Arc<[u8]>),
+    /// A command of the state machine.
+    Command(Command),
     /// The members of the cluster from here on (paper §6).
     Config(Arc<ClusterConfig>),
 }

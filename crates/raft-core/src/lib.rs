@@ -39,7 +39,7 @@
 //! let mut state: Vec<u8> = Vec::new();
 //! let mut outcomes = Vec::new();
 //!
-//! let mut inputs = vec![Input::ProposeOne(Ticket::new(7), b"hello".as_slice().into())];
+//! let mut inputs = vec![Input::ProposeOne(Ticket::new(7), b"hello".into())];
 //! inputs.push(Input::Wake); // comes first: it makes the node lead
 //! let mut actions = Vec::new();
 //! while let Some(input) = inputs.pop() {
@@ -171,6 +171,7 @@ mod readme {}
 mod api;
 mod apply;
 mod chunk;
+mod command;
 mod config;
 mod counters;
 mod election;
@@ -211,6 +212,7 @@ pub use api::{
     Action, DropReason, Event, HardState, Input, LogRead, Outcome, ReadLog, ReadMode, ReadPurpose,
     Rejection, RoleChange, VoteAnswer, Write,
 };
+pub use command::Command;
 pub use config::{Boot, BootError, ClusterConfig, Config, ConfigChange, ConfigError, Limits};
 pub use counters::Counters;
 pub use entry::{Entries, Entry, Payload};

@@ -5,10 +5,10 @@
 //! disk, the message to every follower and the state machine share. One that came alone is a run
 //! of its own, for which nothing is allocated.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::api::{Action, Outcome, Rejection};
+use crate::command::Command;
 use crate::config::Limits;
 use crate::entry::{Entries, Entry, Payload};
 use crate::log::fitting;
@@ -21,7 +21,7 @@ impl Raft {
     pub(crate) fn on_propose_one(
         &mut self,
         ticket: Ticket,
-        command: Arc<[u8]>,
+        command: Command,
         out: &mut Vec<Action>,
     ) {
         let uncommitted = self.check_takes_proposals().map(|leader| leader.uncommitted.bytes());
@@ -37,7 +37,7 @@ impl Raft {
     /// Any number of commands.
     pub(crate) fn on_propose(
         &mut self,
-        mut proposals: Vec<(Ticket, Arc<[u8]>)>,
+        mut proposals: Vec<(Ticket, Command)>,
         out: &mut Vec<Action>,
     ) {
         let limits = &self.config.limits;
@@ -62,7 +62,7 @@ impl Raft {
 
     /// Appends these commands, in batches of the size of a message: nothing later, neither a
     /// message nor a write to disk, has to cut them up.
-    fn append_proposals(&mut self, proposals: Vec<(Ticket, Arc<[u8]>)>) {
+    fn append_proposals(&mut self, proposals: Vec<(Ticket, Command)>) {
         let mut rest = proposals.into_iter();
         while !rest.as_slice().is_empty() {
             let commands = rest.as_slice().iter().map(|(_, command)| command.len());
@@ -96,11 +96,7 @@ impl Raft {
 }
 
 /// What is uncommitted, in bytes, once this command is taken in too; or why it is not.
-fn admit(
-    limits: &Limits,
-    uncommitted_bytes: usize,
-    command: &Arc<[u8]>,
-) -> Result<usize, Rejection> {
+fn admit(limits: &Limits, uncommitted_bytes: usize, command: &Command) -> Result<usize, Rejection> {
     let size_bytes = Entry::size_of_command(command.len());
     let limit_bytes = limits.max_proposal_bytes;
     let total_bytes = uncommitted_bytes + size_bytes;

@@ -2,9 +2,10 @@
 //! own, because it counts what the whole process allocates.
 
 use std::alloc::System;
-use std::sync::Arc;
 
-use raft_core::{Action, Boot, ClusterConfig, Config, Input, NodeId, Raft, RoleKind, Ticket, Time};
+use raft_core::{
+    Action, Boot, ClusterConfig, Command, Config, Input, NodeId, Raft, RoleKind, Ticket, Time,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -65,13 +66,13 @@ impl Cluster {
         &mut self,
         batches: usize,
         depth: usize,
-        propose: impl Fn(Ticket, Arc<[u8]>) -> Input,
+        propose: impl Fn(Ticket, Command) -> Input,
     ) -> usize {
-        let command: Arc<[u8]> = [7; 16].into();
+        let command = Command::from([7; 16]);
         self.applied = 0;
         let region = Region::new(COUNTING);
         for _ in 0..batches {
-            self.step(0, propose(Ticket::new(7), Arc::clone(&command)));
+            self.step(0, propose(Ticket::new(7), command.clone()));
             self.settle();
         }
         let change = region.change();

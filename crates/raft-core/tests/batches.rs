@@ -1,11 +1,9 @@
 //! A turn of very many proposals leaves in pieces: no message, no write and no batch in memory is
 //! larger than a message may be.
 
-use std::sync::Arc;
-
 use raft_core::{
-    Action, Body, Boot, ClusterConfig, Config, Entries, Entry, Input, Limits, Message, NodeId,
-    Outcome, Raft, RoleKind, Ticket, Time, Write,
+    Action, Body, Boot, ClusterConfig, Command, Config, Entries, Entry, Input, Limits, Message,
+    NodeId, Outcome, Raft, RoleKind, Ticket, Time, Write,
 };
 
 const COMMANDS: u64 = 100;
@@ -62,8 +60,8 @@ fn leader_of(ids: &[NodeId]) -> Raft {
 }
 
 fn proposals() -> Input {
-    let command: Arc<[u8]> = [7; COMMAND_BYTES].into();
-    let proposal = |number| (Ticket::new(number), Arc::clone(&command));
+    let command = Command::from([7; COMMAND_BYTES]);
+    let proposal = |number| (Ticket::new(number), command.clone());
     Input::Propose((0..COMMANDS).map(proposal).collect())
 }
 

@@ -133,7 +133,7 @@ impl ClusterModel {
             Action::StepDown(id) => drive.input(*id, LATE, Input::Wake),
             Action::Propose(id) => {
                 let number = self.scenario.budget.proposals - before.left.proposals;
-                let (ticket, command) = (Ticket::new(number.into()), Arc::from([number]));
+                let (ticket, command) = (Ticket::new(number.into()), [number].into());
                 drive.input(*id, Time::ZERO, Input::ProposeOne(ticket, command))
             }
             Action::Change(id) => {

@@ -7,11 +7,10 @@
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use raft_core::{Body, Entries, Entry, Index, Message, NodeId, Payload, Position, Term};
+use raft_core::{Body, Command, Entries, Entry, Index, Message, NodeId, Payload, Position, Term};
 use raft_net_tcp::{Config, NetEvent, Network};
 
 const COMMAND_BYTES: usize = 256;
@@ -111,11 +110,11 @@ fn measure_throughput(
 
 fn append(first: u64, entries: u64) -> Message {
     let term = Term::new(1);
-    let command: Arc<[u8]> = Arc::from([7; COMMAND_BYTES]);
+    let command = Command::from([7; COMMAND_BYTES]);
     let entries: Entries = (first..first + entries)
         .map(|index| Entry {
             at: Position::new(term, Index::new(index)),
-            payload: Payload::Command(Arc::clone(&command)),
+            payload: Payload::Command(command.clone()),
         })
         .collect();
     Message {

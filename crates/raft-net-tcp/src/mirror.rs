@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use raft_core::{
-    Body, ClusterConfig, Entries, Entry, Index, Message, NodeId, Payload, Position, ReadMode,
-    Snapshot, Term,
+    Body, ClusterConfig, Command, Entries, Entry, Index, Message, NodeId, Payload, Position,
+    ReadMode, Snapshot, Term,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -336,7 +336,7 @@ fn read_payload(payload: WirePayload, raw: &mut &[u8]) -> Result<Payload, Format
             let missing = FormatError::BytesMissing { announced: bytes, left: raw.len() };
             let (command, rest) = raw.split_at_checked(bytes as usize).ok_or(missing)?;
             *raw = rest;
-            Payload::Command(Arc::from(command))
+            Payload::Command(Command::copied_from(command))
         }
         WirePayload::Config(config) => Payload::Config(Arc::new(read_config(*config)?)),
     })

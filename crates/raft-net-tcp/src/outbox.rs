@@ -466,7 +466,7 @@ mod tests {
         let (ours, mut theirs) = connection();
         let outbox = outbox(100, 1 << 30, Duration::ZERO);
         outbox.open(&ours);
-        let payload = Payload::Command(Arc::from(vec![7; 50_000]));
+        let payload = Payload::Command(vec![7; 50_000].into());
         let entry = Entry { at: Position::new(Term::new(1), Index::new(1)), payload };
         let large = message(Body::Append {
             prev: Position::ORIGIN,

@@ -75,10 +75,10 @@ fn golden_append_with_every_kind_of_entry() {
         ClusterConfig { voters: ids(&[1, 2]), outgoing: Some(ids(&[1])), learners: ids(&[]) };
     let entries = [
         Payload::Noop,
-        Payload::Command(Arc::from(&b"put"[..])),
+        Payload::Command(b"put".into()),
         Payload::Config(Arc::new(config)),
-        Payload::Command(Arc::from(&b""[..])),
-        Payload::Command(Arc::from(&b"del"[..])),
+        Payload::Command(b"".into()),
+        Payload::Command(b"del".into()),
     ];
     let entries: Entries = entries
         .into_iter()
@@ -106,7 +106,7 @@ fn golden_append_with_every_kind_of_entry() {
 
 #[test]
 fn golden_whole_frame_as_in_the_document() {
-    let entry = Entry { at: at(3, 10), payload: Payload::Command(Arc::from(&b"put"[..])) };
+    let entry = Entry { at: at(3, 10), payload: Payload::Command(b"put".into()) };
     let append = message(Body::Append {
         prev: at(2, 9),
         entries: Entries::from(vec![entry]),
@@ -267,7 +267,7 @@ fn a_frame_beyond_the_limits_is_refused_though_it_is_well_formed() {
 
 #[test]
 fn commands_must_be_there_to_the_last_byte_and_nothing_behind_them() {
-    let entry = Entry { at: at(3, 1), payload: Payload::Command(Arc::from(&b"abc"[..])) };
+    let entry = Entry { at: at(3, 1), payload: Payload::Command(b"abc".into()) };
     let body = body_of(&[append(at(0, 0), vec![entry])]);
     let missing = FormatError::BytesMissing { announced: 3, left: 2 };
     assert_eq!(format::decode(&body[..body.len() - 1]), Err(missing));
@@ -277,7 +277,7 @@ fn commands_must_be_there_to_the_last_byte_and_nothing_behind_them() {
 
 #[test]
 fn a_command_that_announces_4_gib_takes_no_memory() {
-    let entry = Entry { at: at(3, 1), payload: Payload::Command(Arc::from(&b""[..])) };
+    let entry = Entry { at: at(3, 1), payload: Payload::Command(b"".into()) };
     let mut body = body_of(&[append(at(0, 0), vec![entry])]);
     let length = body.len();
     body[length - 4..].copy_from_slice(&[0xFF; 4]);
@@ -316,7 +316,7 @@ fn any_config() -> impl Strategy<Value = ClusterConfig> {
 fn any_payload() -> impl Strategy<Value = Payload> {
     prop_oneof![
         Just(Payload::Noop),
-        vec(any::<u8>(), 0..100).prop_map(|bytes| Payload::Command(Arc::from(bytes))),
+        vec(any::<u8>(), 0..100).prop_map(|bytes| Payload::Command(bytes.into())),
         any_config().prop_map(|config| Payload::Config(Arc::new(config))),
     ]
 }

@@ -4,8 +4,6 @@
 //! Every operation has a number, which is its ticket, the value that it puts, and its place in the
 //! list of all; so do those of the operator and of the simulator itself.
 
-use std::sync::Arc;
-
 use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, ReadMode, Rejection, Ticket};
 
 use crate::asked::{Asked, Asker, Fate, Occasion, What};
@@ -152,7 +150,12 @@ impl Clients {
         Input::Read(self.note(by, What::Read(key), occasion), mode)
     }
 
-    pub(crate) fn write(&mut self, by: Asker, key: u8, occasion: Occasion) -> (Ticket, Arc<[u8]>) {
+    pub(crate) fn write(
+        &mut self,
+        by: Asker,
+        key: u8,
+        occasion: Occasion,
+    ) -> (Ticket, raft_core::Command) {
         let command = Command { number: self.asked.len() as u64, key };
         let ticket = self.note(by, What::Write(command), occasion);
         // What the simulator itself wants to write fits every limit.

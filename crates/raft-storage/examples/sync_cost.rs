@@ -14,11 +14,10 @@ use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use raft_core::{
-    Entries, Entry, HardState, Index, NodeId, Payload, PersistId, Position, Term, Write,
+    Command, Entries, Entry, HardState, Index, NodeId, Payload, PersistId, Position, Term, Write,
 };
 use raft_storage::{FileDisk, Log, Options};
 
@@ -69,7 +68,7 @@ struct Appender {
     log: Log<FileDisk>,
     path: PathBuf,
     next: u64,
-    command: Arc<[u8]>,
+    command: Command,
 }
 
 impl Appender {
@@ -84,7 +83,7 @@ impl Appender {
 
     fn with(path: &Path, options: &Options) -> Result<Self, Box<dyn Error>> {
         let (log, _) = Log::open(FileDisk::create(path)?, options)?;
-        let command = Arc::from(noise(VALUE_BYTES));
+        let command = Command::from(noise(VALUE_BYTES));
         Ok(Self { log, path: path.to_owned(), next: 1, command })
     }
 
@@ -99,7 +98,7 @@ impl Appender {
         let term = Term::new(1);
         let entry = |index| Entry {
             at: Position::new(term, Index::new(index)),
-            payload: Payload::Command(Arc::clone(&self.command)),
+            payload: Payload::Command(self.command.clone()),
         };
         let run: Entries = (self.next..).take(entries).map(entry).collect();
         self.next += entries as u64;

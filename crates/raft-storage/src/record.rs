@@ -28,7 +28,9 @@
 
 use std::sync::Arc;
 
-use raft_core::{ClusterConfig, Entry, HardState, Index, NodeId, Payload, Position, Term, Write};
+use raft_core::{
+    ClusterConfig, Command, Entry, HardState, Index, NodeId, Payload, Position, Term, Write,
+};
 use serde::{Deserialize, Serialize};
 use wire::codec;
 
@@ -350,7 +352,7 @@ pub(crate) fn entries_from<'r>(
 fn payload_of(meta: &EntryMeta, command: &[u8]) -> Payload {
     match &meta.kind {
         KindMeta::Noop => Payload::Noop,
-        KindMeta::Command { .. } => Payload::Command(Arc::from(command)),
+        KindMeta::Command { .. } => Payload::Command(Command::copied_from(command)),
         KindMeta::Config(config) => Payload::Config(Arc::new(config.config())),
     }
 }

@@ -1,10 +1,10 @@
 //! raft-core: three nodes on one thread, whose disks and network take no time.
 
 use std::mem;
-use std::sync::Arc;
 
 use raft_core::{
-    Action, Boot, ClusterConfig, Config, Input, NodeId, Raft, RoleKind, Ticket, Time, Write,
+    Action, Boot, ClusterConfig, Command, Config, Input, NodeId, Raft, RoleKind, Ticket, Time,
+    Write,
 };
 
 use crate::samples;
@@ -12,9 +12,9 @@ use crate::samples;
 /// Proposes so many puts at once; all nodes have committed and applied them after the step.
 pub(crate) fn commit(depth: usize) -> Box<dyn FnMut()> {
     let mut cluster = Cluster::start();
-    let command = Arc::<[u8]>::from(samples::put(1));
+    let command = Command::from(samples::put(1));
     Box::new(move || {
-        let (ticket, command) = (Ticket::new(7), Arc::clone(&command));
+        let (ticket, command) = (Ticket::new(7), command.clone());
         cluster.nodes[0].step(match depth {
             1 => Input::ProposeOne(ticket, command),
             _ => Input::Propose(vec![(ticket, command); depth]),

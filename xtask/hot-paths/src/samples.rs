@@ -1,7 +1,5 @@
 //! What travels along the paths: keys of 16 bytes, values of 256.
 
-use std::sync::Arc;
-
 use kv_proto::{Command, Put};
 use raft_core::{Entries, Entry, Index, Payload, Position, Term};
 
@@ -40,7 +38,7 @@ pub(crate) const TERM: Term = Term::new(1);
 pub(crate) fn entries(after: Index, count: u64) -> Entries {
     let entry = |number| Entry {
         at: Position::new(TERM, Index::new(after.get() + number)),
-        payload: Payload::Command(Arc::from(put(number))),
+        payload: Payload::Command(put(number).into()),
     };
     Entries::from((1..=count).map(entry).collect::<Vec<_>>())
 }

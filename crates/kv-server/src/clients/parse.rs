@@ -1,6 +1,5 @@
 //! From the body of a frame to what the replica is asked.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{Call, Command, Error, Limits};
@@ -38,7 +37,7 @@ pub fn parse(connection: usize, body: &[u8], limits: &Limits) -> Result<Request,
     }
     let most_reply_bytes = most_reply_bytes(&request.call, command.as_ref(), limits);
     let call = match request.call {
-        Call::Write(bytes) => replica::Call::Write(Arc::from(bytes)),
+        Call::Write(bytes) => replica::Call::Write(bytes.into()),
         Call::Range(range) => replica::Call::Read(range),
         Call::Status => replica::Call::Status,
         Call::Backup(backup) => replica::Call::Backup(backup),

@@ -1,12 +1,11 @@
 //! What happens to a replica, and what it has done.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{BackupRequest, Difference, Error, Outcome, Range, StatusReply};
 use raft_core::{
-    Entries, Event as TraceEvent, Index, LogRead, Message, NodeId, PersistId, Position, ReadLog,
-    RoleChange, SendSnapshot, Snapshot, Time, Write,
+    Command, Entries, Event as TraceEvent, Index, LogRead, Message, NodeId, PersistId, Position,
+    ReadLog, RoleChange, SendSnapshot, Snapshot, Time, Write,
 };
 use raft_storage::Room;
 
@@ -81,7 +80,7 @@ pub struct ClientTag {
 #[derive(Clone, Debug)]
 pub enum Call {
     /// To apply this encoded command.
-    Write(Arc<[u8]>),
+    Write(Command),
     /// To read.
     Read(Range),
     /// How this node is.

@@ -29,13 +29,12 @@ mod event;
 mod requests;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kv_proto::{Error, Outcome};
 use raft_core::{
-    Action, Entries, Event as TraceEvent, Index, Input, Message, Raft, ReadPurpose, RoleChange,
-    RoleKind, Ticket, Time,
+    Action, Command, Entries, Event as TraceEvent, Index, Input, Message, Raft, ReadPurpose,
+    RoleChange, RoleKind, Ticket, Time,
 };
 
 pub(crate) use answers::timed_out;
@@ -75,7 +74,7 @@ pub struct Replica {
     directory: Directory,
     pending: Pending,
     /// Writes of this turn.
-    proposals: Vec<(Ticket, Arc<[u8]>)>,
+    proposals: Vec<(Ticket, Command)>,
     /// Committed writes of our clients, until they are handed out to be applied.
     committed: VecDeque<(Index, ClientTag)>,
     /// How long after losing leadership a write may still find its fate.

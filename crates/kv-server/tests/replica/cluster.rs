@@ -418,8 +418,8 @@ impl Node {
     }
 }
 
-fn encode(key: &str, value: &str) -> Arc<[u8]> {
+fn encode(key: &str, value: &str) -> raft_core::Command {
     let mut bytes = Vec::new();
     Command::Put(Put::new(key.as_bytes(), value.as_bytes())).encode(&mut bytes).unwrap();
-    Arc::from(bytes)
+    bytes.into()
 }

@@ -11,12 +11,11 @@ mod snapshots;
 mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, Body, ClusterConfig, Config, Counters, Entries, Entry, HardState, Index, Input,
-    LogRead, Message, NodeId, Outcome, Payload, Position, Raft, ReadLog, ReadMode, RoleKind,
+    Action, Body, ClusterConfig, Command, Config, Counters, Entries, Entry, HardState, Index,
+    Input, LogRead, Message, NodeId, Outcome, Payload, Position, Raft, ReadLog, ReadMode, RoleKind,
     Snapshot, Status, Term, Ticket, Time, invariants,
 };
 
@@ -403,17 +402,17 @@ impl Cluster {
 
     /// Proposes commands of this content, which no other proposal of the test may have.
     pub(crate) fn propose(&mut self, id: NodeId, commands: &[&str]) -> Vec<Ticket> {
-        let mut proposals: Vec<(Ticket, Arc<[u8]>)> = Vec::new();
+        let mut proposals: Vec<(Ticket, Command)> = Vec::new();
         for command in commands {
             let ticket = self.ticket();
-            let command: Arc<[u8]> = command.as_bytes().into();
-            self.witness.proposes(id, ticket, Arc::clone(&command));
+            let command = Command::from(command.as_bytes());
+            self.witness.proposes(id, ticket, command.clone());
             proposals.push((ticket, command));
         }
         let tickets: Vec<_> = proposals.iter().map(|(ticket, _)| *ticket).collect();
         self.note(|| format!("propose {id} '{}'", commands.join("' '")));
         let input = match &proposals[..] {
-            [(ticket, command)] => Input::ProposeOne(*ticket, Arc::clone(command)),
+            [(ticket, command)] => Input::ProposeOne(*ticket, command.clone()),
             _ => Input::Propose(proposals),
         };
         self.step(id, input);

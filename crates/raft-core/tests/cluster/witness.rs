@@ -16,11 +16,10 @@
 //! 10. Whoever is asked to take over has the whole log of the leader that asks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use raft_core::{
-    Body, ClusterConfig, ConfigChange, Entry, Index, Message, NodeId, Outcome, Payload, Position,
-    Raft, RoleKind, Snapshot, Status, Term, Ticket,
+    Body, ClusterConfig, Command, ConfigChange, Entry, Index, Message, NodeId, Outcome, Payload,
+    Position, Raft, RoleKind, Snapshot, Status, Term, Ticket,
 };
 
 use super::Node;
@@ -33,7 +32,7 @@ pub(crate) struct Witness {
     written: BTreeMap<Position, (Payload, Position)>,
     committed: Vec<Entry>,
     /// Commands of which it was said that nothing will come of them.
-    refused: BTreeSet<Arc<[u8]>>,
+    refused: BTreeSet<Command>,
     open: BTreeMap<Ticket, Open>,
     outcomes: BTreeMap<Ticket, Outcome>,
 }
@@ -46,7 +45,7 @@ struct Open {
 
 #[derive(Clone, Debug)]
 enum Asked {
-    Proposal(Arc<[u8]>),
+    Proposal(Command),
     /// With everything that was committed when it was asked.
     Read(Index),
     Change(ConfigChange),
@@ -67,7 +66,7 @@ impl Witness {
         self.open.insert(ticket, Open { node, asked: Asked::Transfer(to) });
     }
 
-    pub(crate) fn proposes(&mut self, node: NodeId, ticket: Ticket, command: Arc<[u8]>) {
+    pub(crate) fn proposes(&mut self, node: NodeId, ticket: Ticket, command: Command) {
         self.open.insert(ticket, Open { node, asked: Asked::Proposal(command) });
     }
 
@@ -92,7 +91,7 @@ impl Witness {
                 assert_eq!(*entry, Entry { at, payload: Payload::Command(command) });
             }
             (Asked::Proposal(command), Outcome::Rejected(_) | Outcome::Overwritten) => {
-                let payload = Payload::Command(Arc::clone(&command));
+                let payload = Payload::Command(command.clone());
                 let is_committed = self.committed.iter().any(|entry| entry.payload == payload);
                 assert!(!is_committed, "a proposal said to be dead is committed");
                 self.refused.insert(command);

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, Body, Boot, ClusterConfig, Config, ConfigChange, Entries, Entry, Index, Input, LogRead,
-    Message, NodeId, Payload, PersistId, Position, Raft, ReadMode, ReadPurpose, RoleKind, Snapshot,
-    Status, Term, Ticket, Time, invariants,
+    Action, Body, Boot, ClusterConfig, Command, Config, ConfigChange, Entries, Entry, Index, Input,
+    LogRead, Message, NodeId, Payload, PersistId, Position, Raft, ReadMode, ReadPurpose, RoleKind,
+    Snapshot, Status, Term, Ticket, Time, invariants,
 };
 
 use super::bytes::Bytes;
@@ -111,7 +111,7 @@ fn payload(bytes: &mut Bytes<'_>) -> Payload {
     }
 }
 
-fn command(bytes: &mut Bytes<'_>) -> Arc<[u8]> {
+fn command(bytes: &mut Bytes<'_>) -> Command {
     vec![b'x'; usize::from(bytes.below(60))].into()
 }
 

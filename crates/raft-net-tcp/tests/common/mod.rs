@@ -4,7 +4,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -161,7 +160,7 @@ pub(crate) fn append(from: u64, to: u64, index: u64, command: Vec<u8>) -> Messag
     let term = Term::new(1);
     let entry = Entry {
         at: Position::new(term, Index::new(index)),
-        payload: Payload::Command(Arc::from(command)),
+        payload: Payload::Command(command.into()),
     };
     let body = Body::Append {
         prev: Position::new(term, Index::new(index - 1)),

@@ -46,7 +46,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let entry = |nth: u64, payload| Entry { at: at(3, 4 + nth), payload };
     let entries = Entries::from(vec![
         entry(0, Payload::Noop),
-        entry(1, Payload::Command(Arc::from(&b"command"[..]))),
+        entry(1, Payload::Command(b"command".into())),
         entry(2, Payload::Config(Arc::clone(&cluster))),
     ]);
     let append = Body::Append { prev: at(2, 3), entries, commit: Index::new(3) };

@@ -1,7 +1,5 @@
 //! What clients ask, as commands and ranges that can be told from each other.
 
-use std::sync::Arc;
-
 use kv_proto::{
     Command, Compact, Consistency, Delete, KeyValue, LeaseChange, LeaseId, Put, Range, RangeReply,
 };
@@ -95,7 +93,7 @@ fn write(command: &Command<'_>) -> Call {
     let mut bytes = Vec::new();
     // It fails for keys of 4 GiB.
     let _ = command.encode(&mut bytes);
-    Call::Write(Arc::from(bytes))
+    Call::Write(bytes.into())
 }
 
 fn read(mut range: Range, consistency: Consistency) -> Call {

@@ -476,7 +476,7 @@ pub(crate) fn write(term: u64, commit: u64, entries: Vec<Entry>) -> Write {
 }
 
 pub(crate) fn command(term: u64, index: u64, bytes: &[u8]) -> Entry {
-    Entry { at: at(term, index), payload: Payload::Command(Arc::from(bytes)) }
+    Entry { at: at(term, index), payload: Payload::Command(bytes.into()) }
 }
 
 pub(crate) fn noop(term: u64, index: u64) -> Entry {

@@ -1,11 +1,10 @@
 //! Drives `raft-core`.
 
 use std::mem;
-use std::sync::Arc;
 
 use raft_core::{
-    Action, Boot, ClusterConfig, Config, Input, NodeId, Outcome, Raft, RoleKind, Ticket, Time,
-    Write,
+    Action, Boot, ClusterConfig, Command, Config, Input, NodeId, Outcome, Raft, RoleKind, Ticket,
+    Time, Write,
 };
 
 use crate::Cluster;
@@ -46,7 +45,7 @@ pub struct Driven<C> {
     nodes: Vec<Node<C>>,
     /// What is being carried out.
     actions: Vec<Action>,
-    command: Arc<[u8]>,
+    command: Command,
     /// Tickets that were answered with a commit.
     committed: usize,
     /// What the leader applied.
@@ -83,7 +82,7 @@ impl<C: Core> Cluster for Driven<C> {
 
     fn commit(&mut self, depth: usize) {
         (self.committed, self.applied) = (0, 0);
-        let (ticket, command) = (Ticket::new(7), Arc::clone(&self.command));
+        let (ticket, command) = (Ticket::new(7), self.command.clone());
         self.nodes[0].step(match depth {
             1 => Input::ProposeOne(ticket, command),
             _ => Input::Propose(vec![(ticket, command); depth]),
