@@ -10,10 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use flags::whole;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::failure::{Context, Failure};
-use crate::members::Members;
+use crate::members::{MAX_NODES, Members};
 use crate::process::{Node, NodeSpec, Output};
 use crate::workspace::{self, Profile, Programs};
 
@@ -27,10 +28,10 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 #[derive(Args, Debug)]
 pub struct Options {
     /// How many nodes to start, 1 to 9
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = whole(1..=MAX_NODES))]
     pub nodes: u16,
     /// Raft port of the first node; the others follow, clients are 1000 above
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = 8080, value_parser = whole(1..=u16::MAX))]
     pub base_port: u16,
     /// Where the nodes keep their data; kept for the next start
     #[arg(long, default_value = "./kv-data/cluster")]

@@ -89,3 +89,15 @@ fn run(task: Task) -> Result<(), Failure> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_says_what_to_write_instead_of_a_wrong_number() {
+        assert_eq!(flags::unhelpful(&Task::command()), Vec::<String>::new());
+    }
+}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use flags::whole;
 
 use crate::bench::BenchArgs;
 use crate::failure::Failure;
@@ -62,10 +63,10 @@ pub(crate) enum Action {
 #[group(required = true, multiple = false)]
 pub(crate) struct CompactArgs {
     /// The oldest revision that can still be read; those before it are forgotten
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=u64::MAX))]
     pub(crate) revision: Option<u64>,
     /// How many revisions before the current one can still be read
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(0..=u64::MAX))]
     pub(crate) keep: Option<u64>,
 }
 

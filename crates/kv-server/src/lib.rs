@@ -52,7 +52,6 @@ pub mod replica;
 mod seldom;
 pub mod server;
 pub mod settings;
-pub mod size;
 pub mod snapshots;
 mod standing;
 pub mod start_error;

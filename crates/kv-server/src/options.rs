@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, value_parser};
-
+use clap::{ArgAction, Args, Parser};
+use flags::{Size, whole};
 use kv_store::Retention;
 
 use crate::commands::Command;
 use crate::log_keep::LogKeep;
 use crate::members::{Address, Members};
-use crate::size::Size;
 use crate::timing::{Span, TimingMode};
 
 /// A node of a replicated key-value store.
@@ -51,7 +50,7 @@ pub struct NodeOptions {
 
     /// How far the port for clients is from the Raft port
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    #[arg(value_parser = value_parser!(u16).range(1..))]
+    #[arg(value_parser = whole(1..=u16::MAX))]
     pub client_port_offset: u16,
 
     /// This node was a member and lost its data directory: it gets everything from the others, who
@@ -81,7 +80,7 @@ pub struct NodeOptions {
 pub struct MemberOptions {
     /// Which member of the cluster this node is
     #[arg(long, value_name = "ID", default_value_t = 1)]
-    #[arg(value_parser = value_parser!(u64).range(1..))]
+    #[arg(value_parser = whole(1..=u64::MAX))]
     pub node_id: u64,
 
     /// Where to listen for the other nodes [default: this node's address in --cluster, or
@@ -106,6 +105,7 @@ pub struct MemberOptions {
 pub struct PastOptions {
     /// How many revisions before the current one can be read
     #[arg(long, value_name = "N", default_value_t = Retention::default().revisions)]
+    #[arg(value_parser = whole(0..=u64::MAX))]
     pub keep_revisions: u64,
 
     /// How long a revision can be read after it was superseded; 0 for no such limit
@@ -119,6 +119,7 @@ pub struct PastOptions {
 pub struct LogOptions {
     /// How many committed entries stay in the log for nodes that are behind
     #[arg(long, value_name = "N", default_value_t = LogKeep::default().entries)]
+    #[arg(value_parser = whole(0..=u64::MAX))]
     pub log_keep_entries: u64,
 
     /// The most of the log that stays for nodes that are behind and catching up
@@ -190,5 +191,17 @@ pub struct TimingOptions {
 /// Parses the id of a cluster, which people see in hexadecimal.
 fn cluster_id(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16)
-        .map_err(|_| "it is not up to 16 digits of a hexadecimal number".to_owned())
+        .map_err(|_| "write 1 to 16 hexadecimal digits, as in e900992eade5f14f".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_says_what_to_write_instead_of_a_wrong_number() {
+        assert_eq!(flags::unhelpful(&Options::command()), Vec::<String>::new());
+    }
 }

@@ -6,10 +6,11 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use flags::Size;
+
 use crate::log_keep::LogKeep;
 use crate::members::{Address, Members};
 use crate::options::{MemberOptions, NodeOptions, TimingOptions};
-use crate::size::Size;
 use crate::timing::{Span, Timing, TimingError, TimingMode};
 
 /// A node's settings. What is in here fits together.

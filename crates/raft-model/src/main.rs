@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use flags::whole;
 use raft_model::{ClusterModel, Limits, Mischief, Report, Rule, Scenario, explore};
 
 /// Look at every state that a small Raft cluster can reach
@@ -14,13 +15,13 @@ struct Arguments {
     /// Which cluster; without one, they are listed
     scenario: Option<String>,
     /// Stop after so many states, those that are met again included
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1..=usize::MAX))]
     states: Option<usize>,
     /// Stop after so many minutes
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1..=u64::MAX))]
     minutes: Option<u64>,
     /// How many threads explore
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = whole(1..=1024_usize))]
     threads: usize,
     #[command(flatten)]
     bounds: Bounds,
@@ -34,25 +35,25 @@ struct Arguments {
 #[command(next_help_heading = "Bounds")]
 struct Bounds {
     /// No node enters a later term
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     max_term: Option<u64>,
     /// Commands proposed, at most 16
-    #[arg(long, value_parser = clap::value_parser!(u8).range(..=16))]
+    #[arg(long, value_parser = whole(0_u8..=16))]
     proposals: Option<u8>,
     /// Nodes that lose power
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u8::MAX))]
     crashes: Option<u8>,
     /// Nodes that lose power, and the end of their logs
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u8::MAX))]
     damages: Option<u8>,
     /// Messages that arrive twice
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u8::MAX))]
     repeats: Option<u8>,
     /// Heartbeats that fall due
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u8::MAX))]
     heartbeats: Option<u8>,
     /// Leaders that have not heard of a quorum for long
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u8::MAX))]
     step_downs: Option<u8>,
     /// Let disks take their time
     #[arg(long)]
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     let limits = Limits {
         states: arguments.states,
         time: arguments.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
-        threads: arguments.threads.max(1),
+        threads: arguments.threads,
     };
     tell(&explore(model, limits))
 }
@@ -124,5 +125,17 @@ fn tell(report: &Report) -> ExitCode {
         }
         None if report.is_complete && !report.missing.is_empty() => ExitCode::FAILURE,
         None => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_says_what_to_write_instead_of_a_wrong_number() {
+        assert_eq!(flags::unhelpful(&Arguments::command()), Vec::<String>::new());
     }
 }

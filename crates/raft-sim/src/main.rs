@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use flags::whole;
 use raft_sim::campaign::{Campaign, Summary};
 use raft_sim::coverage::Mark;
 use raft_sim::faults::Faults;
@@ -34,30 +35,31 @@ const RUNS_PER_SIGN: u64 = 1000;
 struct Arguments {
     /// Replay this seed and show all that happens
     #[arg(long, conflicts_with_all = ["seeds", "from", "minutes", "jobs"])]
+    #[arg(value_parser = whole(0..=u64::MAX))]
     seed: Option<u64>,
     /// How many seeds to run, unless the minutes are over before [default: 1000]
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1..=u64::MAX))]
     seeds: Option<u64>,
     /// The first of them
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole(0..=u64::MAX))]
     from: u64,
     /// Begin no run after so many minutes
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1..=u64::MAX))]
     minutes: Option<u64>,
     /// How many runs at a time [default: one per core]
-    #[arg(long)]
+    #[arg(long, value_parser = whole(1..=1024_usize))]
     jobs: Option<usize>,
     /// Clusters founded by so many nodes, from 1 to 8
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
+    #[arg(long, value_parser = whole(1_u8..=8))]
     nodes: Option<u8>,
     /// So many more nodes, up to 8 in all, that may be added
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=7))]
+    #[arg(long, value_parser = whole(0_u8..=7))]
     spares: Option<u8>,
     /// So many events before the faults end
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     steps: Option<u64>,
     /// So many client operations at most
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=usize::MAX))]
     operations: Option<usize>,
     /// Only these faults, by their names with commas between, or none
     #[arg(long)]
@@ -261,5 +263,15 @@ fn explain(seed: u64, overrides: &Overrides, violation: &Violation) {
 fn show(line: &str) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
         std::process::exit(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_says_what_to_write_instead_of_a_wrong_number() {
+        assert_eq!(flags::unhelpful(&Arguments::command()), Vec::<String>::new());
     }
 }

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flags::whole;
+
 use crate::failure::{Context, Failure};
 use crate::workspace::{self, succeed};
 
@@ -22,13 +24,13 @@ const PROGRAMS: [&str; 2] = ["speed", "allocations"];
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// How often each figure is taken; the median counts
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 9, value_parser = whole(1..=u32::MAX))]
     pub rounds: u32,
     /// How long each of these takes, in milliseconds
-    #[arg(long, default_value_t = 150)]
+    #[arg(long, default_value_t = 150, value_parser = whole(1..=u32::MAX))]
     pub slice_ms: u32,
     /// The longest log to look at, in entries
-    #[arg(long, default_value_t = 10_000_000)]
+    #[arg(long, default_value_t = 10_000_000, value_parser = whole(1..=u64::MAX))]
     pub longest_log: u64,
     /// Write every figure to this file, each as a line of JSON
     #[arg(long, value_name = "FILE")]

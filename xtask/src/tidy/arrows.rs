@@ -6,9 +6,10 @@ use super::Finding;
 
 /// For every crate, the crates of this workspace that it may depend on. Dependencies for tests
 /// are free.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("handoff", &[]),
+    ("flags", &[]),
     ("raft-core", &[]),
     ("raft-storage", &["raft-core", "wire", "handoff"]),
     ("raft-net-tcp", &["raft-core", "wire"]),
@@ -21,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
         &[
             "wire",
             "handoff",
+            "flags",
             "raft-core",
             "raft-storage",
             "raft-net-tcp",
@@ -30,10 +32,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
         ],
     ),
     // For its checks of snapshots: what is saved is verified on the way.
-    ("kv-cli", &["kv-client", "kv-store"]),
-    ("raft-sim", &["raft-core", "raft-storage", "kv-proto", "kv-store", "kv-server"]),
-    ("raft-model", &["raft-core"]),
-    ("xtask", &["kv-client"]),
+    ("kv-cli", &["kv-client", "kv-store", "flags"]),
+    ("raft-sim", &["raft-core", "raft-storage", "kv-proto", "kv-store", "kv-server", "flags"]),
+    ("raft-model", &["raft-core", "flags"]),
+    ("xtask", &["kv-client", "flags"]),
     ("hot-paths", &["raft-core", "raft-storage", "raft-net-tcp", "kv-proto", "kv-store"]),
 ];
 

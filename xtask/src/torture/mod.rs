@@ -26,6 +26,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use flags::whole;
 
 use crate::failure::{Context, Failure};
 use crate::members::MAX_NODES;
@@ -50,10 +51,10 @@ const MAX_SHOWN: usize = 10;
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Options {
     /// How often leader and cluster are killed
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = whole(0..=u32::MAX))]
     pub rounds: u32,
     /// How many nodes the cluster has, 3 to 9
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = whole(3..=MAX_NODES))]
     pub nodes: u16,
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum};
+use flags::{Size, whole};
+use kv_client::kv_proto::limits::MAX_FRAME_BYTES;
 
 use crate::args::duration;
 
@@ -14,16 +16,16 @@ pub(crate) struct BenchArgs {
     pub(crate) workload: Workload,
     /// With --workload mixed: how many of 100 requests are reads
     #[arg(long, value_name = "PERCENT", default_value_t = 50)]
-    #[arg(value_parser = value_parser!(u32).range(0..=100))]
+    #[arg(value_parser = whole(0_u32..=100))]
     pub(crate) reads: u32,
     /// How many connections
-    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 100, value_parser = whole(1_u32..=10_000))]
     pub(crate) connections: u32,
     /// How many requests each connection keeps waiting
-    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=1_024))]
+    #[arg(long, default_value_t = 10, value_parser = whole(1_u32..=1_024))]
     pub(crate) in_flight: u32,
     /// How many requests in all [default: 100000, unless there is a --duration]
-    #[arg(long, value_parser = value_parser!(u64).range(1..), conflicts_with = "duration")]
+    #[arg(long, value_parser = whole(1..=u64::MAX), conflicts_with = "duration")]
     pub(crate) total: Option<u64>,
     /// For how long, instead of --total: 30s, 5m
     #[arg(long, value_parser = duration)]
@@ -33,16 +35,16 @@ pub(crate) struct BenchArgs {
     pub(crate) warm_up: Option<Duration>,
     /// Ask so often a second, whether answers come or not; latencies run from when a request was
     /// due. Without it, each answer makes the next request
-    #[arg(long, value_name = "PER_SECOND", value_parser = value_parser!(u32).range(1..=10_000_000))]
+    #[arg(long, value_name = "PER_SECOND", value_parser = whole(1_u32..=10_000_000))]
     pub(crate) rate: Option<u32>,
-    /// The size of each key, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 16)]
+    /// The size of each key: 64, 1KiB; a bare number is bytes
+    #[arg(long, value_name = "SIZE", default_value = "16", value_parser = size)]
     pub(crate) key_size: usize,
-    /// The size of each value, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 256)]
+    /// The size of each value: 256, 4KiB, 1MiB
+    #[arg(long, value_name = "SIZE", default_value = "256", value_parser = size)]
     pub(crate) value_size: usize,
     /// How many different keys; they begin with "bench/". Those to be read are written first
-    #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
+    #[arg(long, default_value_t = 10_000, value_parser = whole(1_u64..=100_000_000))]
     pub(crate) keys: u64,
     /// Which keys are asked for: all alike, some far more often than others, or one after the other
     #[arg(long, value_enum, default_value = "uniform")]
@@ -52,10 +54,10 @@ pub(crate) struct BenchArgs {
     pub(crate) target: Target,
     /// Connections that are open meanwhile, over all nodes that are up, and ask nothing
     #[arg(long, value_name = "CONNECTIONS", default_value_t = 0)]
-    #[arg(value_parser = value_parser!(u32).range(0..=60_000))]
+    #[arg(value_parser = whole(0_u32..=60_000))]
     pub(crate) idle: u32,
     /// How many threads share the connections
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = whole(1_u32..=64))]
     pub(crate) threads: u32,
 }
 
@@ -85,3 +87,12 @@ pub(crate) enum Target {
 
 /// How many requests there are where nothing is said.
 pub(crate) const DEFAULT_TOTAL: u64 = 100_000;
+
+/// Reads a size that some server might take, in bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let Size(bytes) = text.parse()?;
+    let bytes = usize::try_from(bytes).ok().filter(|bytes| *bytes <= MAX_FRAME_BYTES);
+    bytes.ok_or_else(|| {
+        format!("no server takes so much: give at most {}", Size(MAX_FRAME_BYTES as u64))
+    })
+}

@@ -24,6 +24,7 @@ mod usage;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use flags::whole;
 
 use crate::failure::{Context, Failure};
 use crate::workspace::{self, Profile};
@@ -41,10 +42,10 @@ pub struct Options {
     #[arg(long)]
     pub list: bool,
     /// How long each run is measured, in seconds; one more is for warming up
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 10, value_parser = whole(1_u64..=3600))]
     pub seconds: u64,
     /// How often every shape is run; medians count
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 1, value_parser = whole(1_u32..=100))]
     pub rounds: u32,
     /// Run the same shapes against an installed etcd or redis-server
     #[arg(long, value_enum)]

@@ -16,9 +16,7 @@ impl FromStr for Size {
         let unit = UNITS.iter().find_map(|(name, bits)| Some((text.strip_suffix(name)?, *bits)));
         let (number, bits) = unit.unwrap_or((text, 0));
         let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << bits));
-        bytes.map(Self).ok_or_else(|| {
-            format!("'{text}' is not a size: write a number of bytes, or 64KiB, 32MiB, 1GiB")
-        })
+        bytes.map(Self).ok_or_else(|| "write a number of bytes, or 64KiB, 32MiB, 1GiB".to_owned())
     }
 }
 
@@ -42,9 +40,9 @@ mod tests {
             assert_eq!(text.parse(), Ok(Size(bytes)));
             assert_eq!(Size(bytes).to_string(), text);
         }
-        for wrong in ["", "1.5MiB", "3 KiB", "9MB", "-1", "99999999999GiB"] {
+        for wrong in ["", "KiB", "1.5MiB", "3 KiB", "9MB", "-1", "99999999999GiB"] {
             let said = wrong.parse::<Size>().expect_err(wrong);
-            assert!(said.contains(&format!("'{wrong}'")) && said.contains("32MiB"), "{said}");
+            assert_eq!(said, "write a number of bytes, or 64KiB, 32MiB, 1GiB", "{wrong}");
         }
     }
 }
