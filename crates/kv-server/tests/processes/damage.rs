@@ -7,21 +7,62 @@ use std::time::Duration;
 
 use crate::crashes::{assert_all_there, put_all};
 use crate::node::{Cluster, refused, wait_for};
-use crate::snapshots::{MANY, SHORT_LOG, is_log_cut, put_many};
+use crate::snapshots::{MANY, SHORT_LOG, installs, is_log_cut, put_many, wait_until_equal};
 
 const WRITES: u32 = 200;
 
 const SECTOR_BYTES: usize = 512;
 
+/// What happens to a sector.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    /// A bit of this byte flips.
+    Flip(usize),
+    /// It is as if it had never been written.
+    Zero,
+    /// It shows what another one holds, which was written before it.
+    Stale,
+}
+
 /// Flips a bit of the log, so many percent into what is written of it.
 fn damage(data: &Path, percent: usize) {
+    harm(data, percent, Harm::Flip(50));
+}
+
+/// Harms the sector of the log that lies so many percent into what is written of it.
+fn harm(data: &Path, percent: usize, how: Harm) {
     let segment = data.join("00000001.log");
     let mut bytes = fs::read(&segment).unwrap();
     let used = bytes.chunks(SECTOR_BYTES).rposition(|it| it.iter().any(|byte| *byte != 0));
-    let sector = used.unwrap() * percent / 100;
-    bytes[sector * SECTOR_BYTES + 50] ^= 1;
+    let sector = used.unwrap() * percent / 100 * SECTOR_BYTES;
+    let earlier = sector / 2 / SECTOR_BYTES * SECTOR_BYTES;
+    let range = sector..sector + SECTOR_BYTES;
+    match how {
+        Harm::Flip(byte) => bytes[sector + byte] ^= 1,
+        Harm::Zero => bytes[range].fill(0),
+        Harm::Stale => bytes.copy_within(earlier..earlier + SECTOR_BYTES, sector),
+    }
     fs::write(&segment, &bytes).unwrap();
 }
+
+/// Where, in percent of what is written, and how: contents of all kinds, and each field behind them
+/// (`docs/format.md`). Of the very last sector, if it is zero, nobody can tell whether it was ever
+/// written.
+const HARMS: [(usize, Harm); 13] = [
+    (0, Harm::Flip(50)),
+    (0, Harm::Zero),
+    (5, Harm::Flip(0)),
+    (10, Harm::Flip(9)),
+    (20, Harm::Zero),
+    (30, Harm::Flip(16)),
+    (40, Harm::Stale),
+    (50, Harm::Flip(497)),
+    (60, Harm::Zero),
+    (70, Harm::Flip(500)),
+    (80, Harm::Flip(504)),
+    (90, Harm::Stale),
+    (100, Harm::Flip(511)),
+];
 
 /// Three nodes. The third is stopped, 200 writes are acknowledged by the other two, both are
 /// killed, and the log of the second is damaged. The second and the third have a majority, and a
@@ -29,20 +70,20 @@ fn damage(data: &Path, percent: usize) {
 /// without the rest. They must wait for the first.
 #[test]
 fn two_nodes_of_which_one_is_damaged_do_not_serve_without_what_the_third_has() {
-    for percent in [0, 10, 50, 90, 100] {
+    for (percent, how) in HARMS {
         let mut cluster = Cluster::start(3);
         cluster.leader();
         cluster.kill(3);
         put_all(&cluster, 0, WRITES);
         cluster.kill(1);
         cluster.kill(2);
-        damage(&cluster.data(2), percent);
+        harm(&cluster.data(2), percent, how);
 
         cluster.restart(2);
         cluster.restart(3);
         let mut client = cluster.impatient_client(Duration::from_millis(1500));
         let served = client.get(b"key-00000").map(|answer| answer.reply);
-        assert!(served.is_err(), "served without the first node: {served:?}");
+        assert!(served.is_err(), "{percent} %, {how:?}: served without the first node: {served:?}");
 
         cluster.restart(1);
         assert_all_there(&cluster, WRITES);
@@ -101,6 +142,35 @@ fn a_node_whose_state_is_damaged_and_whose_log_is_cut_says_at_once_what_it_takes
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("state.redb is damaged") && said.contains("--rejoin"), "{said}");
     assert!(!said.contains("move it away"), "{said}");
+
+    fs::rename(cluster.data(victim), cluster.folder().join("aside")).unwrap();
+    cluster.restart_with(victim, &["--rejoin"]);
+    wait_until_equal(&cluster, 3);
+    assert!(installs(&cluster, victim) > 0, "the others have its state");
+}
+
+/// As long as the whole log is there, the state can be made anew from it.
+#[test]
+fn a_state_that_is_damaged_or_gone_is_made_anew_while_the_log_is_whole() {
+    let mut cluster = Cluster::start(1);
+    put_all(&cluster, 0, WRITES);
+    let state = cluster.data(1).join("state.redb");
+    cluster.stop(1);
+    fs::remove_file(&state).unwrap();
+    cluster.restart(1);
+    assert_all_there(&cluster, WRITES);
+
+    cluster.stop(1);
+    let mut bytes = fs::read(&state).unwrap();
+    bytes.iter_mut().skip(4096 + 100).step_by(4096).for_each(|byte| *byte ^= 1);
+    fs::write(&state, &bytes).unwrap();
+    let (code, said) = refused(&mut cluster.command(1));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is damaged") && said.contains("move it away and start again"), "{said}");
+    assert_eq!(fs::read(&state).unwrap(), bytes, "nothing was changed");
+    fs::rename(&state, cluster.folder().join("aside")).unwrap();
+    cluster.restart(1);
+    assert_all_there(&cluster, WRITES);
 }
 
 /// Every file of a directory, and what it holds.

@@ -10,6 +10,7 @@ mod emptied;
 mod failing_disk;
 mod full_disk;
 mod hostile;
+mod interrupted;
 mod node;
 mod recover;
 mod refusals;

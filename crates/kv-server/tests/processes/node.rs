@@ -69,6 +69,11 @@ impl Cluster {
         }
     }
 
+    /// Nodes that are started from now on are told that node `id` listens for others at this port.
+    pub(crate) fn set_raft_port(&mut self, id: usize, port: u16) {
+        self.raft_ports[id - 1] = port;
+    }
+
     /// The folder of this cluster, for more files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

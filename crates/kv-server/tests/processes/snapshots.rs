@@ -4,8 +4,8 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use kv_client::Client;
-use kv_proto::Role;
+use kv_client::{Client, Error, Options};
+use kv_proto::{Range, Revision, Role};
 
 use crate::crashes::put_surely;
 use crate::node::{Cluster, refused, wait_for};
@@ -14,7 +14,7 @@ use crate::node::{Cluster, refused, wait_for};
 pub(crate) const SHORT_LOG: [&str; 6] =
     ["--log-keep-entries", "50", "--log-keep-size", "64KiB", "--log-segment-size", "64KiB"];
 
-const VALUE_BYTES: usize = 1000;
+pub(crate) const VALUE_BYTES: usize = 1000;
 
 /// So many writes make a log that is cut, and a state of a few megabytes.
 pub(crate) const MANY: u32 = 4000;
@@ -126,9 +126,13 @@ pub(crate) fn wait_until_equal(cluster: &Cluster, size: usize) {
 }
 
 pub(crate) fn is_log_cut(cluster: &Cluster, id: usize) -> bool {
-    let meta = std::fs::read(cluster.data(id).join("meta")).unwrap();
+    first_log_file(cluster, id) > 1
+}
+
+fn first_log_file(cluster: &Cluster, id: usize) -> u32 {
+    let meta = fs::read(cluster.data(id).join("meta")).unwrap();
     // The number of the first segment that is kept; docs/format.md has the place.
-    u32::from_le_bytes(meta[40..44].try_into().unwrap()) > 1
+    u32::from_le_bytes(meta[40..44].try_into().unwrap())
 }
 
 pub(crate) fn is_receiving(cluster: &Cluster, id: usize) -> bool {
@@ -241,23 +245,64 @@ fn a_snapshot_survives_the_end_of_its_receiver_and_of_its_sender_again_and_again
     assert!(!is_receiving(&cluster, behind), "nothing is left over");
 }
 
+/// The last file of the log of this node.
+fn last_log_file(cluster: &Cluster, id: usize) -> u32 {
+    let names = fs::read_dir(cluster.data(id)).unwrap();
+    let number = |name: &str| name.strip_suffix(".log")?.parse().ok();
+    names.filter_map(|it| number(it.ok()?.file_name().to_str()?)).max().unwrap()
+}
+
+/// A read of a revision that is forgotten.
+fn is_forgotten(client: &mut Client, revision: Revision) -> bool {
+    let mut range = Range::key(key(0));
+    range.options.revision = Some(revision);
+    matches!(client.range(&range), Err(Error::Server(kv_proto::Error::Compacted { .. })))
+}
+
+/// Each round, one is killed, and comes back when it needs a snapshot; the next is killed while
+/// that is on its way. Some keys are overwritten all the time, and what they were is forgotten.
 #[test]
 fn nothing_acknowledged_is_lost_while_nodes_die_logs_are_cut_and_snapshots_travel() {
-    let mut cluster = Cluster::start_with(3, &SHORT_LOG);
+    const ROUNDS: usize = 4;
+    let past = ["--keep-revisions", "50"];
+    let mut cluster = Cluster::start_with(3, &[&SHORT_LOG[..], &past].concat());
     put_many(&cluster, 0, 500);
-    let mut first = 500;
-    for round in 0..6 {
-        let victim = round % 3 + 1;
-        let written = while_writing(&mut cluster, first, |cluster| {
-            cluster.kill(victim);
-            // Long enough to fall behind what is kept, on most machines.
-            std::thread::sleep(Duration::from_secs(1));
-            cluster.restart(victim);
-            std::thread::sleep(Duration::from_millis(u64::try_from(round).unwrap() * 100));
+    let is_over = AtomicBool::new(false);
+    let mut busy = cluster.impatient_client(Duration::from_secs(5));
+    let before = cluster.client().get(&key(0)).unwrap().header.revision;
+    while_writing(&mut cluster, 500, |cluster| {
+        std::thread::scope(|scope| {
+            let over = Over(&is_over);
+            scope.spawn(|| {
+                for number in (0..20).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    // It may fail: nobody leads at times.
+                    let _ = busy.put(format!("busy/{number}").as_bytes(), &value(number));
+                    std::thread::sleep(PAUSE);
+                }
+            });
+            for round in 0..ROUNDS {
+                let victim = round % 3 + 1;
+                cluster.kill(victim);
+                // Whatever the others had written by then goes.
+                for other in (1..=3).filter(|id| *id != victim) {
+                    let last = last_log_file(cluster, other);
+                    wait_for("what it lacks to be cut off", || {
+                        (first_log_file(cluster, other) > last).then_some(())
+                    });
+                }
+                cluster.restart(victim);
+            }
+            drop(over);
         });
-        first += written + 1000;
-    }
+    });
     wait_until_equal(&cluster, 3);
+    let installed: usize = (1..=3).map(|id| installs(&cluster, id)).sum();
+    assert!(installed + 1 >= ROUNDS, "only {installed} snapshots were needed");
+    for id in 1..=3 {
+        let options = Options { timeout: crate::node::PATIENCE };
+        let mut client = Client::new([cluster.client_address(id)], options).unwrap();
+        assert!(is_forgotten(&mut client, before), "node {id} forgets nothing");
+    }
 }
 
 /// The power may go when the state has been replaced, and the log knows nothing of it yet: not even
