@@ -15,8 +15,8 @@
 //! `opening` puts N keys, and opens the store seven times.
 //!
 //! `stalls` overwrites a million keys for N seconds (60 unless told otherwise) at half the rate
-//! that the store can keep up with, and tells how long single puts took; then for as long again
-//! while snapshots are made one after the other.
+//! that the store keeps up with for as long as one likes, and tells how long single puts took; then
+//! for as long again while snapshots are made one after the other.
 //!
 //! With DIR alone, `random` and `stalls` are run, one after the other. What is made in DIR is
 //! removed again. In `memory`, there is no file, and no `stalls`. What the process holds (`VmRSS`)

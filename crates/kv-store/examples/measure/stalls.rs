@@ -21,12 +21,9 @@ const STALL: Duration = Duration::from_millis(50);
 pub(crate) fn measure(path: &Path, time: Duration) {
     let mut store = open(Some(path));
     put_all(&mut store, KEYS, scatter);
-    // Overwrites in another order, so that cleaning has its share.
-    let shuffled = |number| scatter(number * 7_919 % KEYS);
-    let (_, full_us) = put_all(&mut store, KEYS, shuffled);
-    let full_rate = 1e6 / full_us;
+    let full_rate = full_load(&mut store);
     println!("{KEYS} keys, overwritten; at full load {full_rate:.0} puts a second");
-    let half = Duration::from_secs_f64(2.0 * full_us / 1e6);
+    let half = Duration::from_secs_f64(2.0 / full_rate);
     paced(&mut store, time, half, 0).report("alone");
     let snapshots = store.snapshots().expect("it has a file");
     let is_over = AtomicBool::new(false);
@@ -57,6 +54,24 @@ struct Puts {
     micros: Vec<u32>,
 }
 
+/// How many puts a second the store can keep up with: those it takes in while it is never left
+/// alone, after cleaning has come to be as busy as it will stay.
+fn full_load(store: &mut Store) -> f64 {
+    let overwrite = |store: &mut Store, count: u64| {
+        let started = Instant::now();
+        (0..count).for_each(|number| apply(store, &overwriting(number, 1 << 50)));
+        store.flush().expect("the disk works");
+        f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / started.elapsed().as_secs_f64()
+    };
+    overwrite(store, 2 * KEYS);
+    overwrite(store, 4 * KEYS)
+}
+
+/// A put of a key that is there already; which one does not look like any order.
+fn overwriting(number: u64, seed: u64) -> Vec<u8> {
+    put(scatter(scatter(number) % KEYS), seed + number)
+}
+
 /// Overwrites keys for `time`, one each `interval` on average.
 fn paced(store: &mut Store, time: Duration, interval: Duration, seed: u64) -> Puts {
     let mut micros = Vec::new();
@@ -64,8 +79,7 @@ fn paced(store: &mut Store, time: Duration, interval: Duration, seed: u64) -> Pu
     let mut number = 0_u32;
     while started.elapsed() < time {
         while interval * number < started.elapsed() {
-            let name = scatter(scatter(u64::from(number)) % KEYS);
-            let command = put(name, seed + u64::from(number));
+            let command = overwriting(u64::from(number), seed);
             let began = Instant::now();
             apply(store, &command);
             micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
