@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use fake::{Fake, Greeting, Play, Store, status};
-use kv_proto::{Call, PutReply, RangeReply, Reply, Role};
+use kv_proto::{Call, Consistency, PutReply, RangeReply, Reply, Role};
 use runs::{at, kv_cli, parsed};
 use serde_json::json;
 
@@ -21,16 +21,51 @@ const SMALL_BENCH: [&str; 7] =
 #[test]
 fn a_bench_counts_everything_and_reads_its_writes_back() {
     let server = Fake::store();
-    for workload in ["put", "get"] {
+    for workload in ["put", "get", "get-stale", "mixed"] {
+        for distribution in ["uniform", "zipf", "sequential"] {
+            let what = ["--workload", workload, "--distribution", distribution];
+            let sizes = ["--key-size=24", "--value-size=100"];
+            let run = at(&server, &[&SMALL_BENCH[..], &what, &sizes].concat());
+            assert_eq!(run.code, 0, "{run:?}");
+            let report = parsed(&run);
+            assert_eq!((&report["done"], &report["errors"]), (&json!(500), &json!(0)));
+            assert_eq!((&report["workload"], &report["missing"]), (&json!(workload), &json!(0)));
+            let writes = ["put", "mixed"].contains(&workload);
+            assert_eq!(report["verified"].as_u64() > Some(0), writes, "{report}");
+            for (name, size) in [("connections", 3), ("in_flight", 4), ("keys", 50)] {
+                assert_eq!(report[name], size, "{name} of {report}");
+            }
+            assert_eq!((&report["key_size"], &report["value_size"]), (&json!(24), &json!(100)));
+            for figure in ["ops_per_s", "p50_us", "p90_us", "p99_us", "p999_us", "max_us"] {
+                assert!(report[figure].as_f64() > Some(0.0), "{figure} of {report}");
+            }
+        }
+    }
+}
+
+/// What a workload asks for is what it is called: otherwise the figure is that of another.
+#[test]
+fn each_workload_reads_as_consistently_as_it_says() {
+    for (workload, expected) in [
+        ("get", &[Consistency::Linearizable][..]),
+        ("get-stale", &[Consistency::Stale]),
+        ("mixed", &[Consistency::Linearizable]),
+    ] {
+        let (store, asked) = (Mutex::new(Store::default()), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&asked);
+        let server = Fake::single(move |call| {
+            if let Call::Range(range) = call {
+                let mut seen = seen.lock().expect("no panic");
+                let consistency = range.options.consistency;
+                if !seen.contains(&consistency) {
+                    seen.push(consistency);
+                }
+            }
+            store.lock().expect("no panic").call(call)
+        });
         let run = at(&server, &[&SMALL_BENCH[..], &["--workload", workload]].concat());
         assert_eq!(run.code, 0, "{run:?}");
-        let report = parsed(&run);
-        assert_eq!((&report["done"], &report["errors"]), (&json!(500), &json!(0)));
-        assert_eq!(report["missing"], 0);
-        assert_eq!(report["verified"].as_u64() > Some(0), workload == "put");
-        for figure in ["ops_per_s", "p50_us", "p90_us", "p99_us", "p999_us", "max_us"] {
-            assert!(report[figure].as_f64() > Some(0.0), "{figure} of {report}");
-        }
+        assert_eq!(*asked.lock().expect("no panic"), expected, "{workload}");
     }
 }
 
