@@ -8,7 +8,7 @@ use kv_store::snapshot::{Restore, SnapshotError, Verifier, verify};
 use kv_store::{Options, Retention, Store};
 use tempfile::TempDir;
 
-use support::sim_disk::Dice;
+use support::sim_disk::{Dice, SimDisk};
 use support::workload::{apply_until, assert_same, forgetful, reference};
 
 fn place() -> (TempDir, PathBuf) {
@@ -134,6 +134,41 @@ fn a_store_goes_on_until_another_takes_its_place() {
     );
     restored.put_in_place().expect("the disk works");
     assert_same(&Store::open(&other_path, &forgetful()).expect("it opens"), &original);
+}
+
+/// A draft gets the name of the state when it is told as finished: by then all of it is durable, or
+/// a failure was noticed. What is left of one that was not finished never gets that name.
+#[test]
+fn whatever_step_of_taking_it_in_fails_what_is_told_as_finished_is_durable_and_whole() {
+    let (_dir, path) = place();
+    let original = store(&path, &forgetful(), 3_000);
+    let sent = pieces(&original);
+    let take_in = |disk: &SimDisk| {
+        let mut restore = Restore::begin_on(disk.clone(), Path::new("draft"))?;
+        sent.iter().try_for_each(|piece| restore.take(piece))?;
+        restore.finish().map(drop)
+    };
+    let whole = SimDisk::default();
+    take_in(&whole).expect("the disk works");
+    let mut finished = 0;
+    for step in 0..=whole.steps() {
+        for fail in [SimDisk::fail_power_at, SimDisk::fail_once_at] {
+            let disk = SimDisk::default();
+            fail(&disk, step);
+            if take_in(&disk).is_err() {
+                continue;
+            }
+            finished += 1;
+            for keeps in [false, true] {
+                let image = disk.after_power_loss(|| keeps);
+                let left = SimDisk::with_content(image);
+                let left = Store::open_on(left, Path::new("draft"), &forgetful());
+                assert_same(&left.expect("it was told as finished"), &original);
+            }
+        }
+    }
+    let steps = whole.steps();
+    assert!((2..steps).contains(&finished), "{finished} of twice {steps} were finished");
 }
 
 #[test]
