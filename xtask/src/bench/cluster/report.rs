@@ -48,9 +48,12 @@ impl Report {
     pub(super) fn print(&mut self, shape: &Shape) {
         if !self.has_header {
             self.has_header = true;
-            println!("medians of {} rounds; processor time in us of all nodes", self.rounds);
             println!(
-                "{:<16} {:<6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}",
+                "medians of {} rounds; processor time in us of all nodes, then of each process",
+                self.rounds
+            );
+            println!(
+                "{:<16} {:<6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}  each",
                 "shape", "", "ops/s", "slowest", "p50 us", "p99 us", "max us", "cpu/op", "MB"
             );
         }
@@ -64,7 +67,7 @@ impl Report {
             .collect();
         for (system, it) in &rows {
             println!(
-                "{:<16} {system:<6} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>7.1} {:>8.1}",
+                "{:<16} {system:<6} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>7.1} {:>8.1}  {}",
                 shape.name,
                 it.ops_per_s,
                 it.slowest_second,
@@ -72,7 +75,8 @@ impl Report {
                 it.p99_us,
                 it.max_us,
                 it.cpu_us_per_op,
-                it.largest_mb
+                it.largest_mb,
+                it.by_process()
             );
         }
         if let [(_, ours), (_, other)] = &rows[..] {

@@ -34,7 +34,7 @@ pub(super) trait System {
 }
 
 /// What came of one run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     pub(super) ops_per_s: f64,
     /// Done in the slowest whole second.
@@ -44,6 +44,10 @@ pub(super) struct Figures {
     pub(super) max_us: f64,
     /// Processor time of all nodes together, for each request.
     pub(super) cpu_us_per_op: f64,
+    /// The same of each node, the busiest first.
+    pub(super) cpu_us_per_op_by_node: Vec<f64>,
+    /// The same of the load generator.
+    pub(super) load_cpu_us_per_op: f64,
     /// Memory of the largest node at the end, in millions of bytes.
     pub(super) largest_mb: f64,
 }
@@ -58,23 +62,28 @@ impl Figures {
         if figure("errors")? > 0.0 {
             return Err(Failure::new(format!("not every request was done: {printed}")));
         }
+        let per_op = |micros: f64, done: f64| micros / done.max(1.0);
+        let done = figure("done")?;
         Ok(Self {
             ops_per_s: figure("ops_per_s")?,
             slowest_second: figure("slowest_second")?,
             p50_us: figure("p50_us")?,
             p99_us: figure("p99_us")?,
             max_us: figure("max_us")?,
-            cpu_us_per_op: taken.cpu_micros / figure("done")?.max(1.0),
+            cpu_us_per_op: per_op(taken.cpu_micros.iter().sum(), done),
+            cpu_us_per_op_by_node: taken.cpu_micros.iter().map(|it| per_op(*it, done)).collect(),
+            load_cpu_us_per_op: per_op(taken.load_micros, done),
             largest_mb: taken.largest_mb,
         })
     }
 
     /// The median of each figure by itself.
     pub(super) fn median(rounds: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> f64| {
-            let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
-            figures.sort_unstable_by(f64::total_cmp);
-            figures.get(figures.len() / 2).copied().unwrap_or_default()
+        let median = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+        let nodes = rounds.iter().map(|it| it.cpu_us_per_op_by_node.len()).max().unwrap_or(0);
+        let of_node = |nth: usize| {
+            let all = rounds.iter().filter_map(|it| it.cpu_us_per_op_by_node.get(nth).copied());
+            self::median(all.collect())
         };
         Self {
             ops_per_s: median(|it| it.ops_per_s),
@@ -83,29 +92,48 @@ impl Figures {
             p99_us: median(|it| it.p99_us),
             max_us: median(|it| it.max_us),
             cpu_us_per_op: median(|it| it.cpu_us_per_op),
+            cpu_us_per_op_by_node: (0..nodes).map(of_node).collect(),
+            load_cpu_us_per_op: median(|it| it.load_cpu_us_per_op),
             largest_mb: median(|it| it.largest_mb),
         }
     }
 
-    pub(super) fn to_json(self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         json!({
             "ops_per_s": self.ops_per_s, "slowest_second": self.slowest_second,
             "p50_us": self.p50_us, "p99_us": self.p99_us, "max_us": self.max_us,
             "cpu_us_per_op": self.cpu_us_per_op, "largest_mb": self.largest_mb,
+            "cpu_us_per_op_by_node": self.cpu_us_per_op_by_node,
+            "load_cpu_us_per_op": self.load_cpu_us_per_op,
         })
+    }
+
+    /// Processor time for each request in every process: `9.1+4.2+4.0, load 2.3`.
+    pub(super) fn by_process(&self) -> String {
+        let nodes = self.cpu_us_per_op_by_node.iter().map(|micros| format!("{micros:.1}"));
+        let nodes = nodes.collect::<Vec<_>>().join("+");
+        format!("{nodes}, load {:.1}", self.load_cpu_us_per_op)
     }
 }
 
-/// What all nodes took during a run.
+/// The middle one; zero if there is none.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+/// What was taken of the machine during a run.
 struct Taken {
-    cpu_micros: f64,
+    /// By each node, the busiest first.
+    cpu_micros: Vec<f64>,
+    load_micros: f64,
     largest_mb: f64,
 }
 
 /// Runs `load` to its end, and looks at the processes before and after.
 fn loaded(load: &mut Command, pids: &[u32]) -> Result<(String, Taken), Failure> {
     let look = || pids.iter().map(|pid| usage::of(*pid)).collect::<Result<Vec<Usage>, _>>();
-    let before = look()?;
+    let (before, children) = (look()?, usage::ended_children_micros()?);
     let program = load.get_program().to_string_lossy().into_owned();
     let output = load.stderr(Stdio::inherit()).output();
     let output = output.context(|| format!("cannot run {program}"))?;
@@ -113,11 +141,19 @@ fn loaded(load: &mut Command, pids: &[u32]) -> Result<(String, Taken), Failure> 
         return Err(Failure::new(format!("{program} ended with {}", output.status)));
     }
     let after = look()?;
-    let cpu: u64 = before.iter().zip(&after).map(|(a, b)| b.cpu_micros - a.cpu_micros).sum();
+    let load_micros = figure(usage::ended_children_micros()? - children);
+    let nodes = before.iter().zip(&after);
+    let mut cpu_micros: Vec<f64> =
+        nodes.map(|(before, after)| figure(after.cpu_micros - before.cpu_micros)).collect();
+    cpu_micros.sort_unstable_by(|a, b| b.total_cmp(a));
     let largest_kib = after.iter().map(|usage| usage.memory_kib).max().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    let taken = Taken { cpu_micros: cpu as f64, largest_mb: (largest_kib * 1024) as f64 / 1e6 };
+    let taken = Taken { cpu_micros, load_micros, largest_mb: figure(largest_kib * 1024) / 1e6 };
     Ok((String::from_utf8_lossy(&output.stdout).into_owned(), taken))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn figure(count: u64) -> f64 {
+    count as f64
 }
 
 /// A server of somebody else; it ends with this.
@@ -156,4 +192,26 @@ fn installed(program: &str, package: &str) -> Result<PathBuf, Failure> {
             "{program} is not installed: install Debian's package {package}, or put it on the PATH"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_told_for_each_process() {
+        let printed = json!({
+            "errors": 0, "done": 1000, "ops_per_s": 1.0, "slowest_second": 1, "p50_us": 1,
+            "p99_us": 1, "max_us": 1,
+        });
+        let run = |leader: f64| {
+            let cpu_micros = vec![leader, 4200.0, 4000.0];
+            let taken = Taken { cpu_micros, load_micros: 2300.0, largest_mb: 1.0 };
+            Figures::new(&printed, &taken).expect("it is complete")
+        };
+        let median = Figures::median(&[run(9100.0), run(80_000.0), run(6000.0)]);
+        assert_eq!(median.by_process(), "9.1+4.2+4.0, load 2.3");
+        assert_eq!(median.to_json()["cpu_us_per_op_by_node"], json!([9.1, 4.2, 4.0]));
+        assert!((median.cpu_us_per_op - 17.3).abs() < 1e-9, "the sum of the three");
+    }
 }
