@@ -277,6 +277,14 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_revisions_and_five_minutes_are_kept_unless_told_otherwise() {
+        let kept = |flags| settings(flags).map(|node| (node.keep_revisions, node.keep_time));
+        assert_eq!(kept(""), Ok((10_000, Duration::from_mins(5))));
+        let told = kept("--keep-revisions 7 --keep-time 90s");
+        assert_eq!(told, Ok((7, Duration::from_secs(90))));
+    }
+
+    #[test]
     fn a_member_listens_where_the_cluster_expects_it() {
         let node = settings("--node-id 2 --cluster 127.0.0.1:8080,127.0.0.1:8081").unwrap();
         assert_eq!(node.raft_bind.to_string(), "127.0.0.1:8081");

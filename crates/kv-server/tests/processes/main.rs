@@ -11,6 +11,7 @@ mod failing_disk;
 mod full_disk;
 mod hostile;
 mod interrupted;
+mod names;
 mod node;
 mod recover;
 mod refusals;

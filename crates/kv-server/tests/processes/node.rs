@@ -93,7 +93,13 @@ impl Cluster {
     /// The same, with these flags as well this time.
     pub(crate) fn restart_with(&mut self, id: usize, flags: &[&str]) {
         let mut command = self.command(id);
-        let (child, _) = ready(command.args(flags).stdout(Stdio::piped()));
+        command.args(flags);
+        self.restart_as(id, command);
+    }
+
+    /// The same with a command of one's own.
+    pub(crate) fn restart_as(&mut self, id: usize, mut command: Command) {
+        let (child, _) = ready(command.stdout(Stdio::piped()));
         self.nodes[id - 1] = Some(child);
     }
 
@@ -114,7 +120,17 @@ impl Cluster {
 
     /// How node `id` is started.
     pub(crate) fn command(&self, id: usize) -> Command {
-        let mut command = server();
+        self.complete(id, server())
+    }
+
+    /// The same for a command that runs another, the node.
+    pub(crate) fn command_under(&self, id: usize, mut tracer: Command) -> Command {
+        let node = server();
+        tracer.stdin(Stdio::null()).env_remove("RUST_LOG").arg(node.get_program());
+        self.complete(id, tracer)
+    }
+
+    fn complete(&self, id: usize, mut command: Command) -> Command {
         command
             .args(["--node-id", &id.to_string(), "--cluster", &self.flag()])
             .args(["--client-bind", &self.client_address(id)])
