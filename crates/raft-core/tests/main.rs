@@ -1,6 +1,7 @@
 //! The tests of the crate, all through its public API, as one program.
 
 mod batches;
+mod bounds;
 mod cache;
 mod cluster;
 mod connectivity;
@@ -8,6 +9,7 @@ mod dice;
 mod faults;
 mod fuzz;
 mod hostile;
+mod leases;
 mod member_faults;
 mod membership;
 mod normal_form;
@@ -17,6 +19,7 @@ mod restore;
 mod scenarios;
 mod schedules;
 mod scripts;
+mod snapshots;
 mod status;
 mod thesis;
 mod transfer;

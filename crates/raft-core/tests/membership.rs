@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use raft_core::{
-    Body, ClusterConfig, ConfigChange, Index, Message, Outcome, Position, Rejection, RoleKind, Term,
+    Body, ClusterConfig, Config, ConfigChange, Index, Message, Outcome, Position, Rejection,
+    RoleKind, Term,
 };
 
 use crate::cluster::{Cluster, disk_with, ids, joint, n, replace, voters};
@@ -171,6 +172,46 @@ fn thesis_4_2_1_a_node_that_has_not_caught_up_gets_no_vote() {
     let ticket = cluster.change(n(1), replace(&[1, 2, 5]));
     let why = Rejection::NotCaughtUp { node: n(5), behind: 8 };
     assert_eq!(cluster.rejection(ticket), Some(why));
+}
+
+/// All that it may lack is what is on its way to it. What waits for room in its window, it lacks.
+#[test]
+fn thesis_4_2_1_a_node_whose_window_is_full_gets_no_vote() {
+    let mut cluster = Cluster::configured(3, |config| config.limits.max_inflight_messages = 1);
+    cluster.elect(n(1));
+    cluster.add_joining(Config::new(n(4)));
+    cluster.restart(n(4));
+    cluster.change(n(1), ConfigChange::AddLearner(n(4)));
+    cluster.run(SECOND);
+    for command in ["in flight", "waits"] {
+        cluster.propose(n(1), &[command]);
+    }
+    let early = cluster.change(n(1), ConfigChange::Promote(n(4)));
+    let why = Rejection::NotCaughtUp { node: n(4), behind: 2 };
+    assert_eq!(cluster.rejection(early), Some(why));
+    cluster.settle();
+    cluster.propose(n(1), &["in flight, with nothing behind it"]);
+    let later = cluster.change(n(1), ConfigChange::Promote(n(4)));
+    assert_eq!(cluster.outcome(later), None, "it is taken in");
+    cluster.settle();
+    assert!(cluster.is_committed(later));
+}
+
+/// Its connection broke. What it had acknowledged counts, but nobody knows when it will be back.
+#[test]
+fn thesis_4_2_1_a_node_that_is_probed_gets_no_vote() {
+    let mut cluster = Cluster::with_joining(3, 1);
+    cluster.elect(n(1));
+    cluster.change(n(1), ConfigChange::AddLearner(n(4)));
+    cluster.run(SECOND);
+    cluster.unreachable(n(1), n(4));
+    let early = cluster.change(n(1), ConfigChange::Promote(n(4)));
+    let why = Rejection::NotCaughtUp { node: n(4), behind: 0 };
+    assert_eq!(cluster.rejection(early), Some(why));
+    cluster.run(Duration::from_millis(60));
+    let later = cluster.change(n(1), ConfigChange::Promote(n(4)));
+    cluster.settle();
+    assert!(cluster.is_committed(later), "it answered a heartbeat, and a probe");
 }
 
 #[test]

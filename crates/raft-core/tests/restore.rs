@@ -213,6 +213,35 @@ fn a_node_that_recovers_commits_only_what_an_append_has_proven() {
     assert_eq!(commit, Index::new(7), "these are the leader's");
 }
 
+/// An answer to a question asked before the restart may be older than the damage, and tell of a
+/// shorter log than the one whose end this node acknowledged since.
+#[test]
+fn a_node_that_recovers_believes_no_answer_but_that_to_its_own_question() {
+    let mut raft = restore(|boot| boot.hard_state.recovering = true).expect("it holds together");
+    let mut actions = Vec::new();
+    let mut step = |input| {
+        actions.clear();
+        raft.step(Time::ZERO, input, &mut actions);
+        let asked = actions.iter().find_map(|action| match action {
+            Action::Send(Message { body: Body::Recover { id, .. }, .. }) => Some(*id),
+            _ => None,
+        });
+        (asked, raft.status().recovering)
+    };
+    let say = |body| Input::Message(Message { from: n(2), to: n(1), term: Term::new(4), body });
+    step(Input::Wake);
+    step(Input::Persisted(PersistId::new(1)));
+    let (asked, _) = step(say(Body::Heartbeat { commit: Index::new(5), round: 1 }));
+    let id = asked.expect("it asks the leader how far that one's log goes");
+    let last = at(3, 10);
+    for wrong in [id - 1, id + 1, 0] {
+        let (_, recovering) = step(say(Body::RecoverReply { id: wrong, last }));
+        assert!(recovering, "{wrong} is no question of this run, which is {id}");
+    }
+    let (_, recovering) = step(say(Body::RecoverReply { id, last }));
+    assert!(!recovering, "its log reaches that far");
+}
+
 /// The power failed between the installation of a snapshot and the write that empties the log. The
 /// node went by the members that its old log named, which were older than those of the snapshot.
 #[test]
