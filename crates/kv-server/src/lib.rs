@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
-//! two parts `pending` holds the requests that wait, and [`directory`] the members' addresses.
+//! parts `pending` holds the requests that wait, [`directory`] the members' addresses, and
+//! `first_election` sees to it that a cluster that starts has a leader soon.
 //! [`event_loop`] carries effects out. [`apply`] owns the [`machine`], and so the store,
 //! [`clients`] the sockets of the clients, of which there are as many as [`descriptors`] allows.
 //! [`recovery`] brings a node back to where it was. [`server`] starts and stops all
@@ -34,6 +35,7 @@ pub mod descriptors;
 pub mod directory;
 pub mod disk_health;
 pub mod event_loop;
+mod first_election;
 pub mod log_keep;
 pub mod machine;
 pub mod members;

@@ -71,7 +71,11 @@ pub(crate) fn recover(settings: &Settings) -> Result<Recovery, StartError> {
     let client_address = settings.client_address.to_string();
     let directory = Directory::new(members, settings.node_id, client_address);
     let patience = settings.timing.election_timeout_max;
-    let replica = Replica::new(raft, directory, patience, settings.log_keep);
+    let mut replica = Replica::new(raft, directory, patience, settings.log_keep);
+    // Where the presets are slow so that people can watch, an election timeout is something to see.
+    if !settings.timing.is_paced {
+        replica = replica.electing_at_start(settings.timing.heartbeat_interval);
+    }
     let cluster_id = options.cluster_id;
     Ok(Recovery { cluster_id, log, store, replica, clock: Clock::start() })
 }

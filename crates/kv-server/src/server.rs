@@ -292,8 +292,8 @@ fn start_network(
         let _ = match event {
             NetEvent::Message(message) => peers_in.send(Event::Message(message)),
             NetEvent::Unreachable(peer) => inside.send(Event::Unreachable(peer)),
-            NetEvent::Connected { peer, client_address: Some(address) } => {
-                inside.send(Event::ClientAddress(peer, address))
+            NetEvent::Connected { peer, client_address } => {
+                inside.send(Event::Connected { peer, client_address })
             }
             NetEvent::SnapshotSent { to, arrived } => {
                 inside.send(Event::SnapshotSent { to, arrived })
@@ -302,7 +302,7 @@ fn start_network(
             NetEvent::PeerRefused { peer, refusal } if refusal.code == RefusalCode::Directory => {
                 halt(&narrate::other_directory(own, peer, &members, &dir))
             }
-            NetEvent::Connected { .. } | NetEvent::PeerRefused { .. } => Ok(()),
+            NetEvent::PeerRefused { .. } => Ok(()),
         };
     };
     Ok(Network::start_on(listener, config, on_event)?)

@@ -19,10 +19,15 @@ pub enum Event {
     Wake,
     /// A message from another node.
     Message(Message),
+    /// This node can send to another one from now on.
+    Connected {
+        /// Which one.
+        peer: NodeId,
+        /// Where it serves its clients, if it told.
+        client_address: Option<String>,
+    },
     /// The connection to another node broke.
     Unreachable(NodeId),
-    /// Where another node serves its clients, as it said itself.
-    ClientAddress(NodeId, String),
     /// The log has every write up to this one safely on disk.
     Persisted(PersistId),
     /// Entries were read back from the log.

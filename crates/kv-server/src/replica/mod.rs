@@ -33,8 +33,8 @@ use std::time::Duration;
 
 use kv_proto::{Error, Outcome};
 use raft_core::{
-    Action, Command, Entries, Event as TraceEvent, Index, Input, Message, Raft, ReadPurpose,
-    RoleChange, RoleKind, Ticket, Time,
+    Action, Command, Entries, Event as TraceEvent, Index, Input, Message, NodeId, Raft,
+    ReadPurpose, RoleChange, RoleKind, Ticket, Time,
 };
 
 pub(crate) use answers::timed_out;
@@ -43,6 +43,7 @@ pub use event::{ApplyWork, Call, ClientTag, Effect, Event, Patience, Request};
 use crate::allowance::Allowance;
 use crate::directory::Directory;
 use crate::disk_health::{DiskHealth, DiskNotice};
+use crate::first_election::FirstElection;
 use crate::log_keep::{LogKeep, LogSize};
 use crate::pending::Pending;
 use crate::standing::Standing;
@@ -88,6 +89,8 @@ pub struct Replica {
     stop_by: Option<Time>,
     hand_over: HandOver,
     pub(crate) disk: DiskHealth,
+    /// Until the first thing happens that has to do with elections.
+    first_election: Option<FirstElection>,
     actions: Vec<Action>,
 }
 
@@ -116,8 +119,18 @@ impl Replica {
             stop_by: None,
             hand_over: HandOver::NotAsked,
             disk: DiskHealth::new(election_timeout_max, Allowance::default()),
+            first_election: None,
             actions: Vec::new(),
         }
+    }
+
+    /// Has it ask for votes before its election timeout when the whole cluster starts, in turns
+    /// that are a heartbeat apart.
+    #[must_use]
+    pub fn electing_at_start(mut self, heartbeat_interval: Duration) -> Self {
+        let own = self.raft.status().id;
+        self.first_election = Some(FirstElection::new(own, heartbeat_interval));
+        self
     }
 
     /// Has it take so much of commands without room: for a simulator, whose disks are small.
@@ -128,7 +141,8 @@ impl Replica {
     /// When [`Event::Wake`] is due at the latest.
     pub fn deadline(&self) -> Time {
         let hand_over = self.disk.deadline(self.leads_on());
-        let own = [self.pending.next_check(), self.stop_by, hand_over];
+        let election = self.first_election.as_ref().and_then(FirstElection::deadline);
+        let own = [self.pending.next_check(), self.stop_by, hand_over, election];
         own.into_iter().flatten().fold(self.raft.deadline(), Time::min)
     }
 
@@ -146,8 +160,15 @@ impl Replica {
                     self.step(now, Input::Message(message), effects);
                 }
             }
-            Event::Unreachable(peer) => self.step(now, Input::Unreachable(peer), effects),
-            Event::ClientAddress(peer, address) => self.directory.learn(peer.get(), address),
+            Event::Connected { peer, client_address } => {
+                self.on_connected(now, peer, client_address);
+            }
+            Event::Unreachable(peer) => {
+                if let Some(election) = &mut self.first_election {
+                    election.lose(peer, self.raft.cluster());
+                }
+                self.step(now, Input::Unreachable(peer), effects);
+            }
             Event::Persisted(id) => {
                 effects.extend(self.disk.on_persisted(now, id).map(Effect::Disk));
                 self.step(now, Input::Persisted(id), effects);
@@ -241,6 +262,15 @@ impl Replica {
         }
     }
 
+    fn on_connected(&mut self, now: Time, peer: NodeId, client_address: Option<String>) {
+        if let Some(address) = client_address {
+            self.directory.learn(peer.get(), address);
+        }
+        if let Some(election) = &mut self.first_election {
+            election.reach(now, peer, self.raft.cluster());
+        }
+    }
+
     fn on_wake(&mut self, now: Time, effects: &mut Vec<Effect>) {
         let elsewhere = || {
             let leader = self.raft.status().leader.filter(|_| !self.was_leader)?;
@@ -250,6 +280,11 @@ impl Replica {
             effects.push(Effect::Fail(client, error));
         }
         self.step(now, Input::Wake, effects);
+        if self.first_election.take_if(|election| election.is_due(now)).is_some()
+            && !self.disk.is_full()
+        {
+            self.step(now, Input::Campaign, effects);
+        }
     }
 
     /// Steps the core and turns its actions into effects.
@@ -338,6 +373,7 @@ impl Replica {
             effects.push(Effect::Apply(ApplyWork::CancelSnapshots));
         }
         self.was_leader = leads;
+        self.first_election = None;
         effects.push(Effect::RoleChanged(change));
     }
 }

@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(300);
 
+/// The time between two heartbeats of a leader, and between two nodes that ask for votes when all
+/// of them start.
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(50);
+
 /// How much of their logs the nodes keep.
 pub(crate) const KEEP: LogKeep = LogKeep { entries: 100, bytes: 1 << 20 };
 
@@ -61,8 +65,7 @@ pub(crate) struct Answer {
 
 impl Cluster {
     pub(crate) fn new(size: u64) -> Self {
-        let list: Vec<String> = (1..=size).map(|id| format!("{id}=node-{id}:8080")).collect();
-        let members: Members = list.join(",").parse().unwrap();
+        let members = members(size);
         let nodes = (1..=size).map(|id| (id, Node::new(id, &members))).collect();
         let mut cluster = Self {
             now: Time::ZERO,
@@ -73,11 +76,27 @@ impl Cluster {
         };
         for id in 1..=size {
             for other in 1..=size {
-                let address = format!("node-{other}:9080");
-                cluster.event(id, Event::ClientAddress(NodeId::new(other), address));
+                cluster.connect(id, other);
             }
         }
         cluster
+    }
+
+    /// From now on node `id` can send to `other`.
+    pub(crate) fn connect(&mut self, id: u64, other: u64) {
+        let client_address = Some(format!("node-{other}:9080"));
+        self.event(id, Event::Connected { peer: NodeId::new(other), client_address });
+    }
+
+    /// From now on it cannot.
+    pub(crate) fn disconnect(&mut self, id: u64, other: u64) {
+        self.event(id, Event::Unreachable(NodeId::new(other)));
+    }
+
+    /// The process of a node ends, and starts again with its log. It can send to nobody.
+    pub(crate) fn restart(&mut self, id: u64) {
+        let (now, members) = (self.now, members(self.nodes.len() as u64));
+        self.node(id).start_again(id, &members, now);
     }
 
     /// Three nodes, led by this one.
@@ -331,7 +350,7 @@ impl Cluster {
         self.ids().into_iter().find(leads)
     }
 
-    fn role(&self, node: u64) -> RoleKind {
+    pub(crate) fn role(&self, node: u64) -> RoleKind {
         self.nodes[&node].replica.raft().status().role
     }
 
@@ -361,6 +380,15 @@ impl Node {
             has_stopped: false,
             notices: Vec::new(),
         }
+    }
+
+    fn start_again(&mut self, id: u64, members: &Members, now: Time) {
+        let boot = self.log.recovered().boot(members.to_config(), raft_core::Position::ORIGIN);
+        let raft = Raft::restore(Config::new(NodeId::new(id)), boot, now).unwrap();
+        let directory = Directory::new(members, id, format!("node-{id}:9080"));
+        let replica = Replica::new(raft, directory, ELECTION_TIMEOUT_MAX, KEEP);
+        self.replica = replica.electing_at_start(HEARTBEAT);
+        self.store = Store::new(Limits::default());
     }
 
     fn read_log(&mut self, wanted: &ReadLog) -> LogRead {
@@ -416,6 +444,11 @@ impl Node {
         let before = self.answers.insert(client.request, answer);
         assert!(before.is_none(), "request {} was answered twice", client.request);
     }
+}
+
+fn members(size: u64) -> Members {
+    let list: Vec<String> = (1..=size).map(|id| format!("{id}=node-{id}:8080")).collect();
+    list.join(",").parse().unwrap()
 }
 
 fn encode(key: &str, value: &str) -> raft_core::Command {

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod disk;
+mod starting;
 
 use std::time::Duration;
 

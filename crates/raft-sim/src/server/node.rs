@@ -184,12 +184,9 @@ impl Node {
         let raft = raft.map_err(|error| broken(error.to_string()))?;
         let members = members(plan);
         let directory = Directory::new(&members, self.id.get(), client_address(self.id));
-        let mut replica = Replica::new(
-            raft,
-            directory,
-            config(plan, self.id, 0).election_timeout_max,
-            plan.sizes.keep,
-        );
+        let Config { election_timeout_max, heartbeat_interval, .. } = config(plan, self.id, 0);
+        let replica = Replica::new(raft, directory, election_timeout_max, plan.sizes.keep);
+        let mut replica = replica.electing_at_start(heartbeat_interval);
         replica.set_allowance(plan.sizes.allowance);
         plant(&mut replica, plan);
         self.starts += 1;

@@ -189,14 +189,24 @@ impl World {
             Err(Refusal::Broken(violation)) => return Err(violation),
         }
         self.note(|| format!("node {} starts", at + 1));
-        let addresses = self
-            .nodes
-            .iter()
-            .map(|node| Event::ClientAddress(node.id, super::node::client_address(node.id)));
-        let addresses = addresses.collect();
         let Some(process) = &self.nodes[at].process else { return Ok(()) };
         self.ledger.check_digest(at, process.machine.store().digest())?;
-        self.turn(at, addresses)
+        self.turn(at, Vec::new())?;
+        self.connect(at)
+    }
+
+    /// The processes that run, and the new one of this node, find each other.
+    fn connect(&mut self, at: usize) -> Checked {
+        let running = |node: &usize| *node != at && self.nodes[*node].process.is_some();
+        let others: Vec<usize> = (0..self.nodes.len()).filter(running).collect();
+        for other in others {
+            for (node, peer) in [(at, other), (other, at)] {
+                let peer = self.nodes[peer].id;
+                let client_address = Some(super::node::client_address(peer));
+                self.turn(node, vec![Event::Connected { peer, client_address }])?;
+            }
+        }
+        Ok(())
     }
 
     /// The process of a node ends.
