@@ -30,18 +30,23 @@ impl Call {
     }
 }
 
+/// A command that runs another one, and tells its calls to the file `told`.
+fn strace(told: &Path) -> Command {
+    let mut command = Command::new("strace");
+    // The tracer goes into the background, so that the child of the test is the other one.
+    command.args(["--daemonize", "--follow-forks", "--decode-fds=path", "--string-limit=300"]);
+    command.args(["-e", CALLS]).arg("-o").arg(told);
+    command
+}
+
 /// Node `id` as a command whose calls are told to the file `told`.
 fn traced(cluster: &Cluster, id: usize, told: &Path) -> Option<Command> {
-    let allowed = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
-    if !allowed.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: strace does not run here, or may not trace processes");
+    let is_possible = strace(Path::new("/dev/null")).arg("true").status();
+    if !is_possible.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: strace does not run here, is too old, or may not trace processes");
         return None;
     }
-    let mut strace = Command::new("strace");
-    // The tracer goes into the background, so that the child of the test is the node.
-    strace.args(["--daemonize", "--follow-forks", "--decode-fds=path", "--string-limit=300"]);
-    strace.args(["-e", CALLS]).arg("-o").arg(told);
-    Some(cluster.command_under(id, strace))
+    Some(cluster.command_under(id, strace(told)))
 }
 
 fn calls(told: &Path) -> Vec<Call> {
