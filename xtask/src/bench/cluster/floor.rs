@@ -1,11 +1,13 @@
 //! What a put by one client cannot be faster than, at the moment: the same bytes on the same ways,
 //! and nothing decided.
 //!
-//! A client sends a request; a leader passes it on to two followers and has its own log thread
-//! write it; each of the three writes a sector into a file of its own and syncs it; when two of
-//! them have, the client gets its answer. Nothing is encoded, checked, put in order, remembered or
-//! applied, and of the threads that a server has there are only those that wait at a socket or a
-//! disk.
+//! A client sends a request; a leader passes it on to two followers; each of the three writes a
+//! sector into a file of its own and syncs it; when two of them have, the client gets its answer.
+//! Nothing is encoded, checked, put in order, remembered or applied.
+//!
+//! Of the threads of a server there are those that no safe one can do without. Who listens to
+//! another node does not write, else a disk that hangs would keep it from hearing of its leader.
+//! And who listens does not apply, which may take long: so another thread learns what is committed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,11 +16,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Context, Failure};
 
 const ROUNDS: usize = 400;
+
+/// How long a put may take: what is not there by then has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is written to the log for a value of 256 bytes.
 const SECTOR_BYTES: usize = 512;
@@ -46,17 +51,22 @@ fn measure(folder: &Path) -> io::Result<Vec<u64>> {
         let [own, first, second] = logs;
         let (durable, is_durable) = channel();
         let (to_log, rounds) = channel();
+        let (committed, is_committed) = channel();
         let mut followers = Vec::new();
         for ((ours, theirs), log) in links.into_iter().zip([first, second]) {
-            scope.spawn(move || follow(theirs, &log));
+            let (to_log, rounds) = channel();
+            let answers = theirs.try_clone()?;
+            scope.spawn(move || follow(theirs, &to_log));
+            scope.spawn(move || keep(&log, &rounds, |_| acknowledge(&answers)));
             followers.push(ours);
         }
         for link in heard {
             let durable = durable.clone();
             scope.spawn(move || hear(link, &durable));
         }
-        scope.spawn(move || keep(&own, &rounds, &durable));
-        scope.spawn(move || lead(asked, &mut followers, &to_log, &is_durable));
+        scope.spawn(move || keep(&own, &rounds, |round| durable.send(round).is_ok()));
+        scope.spawn(move || commit(&is_durable, &committed));
+        scope.spawn(move || lead(asked, &mut followers, &to_log, &is_committed));
         let mut ask = || {
             let began = Instant::now();
             client.write_all(&[1; REQUEST_BYTES])?;
@@ -99,12 +109,12 @@ impl Log {
     }
 }
 
-/// The leader. It ends when the client has gone, or something fails: then the client hears of it.
+/// The leader's thread for clients. It ends when the client has gone, or something fails: then the client hears of it.
 fn lead(
     mut client: TcpStream,
     followers: &mut Vec<TcpStream>,
     to_log: &Sender<usize>,
-    is_durable: &Receiver<usize>,
+    is_committed: &Receiver<()>,
 ) {
     for round in 0..ROUNDS {
         let sent = client.read_exact(&mut [0; REQUEST_BYTES]).and_then(|()| {
@@ -113,9 +123,9 @@ fn lead(
         if sent.is_err() || to_log.send(round).is_err() {
             break;
         }
-        // The third of a round may come late: it does not count for the next.
-        let majority = is_durable.iter().filter(|durable| *durable == round).take(2).count();
-        if majority < 2 || client.write_all(&[3; ANSWER_BYTES]).is_err() {
+        if is_committed.recv_timeout(PATIENCE).is_err()
+            || client.write_all(&[3; ANSWER_BYTES]).is_err()
+        {
             break;
         }
     }
@@ -125,9 +135,16 @@ fn lead(
     }
 }
 
-/// The leader's log thread.
-fn keep(log: &Log, rounds: &Receiver<usize>, durable: &Sender<usize>) {
-    let _ = rounds.iter().all(|round| log.write(round).is_ok() && durable.send(round).is_ok());
+/// The leader's thread that applies.
+fn commit(is_durable: &Receiver<usize>, committed: &Sender<()>) {
+    // The third of a round may come late: it does not count for the next.
+    let majority = |round| is_durable.iter().filter(|durable| *durable == round).take(2).count();
+    let _ = (0..ROUNDS).all(|round| majority(round) == 2 && committed.send(()).is_ok());
+}
+
+/// The thread of a log, which tells of each write.
+fn keep(log: &Log, rounds: &Receiver<usize>, tell: impl Fn(usize) -> bool) {
+    let _ = rounds.iter().all(|round| log.write(round).is_ok() && tell(round));
 }
 
 /// The leader's reader of a follower.
@@ -136,16 +153,14 @@ fn hear(mut follower: TcpStream, durable: &Sender<usize>) {
     let _ = (0..ROUNDS).all(|round| hears() && durable.send(round).is_ok());
 }
 
-fn follow(mut leader: TcpStream, log: &Log) {
-    for round in 0..ROUNDS {
-        let followed = leader
-            .read_exact(&mut [0; APPEND_BYTES])
-            .and_then(|()| log.write(round))
-            .and_then(|()| leader.write_all(&[4; ACKNOWLEDGED_BYTES]));
-        if followed.is_err() {
-            return;
-        }
-    }
+/// A follower's thread that listens to the leader.
+fn follow(mut leader: TcpStream, to_log: &Sender<usize>) {
+    let mut hears = || leader.read_exact(&mut [0; APPEND_BYTES]).is_ok();
+    let _ = (0..ROUNDS).all(|round| hears() && to_log.send(round).is_ok());
+}
+
+fn acknowledge(mut leader: &TcpStream) -> bool {
+    leader.write_all(&[4; ACKNOWLEDGED_BYTES]).is_ok()
 }
 
 #[cfg(test)]
