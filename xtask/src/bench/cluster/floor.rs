@@ -109,7 +109,8 @@ impl Log {
     }
 }
 
-/// The leader's thread for clients. It ends when the client has gone, or something fails: then the client hears of it.
+/// The leader's thread for clients. It ends when the client has gone, or something fails: then the
+/// client hears of it.
 fn lead(
     mut client: TcpStream,
     followers: &mut Vec<TcpStream>,
