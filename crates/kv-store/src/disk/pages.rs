@@ -200,8 +200,8 @@ impl<'a> Leaf<'a> {
 
     /// Behind the ends of keys and of values, as far as those are needed.
     fn keys_start(self) -> usize {
-        let tables = [self.shape.key_bytes, self.shape.value_bytes];
-        4 + 4 * self.count * tables.iter().filter(|fixed| fixed.is_none()).count()
+        let widths = [self.shape.key_bytes, self.shape.value_bytes];
+        4 + 4 * self.count * widths.iter().filter(|width| width.is_none()).count()
     }
 
     fn key_end(self, at: usize) -> Option<usize> {

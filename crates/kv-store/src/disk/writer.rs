@@ -147,6 +147,8 @@ impl Writer {
         let Some(group) = self.groups.get(number) else { return Ok(()) };
         let (marks, blocks) = (group.marks(), group.blocks().to_vec());
         let end_of_group = (number + 1) * GROUP_RECORDS;
+        let file = Arc::clone(&self.file);
+        let fault = |error| file.fault(error);
         let mut packer = Packer { rows, packed: BlockBuilder::default(), kept: Vec::new() };
         let mut rest_bytes = 0;
         for (at, &block) in blocks.iter().enumerate() {
@@ -158,20 +160,20 @@ impl Writer {
             let live = (first..end).filter(|seq| !marks.is_dead(*seq)).count() as u64;
             if is_tail || live == block.records {
                 rest_bytes += if is_tail { self.tail.dead_bytes(&marks) } else { 0 };
-                packer.flush(&mut self.scratch).map_err(|error| self.file.fault(error))?;
+                packer.flush(&mut self.scratch).map_err(fault)?;
                 packer.kept.push(block);
                 continue;
             }
             if live > 0 {
-                let bytes = packer.read(first).map_err(|error| self.file.fault(error))?;
+                let bytes = packer.read(first).map_err(fault)?;
                 let block = bytes.as_deref().and_then(|bytes| Block::check(first, bytes));
-                let block = block.ok_or_else(|| self.file.damaged(bad_block(first)))?;
+                let block = block.ok_or_else(|| file.damaged(bad_block(first)))?;
                 let live = block.iter().filter(|(seq, _)| !marks.is_dead(*seq));
-                packer.take(live, &mut self.scratch).map_err(|error| self.file.fault(error))?;
+                packer.take(live, &mut self.scratch).map_err(fault)?;
             }
-            packer.rows.remove(first).map_err(|error| self.file.fault(error))?;
+            packer.rows.remove(first).map_err(fault)?;
         }
-        packer.flush(&mut self.scratch).map_err(|error| self.file.fault(error))?;
+        packer.flush(&mut self.scratch).map_err(fault)?;
         let kept = packer.kept;
         self.groups.cleaned(number, kept, rest_bytes, end_of_group <= self.next_seq);
         Ok(())

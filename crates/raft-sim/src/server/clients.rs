@@ -5,10 +5,11 @@ use std::time::Duration;
 use kv_proto::{Consistency, Error, Header, Outcome, Reply as ProtoReply};
 use kv_server::clients::Reply;
 use kv_server::replica::{ClientTag, Event, Request};
-use raft_core::Time;
+use raft_core::{NodeId, Time};
 
 use super::agenda::Happening;
 use super::asked::{self, Value, What};
+use super::node::client_address;
 use super::plan::Plan;
 use super::slips::Slip;
 use super::world::World;
@@ -253,7 +254,7 @@ impl World {
 
     fn check_redirect(&self, leader: u64, address: Option<&String>) -> Checked {
         let is_node = (1..=self.nodes.len() as u64).contains(&leader);
-        let right = is_node.then(|| super::node::client_address(raft_core::NodeId::new(leader)));
+        let right = is_node.then(|| client_address(NodeId::new(leader)));
         check(
             is_node && (address.is_none() || address == right.as_ref()),
             "a redirect leads to a node",

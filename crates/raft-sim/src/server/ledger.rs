@@ -127,8 +127,13 @@ impl Ledger {
         self.outcomes.get(&number)
     }
 
-    /// A read was answered with this, at this revision.
-    pub(super) fn check_read(&self, key: u8, revision: u64, found: Value) -> Checked {
+    /// A read of these keys was answered with this, at this revision.
+    pub(super) fn check_range(&self, revision: u64, keys: &[u8], reply: &RangeReply) -> Checked {
+        keys.iter()
+            .try_for_each(|key| self.check_read(*key, revision, asked::value_in(reply, *key)))
+    }
+
+    fn check_read(&self, key: u8, revision: u64, found: Value) -> Checked {
         let past = self.past.get(&key).map(Vec::as_slice).unwrap_or_default();
         let upto = past.partition_point(|(from, _)| *from <= revision);
         let held = upto.checked_sub(1).and_then(|last| past[last].1);
@@ -144,11 +149,5 @@ impl Ledger {
         check(leader == id, "a term has one leader", || {
             format!("node {id} and node {leader} lead in term {term}")
         })
-    }
-
-    /// Whether a reply tells what the copy holds under this key.
-    pub(super) fn check_range(&self, revision: u64, keys: &[u8], reply: &RangeReply) -> Checked {
-        keys.iter()
-            .try_for_each(|key| self.check_read(*key, revision, asked::value_in(reply, *key)))
     }
 }

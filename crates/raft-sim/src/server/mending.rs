@@ -17,6 +17,7 @@ use raft_storage::Room;
 use super::agenda::Happening;
 use super::asked::What;
 use super::clients::Fate;
+use super::node::Node;
 use super::world::World;
 use crate::violation::{Checked, Violation, check};
 
@@ -174,7 +175,7 @@ impl World {
     /// Whether all nodes have and do the same, and nobody waits for anything.
     fn is_quiet(&self) -> bool {
         let len = self.ledger.len();
-        let is_done = |node: &super::node::Node| {
+        let is_done = |node: &Node| {
             node.process.as_ref().is_some_and(|process| {
                 let status = process.replica.raft().status();
                 process.machine.store().durable().index == len
@@ -191,7 +192,7 @@ impl World {
 
     /// What every node is at, for whoever wonders why it does not go on.
     fn describe(&self, part: &Part) -> String {
-        let of_node = |node: &super::node::Node| {
+        let of_node = |node: &Node| {
             let Some(process) = &node.process else { return format!("{} is down", node.id) };
             let status = process.replica.raft().status();
             format!(

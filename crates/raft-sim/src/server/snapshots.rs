@@ -2,18 +2,21 @@
 //! thread for. What they carry, and how it is put together and checked, is the real thing.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kv_server::replica::Event;
 use kv_server::snapshots::{Shortage, check_arrival, offer, position};
 use kv_store::snapshot::{Restore, Restored, SnapshotError};
-use raft_core::{Body, Message, NodeId, Position, SendSnapshot, Snapshot, Term};
+use raft_core::{Body, Message, NodeId, Position, SendSnapshot, Snapshot, Term, Time};
 use raft_storage::Disk;
 
 use super::agenda::Happening;
 use super::node::{DRAFT, End, Refusal, STATE, founders, listen, no_store, open_store};
 use super::slips::Slip;
+use super::trouble::Cure;
 use super::world::World;
+use crate::disk::SimDisk;
 use crate::node::seat;
 use crate::violation::{Checked, Violation};
 
@@ -53,6 +56,26 @@ enum Stage {
     },
 }
 
+/// Why a desk does not take what arrives.
+#[derive(Debug)]
+enum Refused {
+    /// Another snapshot is there, or there was no room of late.
+    Unwanted,
+    /// It cannot be taken in.
+    Failed(SnapshotError),
+}
+
+/// What a process that sent a snapshot is to hear of it.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    sender: usize,
+    /// Which start of its process it was.
+    start: u64,
+    to: NodeId,
+    /// Where it ends, if it arrived.
+    arrived: Option<Position>,
+}
+
 impl World {
     /// The apply thread is to send the state to another node.
     pub(super) fn send_snapshot(&mut self, at: usize, request: &SendSnapshot) -> Option<Event> {
@@ -66,9 +89,9 @@ impl World {
         };
         let Body::Snapshot(offered) = message.body.clone() else { return None };
         let starts = (process.start, receiver.start);
-        let has_begun = false;
         self.sent += 1;
-        let transfer = Transfer { from: at, to, starts, message, offered, content, has_begun };
+        let from = at;
+        let transfer = Transfer { from, to, starts, message, offered, content, has_begun: false };
         self.note(|| {
             format!("node {} sends node {} a snapshot of {}", at + 1, to + 1, transfer.offered.at)
         });
@@ -85,69 +108,63 @@ impl World {
 
     /// A leader leads no more: what has not arrived whole is given up, and it hears of that.
     pub(super) fn cancel_snapshots(&mut self, at: usize) {
-        let from_here = self.transfers.iter().filter(|(_, it)| it.from == at).map(|(key, _)| *key);
-        for number in from_here.collect::<Vec<_>>() {
-            let arrived =
-                self.nodes.iter().filter_map(|node| node.process.as_ref()?.desk.arrived());
-            if arrived.clone().any(|arrived| arrived == number) {
-                continue;
-            }
-            if let Some(transfer) = self.transfers.remove(&number) {
-                self.end_transfer(number, &transfer, None);
-            }
-        }
+        let processes = || self.nodes.iter().filter_map(|node| node.process.as_ref());
+        let is_whole = |number| processes().any(|process| process.desk.arrived() == Some(number));
+        let from_here = self.transfers.iter().filter(|(_, transfer)| transfer.from == at);
+        let partial = from_here.map(|(number, _)| *number).filter(|number| !is_whole(*number));
+        self.abandon(partial.collect());
     }
 
     /// The next piece of a snapshot arrives, or the connection turns out to be broken.
     pub(super) fn piece(&mut self, number: u64) -> Checked {
         let Some(mut transfer) = self.transfers.remove(&number) else { return Ok(()) };
-        let is_open = self.is_connected(&transfer);
-        let piece = transfer.content.next_piece();
-        let draft = self.nodes[transfer.to].disk.clone();
-        let Some(process) = self.nodes[transfer.to].process.as_mut().filter(|_| is_open) else {
+        if !self.is_connected(&transfer) {
             self.end_transfer(number, &transfer, None);
             return Ok(());
-        };
-        let piece = piece.map_err(|error| Violation {
+        }
+        let piece = transfer.content.next_piece().map_err(|error| Violation {
             rule: "a snapshot can be read while it is sent",
             detail: error.to_string(),
         })?;
-        let now = self.base + self.now.since(raft_core::Time::ZERO);
-        if !transfer.has_begun {
-            transfer.has_begun = true;
-            let term = transfer.message.term;
-            let begun = process.desk.begin(number, term, now, || {
-                let file = draft.create(DRAFT).map_err(no_room)?;
-                Restore::begin_on(file, Path::new(STATE))
-            });
-            match begun {
-                Ok(()) => {}
-                Err(None) => {
-                    self.end_transfer(number, &transfer, None);
-                    return Ok(());
-                }
-                Err(Some(error)) => return self.refuse_snapshot(number, &transfer, &error),
+        match self.take_in(number, &mut transfer, piece.as_deref()) {
+            Ok(()) if piece.is_none() => self.arrive_whole(number, transfer),
+            Ok(()) => {
+                self.transfers.insert(number, transfer);
+                self.next_piece(number);
+                Ok(())
             }
+            Err(Refused::Unwanted) => {
+                self.end_transfer(number, &transfer, None);
+                Ok(())
+            }
+            Err(Refused::Failed(error)) => self.refuse_snapshot(number, &transfer, &error),
         }
-        let Stage::Receiving { transfer: current, restore, .. } = &mut process.desk.stage else {
-            self.end_transfer(number, &transfer, None);
-            return Ok(());
-        };
-        if *current != number {
-            self.end_transfer(number, &transfer, None);
-            return Ok(());
+    }
+
+    /// The desk of the receiver takes in a piece, or hears that there are no more. Before the first
+    /// one it makes room.
+    fn take_in(
+        &mut self,
+        number: u64,
+        transfer: &mut Transfer,
+        piece: Option<&[u8]>,
+    ) -> Result<(), Refused> {
+        let now = self.instant();
+        let receiver = &mut self.nodes[transfer.to];
+        let Some(process) = &mut receiver.process else { return Err(Refused::Unwanted) };
+        if !std::mem::replace(&mut transfer.has_begun, true) {
+            process.desk.begin(number, transfer.message.term, now, || {
+                let file = receiver.disk.create(DRAFT).map_err(no_room)?;
+                Restore::begin_on(file, Path::new(STATE))
+            })?;
         }
-        match piece {
-            Some(piece) => match restore.take(&piece) {
-                Ok(()) => {
-                    self.transfers.insert(number, transfer);
-                    self.next_piece(number);
-                    Ok(())
-                }
-                Err(error) => self.refuse_snapshot(number, &transfer, &error),
-            },
-            None => self.arrive_whole(number, transfer),
-        }
+        let restore = process.desk.restore(number).ok_or(Refused::Unwanted)?;
+        piece.map_or(Ok(()), |piece| restore.take(piece)).map_err(Refused::Failed)
+    }
+
+    /// What the clock of the machine is taken to show now.
+    fn instant(&self) -> Instant {
+        self.base + self.now.since(Time::ZERO)
     }
 
     fn arrive_whole(&mut self, number: u64, transfer: Transfer) -> Checked {
@@ -177,7 +194,7 @@ impl World {
         error: &SnapshotError,
     ) -> Checked {
         let at = transfer.to;
-        let now = self.base + self.now.since(raft_core::Time::ZERO);
+        let now = self.instant();
         self.note(|| format!("node {} refuses a snapshot: {error}", at + 1));
         if let Some(process) = &mut self.nodes[at].process {
             process.desk.stage = Stage::Idle;
@@ -238,18 +255,20 @@ impl World {
         let process = self.nodes[at].process.as_ref();
         let Some(number) = process.and_then(|process| process.desk.arrived()) else { return };
         self.clear_desk(number);
-        if let Some(transfer) = self.transfers.remove(&number) {
-            self.end_transfer(number, &transfer, None);
-        }
+        self.abandon(vec![number]);
     }
 
     /// The process of a node has ended, and every connection with it.
     pub(super) fn break_transfers(&mut self, at: usize) {
         let broken = self.transfers.iter().filter(|(_, it)| it.from == at || it.to == at);
-        for number in broken.map(|(number, _)| *number).collect::<Vec<_>>() {
+        self.abandon(broken.map(|(number, _)| *number).collect());
+    }
+
+    /// These do not arrive.
+    fn abandon(&mut self, numbers: Vec<u64>) {
+        for number in numbers {
             if let Some(transfer) = self.transfers.remove(&number) {
-                self.receipts.push((transfer.from, transfer.starts.0, transfer.message.to, None));
-                self.clear_desk(number);
+                self.end_transfer(number, &transfer, None);
             }
         }
     }
@@ -257,16 +276,16 @@ impl World {
     /// The sender hears what became of it, soon.
     fn end_transfer(&mut self, number: u64, transfer: &Transfer, arrived: Option<Position>) {
         self.clear_desk(number);
-        let Transfer { from, starts, ref message, .. } = *transfer;
-        self.receipts.push((from, starts.0, message.to, arrived));
+        let Transfer { from: sender, starts: (start, _), ref message, .. } = *transfer;
+        self.receipts.push(Receipt { sender, start, to: message.to, arrived });
     }
 
     /// Tells senders what became of their snapshots.
     pub(super) fn hand_out_receipts(&mut self) -> Checked {
-        while let Some((from, start, to, arrived)) = self.receipts.pop() {
-            let is_there = self.nodes[from].process.as_ref().is_some_and(|it| it.start == start);
-            if is_there {
-                self.turn(from, vec![Event::SnapshotSent { to, arrived }])?;
+        while let Some(Receipt { sender, start, to, arrived }) = self.receipts.pop() {
+            let process = self.nodes[sender].process.as_ref();
+            if process.is_some_and(|process| process.start == start) {
+                self.turn(sender, vec![Event::SnapshotSent { to, arrived }])?;
             }
         }
         Ok(())
@@ -301,7 +320,7 @@ impl World {
     pub(super) fn give_up(&mut self, at: usize, why: &str) -> Checked {
         self.note(|| format!("node {} gives up: {why}", at + 1));
         self.end(at, End::Kill)?;
-        self.later(Duration::from_secs(1), Happening::Cure(super::trouble::Cure::Start(at)));
+        self.later(Duration::from_secs(1), Happening::Cure(Cure::Start(at)));
         Ok(())
     }
 }
@@ -320,32 +339,37 @@ impl Desk {
         &mut self,
         transfer: u64,
         term: Term,
-        now: std::time::Instant,
+        now: Instant,
         begin: impl FnOnce() -> Result<Restore, SnapshotError>,
-    ) -> Result<(), Option<SnapshotError>> {
+    ) -> Result<(), Refused> {
         let is_taken = match &self.stage {
             Stage::Arrived { .. } => true,
             Stage::Receiving { term: other, .. } => *other > term,
             Stage::Idle => false,
         };
         if is_taken || self.shortage.refusal(now).is_some() {
-            return Err(None);
+            return Err(Refused::Unwanted);
         }
         self.stage = Stage::Idle;
-        let restore = Box::new(begin().map_err(Some)?);
+        let restore = Box::new(begin().map_err(Refused::Failed)?);
         self.stage = Stage::Receiving { transfer, term, restore };
         Ok(())
+    }
+
+    /// What has arrived of this snapshot, as long as it is the one that arrives.
+    fn restore(&mut self, number: u64) -> Option<&mut Restore> {
+        match &mut self.stage {
+            Stage::Receiving { transfer, restore, .. } if *transfer == number => Some(restore),
+            _ => None,
+        }
     }
 }
 
 fn no_room(error: std::io::Error) -> SnapshotError {
-    SnapshotError::NoRoom { file: DRAFT.into(), source: std::sync::Arc::new(error) }
+    SnapshotError::NoRoom { file: DRAFT.into(), source: Arc::new(error) }
 }
 
 /// Removes what is left of a draft, if anything is.
-fn remove_draft(disk: &crate::disk::SimDisk) {
+fn remove_draft(disk: &SimDisk) {
     let _ = disk.remove(DRAFT);
 }
-
-/// Who is told what became of a snapshot: which process, of whom, and where it ends if it arrived.
-pub(super) type Receipt = (usize, u64, NodeId, Option<Position>);

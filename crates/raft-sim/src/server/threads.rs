@@ -181,6 +181,7 @@ impl World {
     }
 
     fn sync_time(&mut self, at: usize) -> Duration {
+        // Both are drawn, so that a disk that is slow does not change everything that follows.
         let usual = self.dice.around(Duration::from_millis(1));
         let slow = self.dice.around(Duration::from_millis(1500));
         if self.nodes[at].is_slow { slow } else { usual }
@@ -200,7 +201,7 @@ impl World {
             Ok(())
         };
         process.log.tell_room(&mut tell);
-        done.map_err(|error| Violation { rule: "a sound log goes on", detail: error.to_string() })?;
+        done.map_err(|error| failed_log(&error))?;
         let goes_on = !process.requests.is_empty();
         if !looks {
             process.is_logging = goes_on;
@@ -364,10 +365,7 @@ impl World {
         while let Some(first) = process.requests.pop_front() {
             let next = || process.requests.pop_front();
             let done = process.log.serve(first, next, &mut |_| {});
-            done.map_err(|error| Violation {
-                rule: "a sound log goes on",
-                detail: error.to_string(),
-            })?;
+            done.map_err(|error| failed_log(&error))?;
         }
         while let Some(work) = self.process(at).and_then(|process| process.works.pop_front()) {
             match self.work(at, work) {
@@ -380,4 +378,8 @@ impl World {
         self.note(|| format!("node {} has stopped", at + 1));
         self.end(at, End::Stop)
     }
+}
+
+fn failed_log(error: &dyn std::fmt::Display) -> Violation {
+    Violation { rule: "a sound log goes on", detail: error.to_string() }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agenda::Happening;
 use super::node::End;
 use super::world::World;
 use crate::dice::Dice;
@@ -34,17 +35,24 @@ impl Trouble {
 /// The end of some trouble.
 #[derive(Debug)]
 pub(super) enum Cure {
+    /// These links carry again.
     Links(Links),
+    /// The process of this node is started again.
     Start(usize),
+    /// Somebody makes room on the disk of this node.
     Room(usize),
+    /// The disk of this node is as quick as others.
     Quick(usize),
 }
 
 /// How much room a disk is left that is called full, in bytes.
-const ROOMS: [usize; 6] = [0, 0, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
+const ROOMS_BYTES: [usize; 6] = [0, 0, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
 
-/// How long it lasts, in milliseconds.
-const LASTS: [u64; 5] = [50, 300, 1000, 4000, 12_000];
+/// Enough to go on for ever, if what is not needed any more goes, in bytes.
+const ENOUGH_BYTES: usize = 8 << 20;
+
+/// How long trouble lasts, in milliseconds.
+const LASTS_MILLIS: [u64; 5] = [50, 300, 1000, 4000, 12_000];
 
 impl World {
     /// Some trouble begins, and the next is waited for.
@@ -53,10 +61,10 @@ impl World {
             return Ok(());
         }
         let gap = self.dice.around(self.plan.gap);
-        self.later(gap, super::agenda::Happening::Strike);
+        self.later(gap, Happening::Strike);
         let trouble = self.dice.pick(&self.plan.troubles);
         let at = self.victim();
-        let lasts = Duration::from_millis(self.dice.pick(&LASTS));
+        let lasts = Duration::from_millis(self.dice.pick(&LASTS_MILLIS));
         self.note(|| format!("{trouble:?} at node {} for {lasts:?}", at + 1));
         self.tally.reach(match trouble {
             Trouble::Cuts => "links cut",
@@ -87,7 +95,7 @@ impl World {
     }
 
     fn cure(&mut self, after: Duration, cure: Cure) {
-        self.later(after, super::agenda::Happening::Cure(cure));
+        self.later(after, Happening::Cure(cure));
     }
 
     fn cut(&mut self, at: usize, lasts: Duration) {
@@ -124,7 +132,7 @@ impl World {
         };
         for nth in 0..count {
             let node = (at + nth) % self.nodes.len();
-            let room = self.dice.pick(&ROOMS);
+            let room = self.dice.pick(&ROOMS_BYTES);
             self.note(|| format!("node {} has room for {room} bytes", node + 1));
             self.nodes[node].set_room(Some(room));
             let lasts = self.dice.around(lasts);
@@ -155,9 +163,6 @@ impl World {
         if self.dice.chance(300) { None } else { Some(ENOUGH_BYTES) }
     }
 }
-
-/// Enough to go on for ever, if what is not needed any more goes.
-pub(super) const ENOUGH_BYTES: usize = 8 << 20;
 
 /// The dice of what befalls a cluster.
 pub(super) fn dice(seed: u64) -> Dice {

@@ -10,7 +10,7 @@ use super::agenda::{Agenda, Happening};
 use super::clients::Clients;
 use super::ledger::Ledger;
 use super::mending::Mending;
-use super::node::{End, Node, Refusal};
+use super::node::{End, Node, Refusal, client_address};
 use super::plan::Plan;
 use super::snapshots::{Receipt, Transfer};
 use super::tally::Tally;
@@ -202,7 +202,7 @@ impl World {
         for other in others {
             for (node, peer) in [(at, other), (other, at)] {
                 let peer = self.nodes[peer].id;
-                let client_address = Some(super::node::client_address(peer));
+                let client_address = Some(client_address(peer));
                 self.turn(node, vec![Event::Connected { peer, client_address }])?;
             }
         }
