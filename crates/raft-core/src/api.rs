@@ -57,10 +57,10 @@ pub enum Input {
     /// The connection to this node broke: what was in flight to it may be lost. It saves waiting
     /// for the next heartbeat to find that out; no rule depends on it.
     Unreachable(NodeId),
-    /// The state machine durably holds everything up to `upto`, so that the log need not: it may
-    /// be cut there ([`Action::Compact`]), but for its last `keep` committed entries, which spare
-    /// a slow follower a snapshot. Said as often as the driver likes. While a snapshot is on its
-    /// way to a follower, nothing is cut, so that the follower can go on from it.
+    /// The state machine durably holds everything up to `upto`, so that the log need not (paper
+    /// §7): it may be cut there ([`Action::Compact`]), but for its last `keep` committed entries,
+    /// which spare a slow follower a snapshot. Said as often as the driver likes. While a snapshot
+    /// is on its way to a follower, nothing is cut, so that the follower can go on from it.
     Compact {
         /// The last index that the log need not hold. One beyond what was handed out to be applied
         /// counts as that.
@@ -98,7 +98,7 @@ pub enum ReadMode {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Hand this message to the network, which brings it to [`Message::to`] or loses it. Do not
-    /// wait for a network that is slow: lose the message.
+    /// wait for a network that is slow: lose the message. (What matters is said again, paper §5.5.)
     Send(Message),
     /// Write this to disk, in the order of the writes, and answer with [`Input::Persisted`] once
     /// it would survive a loss of power. Several writes may be synced together and answered with
@@ -111,8 +111,9 @@ pub enum Action {
     Apply(Entries),
     /// Read these entries back from the log, answer with [`Input::LogRead`].
     ReadLog(ReadLog),
-    /// Send this follower a snapshot of the state machine: it needs what the log no longer holds.
-    /// Answer with [`Input::SnapshotSent`]. One for each follower is under way at a time.
+    /// Send this follower a snapshot of the state machine: it needs what the log no longer holds
+    /// (paper §7). Answer with [`Input::SnapshotSent`]. One for each follower is under way at a
+    /// time.
     SendSnapshot(SendSnapshot),
     /// Put this snapshot, which came with [`Body::Snapshot`](crate::Body::Snapshot), in the place
     /// of the state machine, durably and in one step: after a crash, there must be either the old
@@ -129,9 +130,9 @@ pub enum Action {
     Resolved(Ticket, Outcome),
     /// This node's role, its term or the leader it follows is another than before.
     RoleChanged(RoleChange),
-    /// The cluster has other members from now on: the driver may have to open connections. It may
-    /// close one to a node that is no member any more. (Until it is committed, the change may be
-    /// undone: then this comes again, with the old members.)
+    /// The cluster has other members from now on (paper §6): the driver may have to open
+    /// connections. It may close one to a node that is no member any more. (Until it is committed,
+    /// the change may be undone: then this comes again, with the old members.)
     ConfigChanged(Arc<ClusterConfig>),
     /// Something worth showing to a person; it asks for nothing.
     Trace(Event),

@@ -16,27 +16,28 @@ use crate::types::{Index, NodeId, Position, Term};
 pub struct Config {
     /// Which member this node is.
     pub id: NodeId,
-    /// Time between two heartbeats of a leader. Less than half of `election_timeout_min`.
+    /// Time between two heartbeats of a leader (paper §5.2). Less than half of
+    /// `election_timeout_min`.
     pub heartbeat_interval: Duration,
     /// The shortest time without a leader after which a node campaigns (paper §5.2). A node that
-    /// heard from a leader more recently votes for nobody else.
+    /// heard from a leader more recently votes for nobody else (thesis §4.2.3).
     pub election_timeout_min: Duration,
     /// The longest such time; each wait is drawn between the two. A leader that has not heard from
-    /// a majority for this long, or whose disk has not finished a write, steps down: it should be
-    /// longer than any pause that a healthy disk makes.
+    /// a majority for this long (check-quorum, thesis §6.2), or whose disk has not finished a
+    /// write, steps down: it should be longer than any pause that a healthy disk makes.
     pub election_timeout_max: Duration,
     /// How much longer than others this node waits before it campaigns: zero for the nodes that
     /// should lead, a second, say, for one that should lead only if nobody else can. Elections are
-    /// as safe as ever.
+    /// as safe as ever. (Why some may suit better: thesis §3.10.)
     pub campaign_delay: Duration,
-    /// Opts in to [`ReadMode::Lease`](crate::ReadMode::Lease): the most by which the clocks of two
-    /// nodes may come to differ within `election_timeout_min`, including the time that passes
-    /// between reading the clock and [`Raft::step`](crate::Raft::step). Less than
+    /// Opts in to [`ReadMode::Lease`](crate::ReadMode::Lease) (thesis §6.4.1): the most by which
+    /// the clocks of two nodes may come to differ within `election_timeout_min`, including the time
+    /// that passes between reading the clock and [`Raft::step`](crate::Raft::step). Less than
     /// `election_timeout_min`. `None`: no read relies on a clock. The same on every node. Clocks
     /// must go on while a machine sleeps.
     pub lease_drift: Option<Duration>,
-    /// Seed of the randomised timeouts. Two nodes with one seed campaign together: give each its
-    /// own.
+    /// Seed of the randomised timeouts (paper §5.2). Two nodes with one seed campaign together:
+    /// give each its own.
     pub seed: u64,
     /// Bounds on memory and on what is in flight.
     pub limits: Limits,
@@ -56,7 +57,8 @@ pub struct Limits {
     /// The most one proposal may have; beyond it, it is rejected as
     /// [`TooLarge`](crate::Rejection::TooLarge). 2 MiB unless changed.
     pub max_proposal_bytes: usize,
-    /// The most append messages with entries that a follower has not answered. 128 unless changed.
+    /// The most append messages with entries that a follower has not answered (pipelining, thesis
+    /// §10.2.2). 128 unless changed.
     pub max_inflight_messages: usize,
     /// The most bytes in such messages. One message may always be in flight. 8 MiB unless changed.
     pub max_inflight_bytes: usize,
@@ -242,7 +244,8 @@ impl ClusterConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ConfigChange {
-    /// Let this node receive the log, without a vote. The first step for every new node.
+    /// Let this node receive the log, without a vote (thesis §4.2.1). The first step for every new
+    /// node.
     AddLearner(NodeId),
     /// Give this learner a vote. It must have caught up.
     Promote(NodeId),
@@ -250,10 +253,11 @@ pub enum ConfigChange {
     /// is committed.
     Demote(NodeId),
     /// Take this node out of the cluster. It is not told, and may be stopped once this is
-    /// committed. A leader steps down then.
+    /// committed. A leader steps down then (thesis §4.2.2).
     Remove(NodeId),
     /// Let the cluster consist of exactly these. New voters must be learners that have caught up.
-    /// If more than one voter comes or goes, the cluster passes through a joint configuration.
+    /// If more than one voter comes or goes, the cluster passes through a joint configuration
+    /// (thesis §4.3).
     Replace {
         /// Who votes. Not empty.
         voters: BTreeSet<NodeId>,
@@ -262,7 +266,8 @@ pub enum ConfigChange {
     },
 }
 
-/// What the disk held when the node started. A new node starts with [`Boot::new`].
+/// What the disk held when the node started (paper figure 2, "persistent state"; thesis §3.8). A
+/// new node starts with [`Boot::new`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Boot {

@@ -28,7 +28,8 @@ use crate::planted::Bug;
 use crate::role::Role;
 use crate::types::{Index, NodeId, Position, Term};
 
-/// What Raft needs to know of a snapshot of the state machine. The content is the driver's.
+/// What Raft needs to know of a snapshot of the state machine (paper §7). The content is the
+/// driver's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot {
@@ -39,7 +40,7 @@ pub struct Snapshot {
     pub cluster: Arc<ClusterConfig>,
 }
 
-/// A request to send a snapshot.
+/// A request to send a snapshot (paper §7, InstallSnapshot).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SendSnapshot {
