@@ -9,6 +9,9 @@ use std::time::Duration;
 /// What to write instead.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("write a whole number and a unit, such as 50ms or 5s".to_owned());
+    }
     let millis_per_unit = match &text[number.len()..] {
         "" | "ms" => 1,
         "s" => 1_000,
@@ -16,9 +19,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         unit => return Err(format!("there is no unit {unit:?}: use ms, s, m or h")),
     };
-    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("write a whole number and a unit, such as 5s or 500ms".to_owned());
-    }
     let number = number.parse::<u64>().ok();
     let millis = number.and_then(|number| number.checked_mul(millis_per_unit));
     millis.map(Duration::from_millis).ok_or_else(|| {
@@ -42,9 +42,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_told_what_to_write() {
-        for none in ["", "s", "-1s", "+1s", "1.5s", "5 s", "٣s"] {
+        for none in ["", "s", "soon", "-1s", "+1s", "1.5s", "5 s", "٣s"] {
             let said = duration(none).expect_err(none);
-            assert!(said.contains("such as 5s or 500ms"), "{none}: {said}");
+            assert!(said.contains("such as 50ms or 5s"), "{none}: {said}");
         }
         assert!(duration("5d").expect_err("no unit").contains("\"d\": use ms"));
         for long in ["99999999999999999999s", "18446744073709551615s", "18446744073709551616"] {
