@@ -11,7 +11,9 @@
 //! with the next batch. The number of commands in a batch is the *depth*: with depth 1, one
 //! client that waits for every answer.
 //!
-//! [`ours`] drives `raft-core`, [`peer`] drives `raft-rs` and says what was done to be fair to it.
+//! [`ours`] drives `raft-core`. `raft-rs` is driven in two ways: [`documented`] does it as its manual
+//! says, with the log that it brings; [`peer`] with a log and a loop that were written to make it
+//! faster, and says what was done for that.
 //! [`rounds`] measures in interleaved rounds, [`report`] prints. The binary `speed` measures time;
 //! `allocations` counts allocations in a program of its own, so that the counting costs no time
 //! in the other; `work` and `floor` do a given amount of it, for programs that count
@@ -19,6 +21,7 @@
 //!
 //! What this does not do: it compares no network, no disk, no elections and no snapshots.
 
+pub mod documented;
 pub mod floor;
 pub mod options;
 pub mod ours;

@@ -12,7 +12,6 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::options::Options;
 use crate::ours::RaftCore;
-use crate::peer::RaftRs;
 use crate::{Case, Cluster};
 
 /// What was measured of both: one value for each round, nanoseconds a command.
@@ -53,10 +52,10 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Measures each case in every round, on clusters that live through all rounds: after the first
+/// Measures each case in every round, beside a peer driven in one of the two ways, on clusters that live through all rounds: after the first
 /// slices, their queues and caches are as full as they become.
-pub fn compare(cases: &[Case], options: &Options) -> Vec<Pair> {
-    let mut clusters: Vec<_> = cases.iter().map(|case| Both::start(*case)).collect();
+pub fn compare<P: Cluster>(cases: &[Case], options: &Options) -> Vec<Pair> {
+    let mut clusters: Vec<_> = cases.iter().map(|case| Both::<P>::start(*case)).collect();
     let mut pairs: Vec<_> = cases.iter().copied().map(Pair::new).collect();
     for round in 0..=options.rounds {
         for (both, pair) in clusters.iter_mut().zip(&mut pairs) {
@@ -72,10 +71,10 @@ pub fn compare(cases: &[Case], options: &Options) -> Vec<Pair> {
 }
 
 /// Measures at these depths after the log has grown to 10^3 entries, 10^4, and so on.
-pub fn compare_along_the_log(depths: &[usize], options: &Options) -> Vec<Pair> {
+pub fn compare_along_the_log<P: Cluster>(depths: &[usize], options: &Options) -> Vec<Pair> {
     /// How the log is filled up between the measurements.
     const FILL_DEPTH: usize = 256;
-    let mut both = Both::start(Case::at_depth(FILL_DEPTH));
+    let mut both = Both::<P>::start(Case::at_depth(FILL_DEPTH));
     let (mut pairs, mut entries) = (Vec::new(), 0);
     let lengths = (3..).map(|power| 10_u64.pow(power)).take_while(|n| *n <= options.longest_log);
     for log_entries in lengths {
@@ -98,9 +97,9 @@ pub fn compare_along_the_log(depths: &[usize], options: &Options) -> Vec<Pair> {
     pairs
 }
 
-struct Both {
+struct Both<P> {
     ours: RaftCore,
-    peer: RaftRs,
+    peer: P,
 }
 
 /// How much is measured at a time.
@@ -110,7 +109,7 @@ enum Extent {
     Commands(u64),
 }
 
-impl Both {
+impl<P: Cluster> Both<P> {
     fn start(case: Case) -> Self {
         let Case { nodes, command_bytes, .. } = case;
         let (ours, peer) =
@@ -161,6 +160,8 @@ fn processor_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::documented::Documented;
+    use crate::peer::RaftRs;
 
     #[test]
     fn the_median_passes_over_outliers() {
@@ -171,11 +172,22 @@ mod tests {
     #[test]
     fn both_clusters_commit_at_every_size_and_depth() {
         for nodes in [1, 2, 3, 5] {
-            let mut both = Both::start(Case { nodes, ..Case::at_depth(1) });
-            for depth in [1, 16, 256, 1] {
-                both.ours.commit(depth);
-                both.peer.commit(depth);
-            }
+            commit_with_both(Both::<RaftRs>::start(Case { nodes, ..Case::at_depth(1) }));
+            commit_with_both(Both::<Documented>::start(Case { nodes, ..Case::at_depth(1) }));
         }
+    }
+
+    fn commit_with_both(mut both: Both<impl Cluster>) {
+        for depth in [1, 16, 256, 1] {
+            both.ours.commit(depth);
+            both.peer.commit(depth);
+        }
+    }
+
+    /// It is cut each time so many entries are applied: nothing may be asked for that is gone.
+    #[test]
+    fn the_log_of_the_manual_is_cut_while_it_is_used() {
+        let mut cluster = Documented::start(3, 16);
+        (0..400).for_each(|_| cluster.commit(64));
     }
 }
