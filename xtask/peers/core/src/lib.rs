@@ -11,9 +11,9 @@
 //! with the next batch. The number of commands in a batch is the *depth*: with depth 1, one
 //! client that waits for every answer.
 //!
-//! [`ours`] drives `raft-core`. `raft-rs` is driven in two ways: [`documented`] does it as its manual
-//! says, with the log that it brings; [`peer`] with a log and a loop that were written to make it
-//! faster, and says what was done for that.
+//! [`ours`] drives `raft-core`. `raft-rs` is driven in two ways: [`documented`] does it as its
+//! manual says, with the log that it brings; [`peer`] with a log and a loop that were written to
+//! make it faster, and says what was done for that.
 //! [`rounds`] measures in interleaved rounds, [`report`] prints. The binary `speed` measures time;
 //! `allocations` counts allocations in a program of its own, so that the counting costs no time
 //! in the other; `work` and `floor` do a given amount of it, for programs that count

@@ -52,8 +52,9 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
-/// Measures each case in every round, beside a peer driven in one of the two ways, on clusters that live through all rounds: after the first
-/// slices, their queues and caches are as full as they become.
+/// Measures each case in every round, beside a peer driven in one of the two ways, on clusters that
+/// live through all rounds: after the first slices, their queues and caches are as full as they
+/// become.
 pub fn compare<P: Cluster>(cases: &[Case], options: &Options) -> Vec<Pair> {
     let mut clusters: Vec<_> = cases.iter().map(|case| Both::<P>::start(*case)).collect();
     let mut pairs: Vec<_> = cases.iter().copied().map(Pair::new).collect();
