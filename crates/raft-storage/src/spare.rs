@@ -26,7 +26,8 @@ pub(crate) const RESERVE_FILE: &str = "reserve";
 /// The file of the reserve until it is ready.
 pub(crate) const NEW_RESERVE_FILE: &str = "reserve.tmp";
 
-/// How much is written or read at once.
+/// How much is written or read at once. What is written is synced before more is: nobody waits for
+/// it, and the syncs of the log itself, on the same disk, would stand behind all of it.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A segment that is ready for use: durable, under its name, and unwritten.
@@ -130,8 +131,61 @@ fn fill<F: DiskFile>(file: &F, size_bytes: u64) -> io::Result<()> {
     let mut written = 0;
     while written < size_bytes {
         let now = zeros.len().min(usize::try_from(size_bytes - written).unwrap_or(usize::MAX));
+        if written > 0 {
+            file.sync()?;
+        }
         file.write_at(&zeros[..now], written)?;
         written += now as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A file that only counts.
+    #[derive(Debug, Default)]
+    struct Counts {
+        written: Cell<usize>,
+        unsynced: Cell<usize>,
+        most_unsynced: Cell<usize>,
+    }
+
+    impl DiskFile for Counts {
+        fn size_bytes(&self) -> io::Result<u64> {
+            Ok(self.written.get() as u64)
+        }
+
+        fn read_at(&self, _bytes: &mut [u8], _offset_bytes: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn write_at(&self, bytes: &[u8], offset_bytes: u64) -> io::Result<()> {
+            assert_eq!(offset_bytes, self.written.get() as u64, "one behind the other");
+            self.written.set(self.written.get() + bytes.len());
+            self.unsynced.set(self.unsynced.get() + bytes.len());
+            self.most_unsynced.set(self.most_unsynced.get().max(self.unsynced.get()));
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.unsynced.set(0);
+            Ok(())
+        }
+    }
+
+    /// A segment of 16 MiB was synced in one go, and the syncs of the log that came meanwhile stood
+    /// behind it: with values of 64 KiB, those were among the slowest puts.
+    #[test]
+    fn zeros_are_synced_a_chunk_at_a_time() {
+        for (size_bytes, expected) in [(16 << 20, CHUNK_BYTES), (8192, 8192)] {
+            let file = Counts::default();
+            fill(&file, size_bytes).expect("it takes all");
+            assert_eq!(file.written.get() as u64, size_bytes);
+            assert_eq!(file.most_unsynced.get(), expected);
+        }
+    }
 }
