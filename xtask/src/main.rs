@@ -40,6 +40,12 @@ enum Task {
         #[command(flatten)]
         options: torture::Options,
     },
+    /// A process of `bench --peer floor`, which starts it
+    #[command(hide = true)]
+    Floor {
+        #[command(subcommand)]
+        role: bench::cluster::floor::Role,
+    },
     /// Measure, side by side with others: three real nodes, unless a part is named
     #[command(args_conflicts_with_subcommands = true)]
     Bench {
@@ -77,6 +83,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Cluster(options) => cluster::run(&options),
         Task::Sim { arguments } => sim::run(&arguments),
         Task::Model { arguments } => model::run(&arguments),
+        Task::Floor { role } => bench::cluster::floor::play(&role),
         Task::Bench { part: None, options } => bench::cluster::run(&options),
         Task::Bench { part: Some(Bench::Core(options)), .. } => bench::core::run(&options),
         Task::Bench { part: Some(Bench::Instructions(options)), .. } => {

@@ -4,18 +4,17 @@
 //! 1. Every shape begins with fresh nodes in an empty folder, and the system that is not measured
 //!    does not run. With a peer, the two take turns shape by shape, so that both meet the same
 //!    machine: compare the ratios, not the figures.
-//! 2. Before each run the disk itself is measured, in the same folder: 4 KiB and `fdatasync`; and
-//!    what a put of one client takes if nothing but that and the network is done.
+//! 2. Before each run the disk itself is measured, in the same folder: 4 KiB and `fdatasync`.
 //! 3. Processor time is that of the servers, from the first request of the run to the last,
 //!    warm-up and the writing of keys that are read included.
 //! 4. A figure of ours counts only if every request was done and every acknowledged write was read
 //!    back: `kv-cli bench` fails otherwise, and so does this.
 //!
 //! Reading order: `shape` says what is asked, `system` who is asked; `usage` is what the processes
-//! took, `disk` the disk itself, `floor` the least a put can take, `report` the table.
+//! took, `disk` the disk itself, `floor` nodes that decide nothing, `report` the table.
 
 mod disk;
-mod floor;
+pub mod floor;
 mod report;
 mod shape;
 mod system;
@@ -30,7 +29,7 @@ use crate::failure::{Context, Failure};
 use crate::workspace::{self, Profile};
 use report::Report;
 use shape::{SHAPES, Shape};
-use system::{Etcd, Ours, Redis, System};
+use system::{Etcd, Floor, Ours, Redis, System};
 
 /// What to measure, and beside whom.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,9 +46,12 @@ pub struct Options {
     /// How often every shape is run; medians count
     #[arg(long, default_value_t = 1, value_parser = whole(1_u32..=100))]
     pub rounds: u32,
-    /// Run the same shapes against an installed etcd or redis-server
+    /// Run the same shapes against somebody else
     #[arg(long, value_enum)]
     pub peer: Option<Peer>,
+    /// Run this etcd or redis-server instead of the installed one
+    #[arg(long, value_name = "PROGRAM", requires = "peer")]
+    pub peer_program: Option<PathBuf>,
     /// Where the nodes keep their data meanwhile [default: the target folder]
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
@@ -68,6 +70,8 @@ pub enum Peer {
     Etcd,
     /// One node, not replicated, its append-only file always synced
     Redis,
+    /// The bare disk, and three nodes that only move the bytes: what nobody can be faster than
+    Floor,
 }
 
 /// Runs every shape, and prints the table.
@@ -90,14 +94,19 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut systems: Vec<Box<dyn System>> = vec![Box::new(Ours { programs })];
     match options.peer {
         None => {}
-        Some(Peer::Etcd) => systems.push(Box::new(Etcd::build()?)),
-        Some(Peer::Redis) => systems.push(Box::new(Redis::find()?)),
+        Some(Peer::Etcd) => systems.push(Box::new(Etcd::build(options.peer_program.as_deref())?)),
+        Some(Peer::Redis) => systems.push(Box::new(Redis::find(options.peer_program.as_deref())?)),
+        Some(Peer::Floor) => {
+            for floor in Floor::all()? {
+                systems.push(Box::new(floor));
+            }
+        }
     }
     let directory = match &options.directory {
         Some(directory) => directory.clone(),
         None => workspace::metadata()?.target_directory.into_std_path_buf(),
     };
-    let mut report = Report::new(options.rounds, systems.iter().map(|system| system.name()));
+    let mut report = Report::new(options.rounds, &systems)?;
     for shape in shapes {
         for _ in 0..options.rounds {
             for system in &systems {
@@ -123,10 +132,12 @@ fn measure(
     }
     let folder = tempfile::Builder::new().prefix("kv-bench-").tempdir_in(directory);
     let folder = folder.context(|| format!("cannot make a folder in {}", directory.display()))?;
-    report.machine(disk::sync_micros(folder.path())?, floor::put_micros(folder.path())?);
+    // What the run before left to the system is not to be written during this one.
+    rustix::fs::sync();
+    let sync_micros = disk::sync_micros(folder.path())?;
     let doing = || format!("{}, {}", system.name(), shape.name);
     let figures = system.run(shape, seconds, folder.path()).context(doing)?;
-    report.add(system.name(), shape, figures);
+    report.add(system.name(), shape, sync_micros, figures);
     Ok(())
 }
 

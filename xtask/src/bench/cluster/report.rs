@@ -6,66 +6,77 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::bench::cluster::shape::Shape;
-use crate::bench::cluster::system::Figures;
+use crate::bench::cluster::shape::{Shape, Workload};
+use crate::bench::cluster::system::{Figures, System};
 use crate::failure::{Context, Failure};
 
 /// Everything that was measured so far.
 pub(super) struct Report {
     rounds: u32,
     systems: Vec<&'static str>,
-    /// What each system did in each round of a shape.
-    figures: BTreeMap<(&'static str, &'static str), Vec<Figures>>,
-    sync_micros: Vec<u64>,
-    floor_micros: Vec<u64>,
+    /// What the programs of others say that they are.
+    versions: Vec<String>,
+    /// Each round of a shape on a system.
+    runs: BTreeMap<(&'static str, &'static str), Vec<Run>>,
     has_header: bool,
 }
 
+/// One round.
+struct Run {
+    /// What a sync took just before.
+    sync_micros: u64,
+    figures: Figures,
+}
+
+impl Run {
+    /// The median, in syncs.
+    fn syncs(&self) -> f64 {
+        self.figures.p50_us / count(self.sync_micros.max(1))
+    }
+}
+
 impl Report {
-    pub(super) fn new(rounds: u32, systems: impl Iterator<Item = &'static str>) -> Self {
-        Self {
+    /// Nothing yet, and who is measured.
+    ///
+    /// # Errors
+    ///
+    /// If a program does not say which version it is.
+    pub(super) fn new(rounds: u32, systems: &[Box<dyn System>]) -> Result<Self, Failure> {
+        let versions: Result<Vec<Option<String>>, Failure> =
+            systems.iter().map(|system| system.version()).collect();
+        Ok(Self {
             rounds,
-            systems: systems.collect(),
-            figures: BTreeMap::new(),
-            sync_micros: Vec::new(),
-            floor_micros: Vec::new(),
+            systems: systems.iter().map(|system| system.name()).collect(),
+            versions: versions?.into_iter().flatten().collect(),
+            runs: BTreeMap::new(),
             has_header: false,
-        }
+        })
     }
 
-    /// Remembers what the machine could do at the moment: a sync, and the floor of a put.
-    pub(super) fn machine(&mut self, sync_micros: u64, floor_micros: u64) {
-        self.sync_micros.push(sync_micros);
-        self.floor_micros.push(floor_micros);
+    /// Remembers one run, and what a sync took just before.
+    pub(super) fn add(
+        &mut self,
+        system: &'static str,
+        shape: &Shape,
+        sync_micros: u64,
+        figures: Figures,
+    ) {
+        let rounds = self.runs.entry((shape.name, system)).or_default();
+        rounds.push(Run { sync_micros, figures });
     }
 
-    /// Remembers one run.
-    pub(super) fn add(&mut self, system: &'static str, shape: &Shape, figures: Figures) {
-        self.figures.entry((shape.name, system)).or_default().push(figures);
-    }
-
-    /// A line for each system that did this shape, and how ours compares with the other.
+    /// A line for each system that did this shape, and how ours compares with the others.
     pub(super) fn print(&mut self, shape: &Shape) {
-        if !self.has_header {
-            self.has_header = true;
-            println!(
-                "medians of {} rounds; processor time in us of all nodes, then of each process",
-                self.rounds
-            );
-            println!(
-                "{:<16} {:<6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}  each",
-                "shape", "", "ops/s", "slowest", "p50 us", "p99 us", "max us", "cpu/op", "MB"
-            );
-        }
-        let rows: Vec<(&str, Figures)> = self
+        self.print_header();
+        let rows: Vec<(&str, &[Run], Figures)> = self
             .systems
             .iter()
             .filter_map(|system| {
-                let rounds = self.figures.get(&(shape.name, *system))?;
-                Some((*system, Figures::median(rounds)))
+                let rounds = self.runs.get(&(shape.name, *system))?;
+                Some((*system, &rounds[..], Figures::median(rounds.iter().map(|it| &it.figures))))
             })
             .collect();
-        for (system, it) in &rows {
+        for (system, _, it) in &rows {
             println!(
                 "{:<16} {system:<6} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>7.1} {:>8.1}  {}",
                 shape.name,
@@ -79,34 +90,62 @@ impl Report {
                 it.by_process()
             );
         }
-        if let [(_, ours), (_, other)] = &rows[..] {
+        let Some(((_, _, ours), others)) = rows.split_first() else { return };
+        for (system, _, other) in others {
             println!(
-                "{:<16} {:<6} {:>8.2}x {:>8.2}x {:>8.2}x {:>8.2}x {:>8.2}x {:>6.2}x {:>7.2}x",
+                "{:<16} {:<6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}",
                 "",
-                "ratio",
-                ours.ops_per_s / other.ops_per_s,
-                ours.slowest_second / other.slowest_second,
-                ours.p50_us / other.p50_us,
-                ours.p99_us / other.p99_us,
-                ours.max_us / other.max_us,
-                ours.cpu_us_per_op / other.cpu_us_per_op,
-                ours.largest_mb / other.largest_mb
+                format!("/{system}"),
+                ratio(ours.ops_per_s, other.ops_per_s),
+                ratio(ours.slowest_second, other.slowest_second),
+                ratio(ours.p50_us, other.p50_us),
+                ratio(ours.p99_us, other.p99_us),
+                ratio(ours.max_us, other.max_us),
+                ratio(ours.cpu_us_per_op, other.cpu_us_per_op),
+                ratio(ours.largest_mb, other.largest_mb)
             );
+        }
+        for (system, rounds, median) in rows {
+            let what = match shape.workload {
+                Workload::Put if shape.connections * shape.in_flight == 1 => {
+                    let [low, middle, high] = quartiles(rounds.iter().map(Run::syncs));
+                    format!("p50 in syncs, by quartiles: {low:.2} {middle:.2} {high:.2}")
+                }
+                Workload::Put => {
+                    let values = median.ops_per_s * count(shape.value_size as u64);
+                    format!("{:.0} MB/s of values", values / 1e6)
+                }
+                Workload::Get | Workload::GetStale => continue,
+            };
+            println!("{:<16} {system:<6} {what}", "");
         }
     }
 
-    /// What the machine could do beside all of it.
+    fn print_header(&mut self) {
+        if std::mem::replace(&mut self.has_header, true) {
+            return;
+        }
+        for version in &self.versions {
+            println!("beside {version}");
+        }
+        println!(
+            "medians of {} rounds; processor time in us of all nodes, then of each process",
+            self.rounds
+        );
+        println!(
+            "{:<16} {:<6} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>8}  each",
+            "shape", "", "ops/s", "slowest", "p50 us", "p99 us", "max us", "cpu/op", "MB"
+        );
+    }
+
+    /// What the disk could do beside all of it.
     pub(super) fn print_machine(&self) {
-        println!("\nbefore each run, median, best and worst in us:");
-        let put = "a put that only waits";
-        for (what, micros) in
-            [("4 KiB and fdatasync", &self.sync_micros), (put, &self.floor_micros)]
-        {
-            let mut micros = micros.clone();
-            micros.sort_unstable();
-            if let (Some(best), Some(worst)) = (micros.first(), micros.last()) {
-                println!("{what:<22} {:>6} {best:>6} {worst:>6}", micros[micros.len() / 2]);
-            }
+        let mut micros: Vec<u64> = self.runs.values().flatten().map(|it| it.sync_micros).collect();
+        micros.sort_unstable();
+        if let (Some(best), Some(worst)) = (micros.first(), micros.last()) {
+            let median = micros[micros.len() / 2];
+            println!("\n4 KiB and fdatasync before each run, median, best and worst in us:");
+            println!("{median} {best} {worst}");
         }
     }
 
@@ -117,23 +156,56 @@ impl Report {
     /// If the file cannot be written.
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
         let runs: Vec<Value> = self
-            .figures
+            .runs
             .iter()
             .flat_map(|((shape, system), rounds)| {
-                rounds.iter().map(move |figures| {
-                    let mut run = figures.to_json();
+                rounds.iter().map(move |it| {
+                    let mut run = it.figures.to_json();
                     run["shape"] = json!(shape);
                     run["system"] = json!(system);
+                    run["sync_us"] = json!(it.sync_micros);
                     run
                 })
             })
             .collect();
-        let all = json!({
-            "sync_us": self.sync_micros,
-            "floor_us": self.floor_micros,
-            "runs": runs,
-        });
+        let all = json!({ "beside": self.versions, "runs": runs });
         let text = format!("{all:#}\n");
         fs::write(path, text).context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Nothing is compared with nothing: the bare disk has no nodes that take memory.
+fn ratio(ours: f64, other: f64) -> String {
+    if other > 0.0 { format!("{:.2}x", ours / other) } else { "-".into() }
+}
+
+/// A quarter of them is below the first, half below the second, a quarter above the third.
+fn quartiles(figures: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_unstable_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| figures.get(figures.len() * quarter / 4).copied().unwrap_or_default())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_the_rounds_is_below_the_first_quartile_and_above_the_last() {
+        let rounds = (1..=20_u32).rev().map(f64::from);
+        assert_eq!(quartiles(rounds).map(|it| it.to_string()), ["6", "11", "16"]);
+        assert_eq!(quartiles([7.5].into_iter()).map(|it| it.to_string()), ["7.5"; 3]);
+    }
+
+    #[test]
+    fn a_run_is_compared_with_the_sync_before_it() {
+        let figures = Figures { p50_us: 150.0, ..Figures::default() };
+        let run = Run { sync_micros: 60, figures };
+        assert!((run.syncs() - 2.5).abs() < 1e-9);
     }
 }

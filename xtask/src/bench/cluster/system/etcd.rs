@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Figures, Server, System, installed, loaded};
+use super::{Figures, Server, System, loaded, program};
 use crate::bench::cluster::shape::{Shape, Workload};
 use crate::failure::{Context, Failure};
 use crate::members::{Member, Members};
@@ -21,20 +21,23 @@ const TARGET_FOLDER: &str = "peers-etcd";
 /// How long a cluster may take until it has a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// etcd as it is installed, with its own defaults.
+/// etcd, with its own defaults.
 pub(crate) struct Etcd {
     server: PathBuf,
     load: PathBuf,
 }
 
 impl Etcd {
-    /// Finds etcd, and builds the load generator.
+    /// Finds etcd, unless its program is given, and builds the load generator.
     ///
     /// # Errors
     ///
-    /// If etcd is not installed, or the generator does not build.
-    pub(crate) fn build() -> Result<Self, Failure> {
-        let server = installed("etcd", "etcd-server")?;
+    /// If there is no such program, etcd is not installed, or the generator does not build.
+    pub(crate) fn build(server: Option<&Path>) -> Result<Self, Failure> {
+        let server = match server {
+            Some(server) => program::named(server)?,
+            None => program::installed("etcd", "etcd-server")?,
+        };
         let target = workspace::metadata()?.target_directory.into_std_path_buf();
         let target = target.join(TARGET_FOLDER);
         let mut build = workspace::cargo(&["build", "--release", "--manifest-path"]);
@@ -89,6 +92,10 @@ impl Etcd {
 impl System for Etcd {
     fn name(&self) -> &'static str {
         "etcd"
+    }
+
+    fn version(&self) -> Result<Option<String>, Failure> {
+        program::version(&self.server).map(Some)
     }
 
     fn understands(&self, shape: &Shape) -> bool {

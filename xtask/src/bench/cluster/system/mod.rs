@@ -1,15 +1,18 @@
 //! Who is asked: a cluster that is started, loaded, and gone again.
 
 mod etcd;
+mod floor;
 mod ours;
+mod program;
 mod redis;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
 pub(super) use etcd::Etcd;
+pub(super) use floor::Floor;
 pub(super) use ours::Ours;
 pub(super) use redis::Redis;
 
@@ -21,6 +24,15 @@ use crate::failure::{Context, Failure};
 pub(super) trait System {
     /// Its name in the table.
     fn name(&self) -> &'static str;
+
+    /// What its program says that it is, if it is somebody else's.
+    ///
+    /// # Errors
+    ///
+    /// If the program does not say.
+    fn version(&self) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
 
     /// Whether it can be asked in this shape.
     fn understands(&self, shape: &Shape) -> bool;
@@ -70,7 +82,7 @@ impl Figures {
             p50_us: figure("p50_us")?,
             p99_us: figure("p99_us")?,
             max_us: figure("max_us")?,
-            cpu_us_per_op: per_op(taken.cpu_micros.iter().sum(), done),
+            cpu_us_per_op: per_op(taken.cpu_micros.iter().fold(0.0, |sum, it| sum + it), done),
             cpu_us_per_op_by_node: taken.cpu_micros.iter().map(|it| per_op(*it, done)).collect(),
             load_cpu_us_per_op: per_op(taken.load_micros, done),
             largest_mb: taken.largest_mb,
@@ -78,8 +90,10 @@ impl Figures {
     }
 
     /// The median of each figure by itself.
-    pub(super) fn median(rounds: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+    pub(super) fn median<'a>(rounds: impl Iterator<Item = &'a Self>) -> Self {
+        let rounds: Vec<&Self> = rounds.collect();
+        let median =
+            |figure: fn(&Self) -> f64| median(rounds.iter().copied().map(figure).collect());
         let nodes = rounds.iter().map(|it| it.cpu_us_per_op_by_node.len()).max().unwrap_or(0);
         let of_node = |nth: usize| {
             let all = rounds.iter().filter_map(|it| it.cpu_us_per_op_by_node.get(nth).copied());
@@ -183,17 +197,6 @@ impl Drop for Server {
     }
 }
 
-/// Where a program is installed.
-fn installed(program: &str, package: &str) -> Result<PathBuf, Failure> {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).map(|folder| folder.join(program));
-    found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Failure::new(format!(
-            "{program} is not installed: install Debian's package {package}, or put it on the PATH"
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +212,7 @@ mod tests {
             let taken = Taken { cpu_micros, load_micros: 2300.0, largest_mb: 1.0 };
             Figures::new(&printed, &taken).expect("it is complete")
         };
-        let median = Figures::median(&[run(9100.0), run(80_000.0), run(6000.0)]);
+        let median = Figures::median([run(9100.0), run(80_000.0), run(6000.0)].iter());
         assert_eq!(median.by_process(), "9.1+4.2+4.0, load 2.3");
         assert_eq!(median.to_json()["cpu_us_per_op_by_node"], json!([9.1, 4.2, 4.0]));
         assert!((median.cpu_us_per_op - 17.3).abs() < 1e-9, "the sum of the three");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Figures, Server, System, installed, loaded};
+use super::{Figures, Server, System, loaded, program};
 use crate::bench::cluster::shape::{Shape, Workload};
 use crate::failure::{Context, Failure};
 use crate::members::Members;
@@ -22,23 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TOTAL_PER_SECOND: u64 = 50_000;
 const TOTAL_PER_SECOND_ALONE: u64 = 2_000;
 
-/// Redis as it is installed.
+/// Redis, with its own benchmark as it is installed.
 pub(crate) struct Redis {
     server: PathBuf,
     load: PathBuf,
 }
 
 impl Redis {
-    /// Finds both programs.
+    /// Finds both programs, unless that of the server is given.
     ///
     /// # Errors
     ///
-    /// If one is not installed.
-    pub(crate) fn find() -> Result<Self, Failure> {
-        Ok(Self {
-            server: installed("redis-server", "redis-server")?,
-            load: installed("redis-benchmark", "redis-tools")?,
-        })
+    /// If there is no such program, or one is not installed.
+    pub(crate) fn find(server: Option<&Path>) -> Result<Self, Failure> {
+        let server = match server {
+            Some(server) => program::named(server)?,
+            None => program::installed("redis-server", "redis-server")?,
+        };
+        Ok(Self { server, load: program::installed("redis-benchmark", "redis-tools")? })
     }
 
     fn load(&self, port: u16) -> Command {
@@ -72,6 +73,10 @@ fn ping(address: SocketAddr) -> io::Result<[u8; 5]> {
 impl System for Redis {
     fn name(&self) -> &'static str {
         "redis"
+    }
+
+    fn version(&self) -> Result<Option<String>, Failure> {
+        program::version(&self.server).map(Some)
     }
 
     fn understands(&self, shape: &Shape) -> bool {
