@@ -14,7 +14,7 @@
 //! 3. With `--state`, each node writes all bytes once more, behind, as a store must whose memory is
 //!    to be bounded by its keys: what is four MiB or half a second old is written and synced, and
 //!    when sixteen MiB are not, everybody waits.
-//! 4. Everything that waits is bounded in bytes: see [`queue`].
+//! 4. Everything that waits is bounded in bytes: see `queue`.
 //! 5. A node ends when those it listens to have gone, and so has whoever started it.
 //!
 //! `bare` is the disk without any of it: the same bytes, written and synced.
