@@ -61,11 +61,13 @@ impl Raft {
 
     /// The peer with this number answered `round`: it is bound from when that left.
     pub(crate) fn note_promise(&mut self, at: usize, round: u64) {
+        let is_early = self.planted.has(Bug::LeaseFromAnswer);
         if let Role::Leader(leader) = &mut self.role
             && let Some(left_at) = leader.lease.left_at(round)
         {
+            let bound_since = if is_early { self.now } else { left_at };
             let peer = &mut leader.peers[at];
-            peer.bound_since = peer.bound_since.max(left_at);
+            peer.bound_since = peer.bound_since.max(bound_since);
         }
     }
 
@@ -90,7 +92,8 @@ impl Raft {
         let drift = if self.planted.has(Bug::LeaseWithoutDrift) { Duration::ZERO } else { drift };
         let lasts = self.config.election_timeout_min.saturating_sub(drift);
         let is_running = bound_since > Time::ZERO && self.now.since(bound_since) < lasts;
-        let is_handed_over = leader.lease.is_forfeited || self.transfer.is_some();
+        let is_forfeited = leader.lease.is_forfeited && !self.planted.has(Bug::LeaseAfterTransfer);
+        let is_handed_over = is_forfeited || self.transfer.is_some();
         let is_lost = is_handed_over && !self.planted.has(Bug::LeaseInTransfer);
         is_running && is_voter && !is_lost
     }

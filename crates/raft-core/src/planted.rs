@@ -56,7 +56,9 @@ bugs! {
     ReadByOldRound: "an answer to an earlier heartbeat confirms a later read",
     QuestionReused: "a follower asks all its questions about reads under one name",
     LeaseWithoutDrift: "a lease does not allow for the drift of clocks",
+    LeaseFromAnswer: "a lease counts from when a heartbeat was answered, not from when it left",
     LeaseInTransfer: "a lease outlives the request that another should lead",
+    LeaseAfterTransfer: "a lease comes back when a hand-over is given up",
     AppliedUncommitted: "entries are applied before they are committed",
     AppliedUnsaved: "entries are applied before they are durable here",
     ChangeWhileOpen: "a change of members begins before the one before it is committed",
@@ -76,6 +78,7 @@ bugs! {
     RecoveringVotes: "a node whose log is damaged votes",
     RecoveredAtOnce: "a damaged log counts as whole as soon as the node has started",
     RecoveredByAnswer: "a damaged log counts as whole as soon as the leader has answered",
+    RecoveredByOldAnswer: "a damaged log believes an answer to a question of before the damage",
     LossForgotten: "a leader goes on counting what a damaged log has lost",
     RecoveringCommits: "a node whose log is damaged commits what a heartbeat says",
 }

@@ -99,7 +99,8 @@ impl Raft {
     /// well, but those are no longer known by name.)
     pub(crate) fn on_recover_reply(&mut self, from: NodeId, id: u64, last: Position) {
         let is_from_leader = self.role.leader(self.config.id) == Some(from);
-        let is_answer = self.recovery.asked.is_some_and(|(asked, ..)| asked == id);
+        let is_answer = self.recovery.asked.is_some_and(|(asked, ..)| asked == id)
+            || self.planted.has(Bug::RecoveredByOldAnswer);
         if is_from_leader
             && is_answer
             && self.recovery.target.is_none_or(|(term, _)| term < self.term())

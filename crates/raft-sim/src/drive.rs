@@ -147,8 +147,10 @@ impl World {
             Action::Compact(upto) => self.compact(at, upto),
             Action::Trace(told) => {
                 count(&told, &mut self.coverage);
-                if matches!(told, Told::ElectionTimeout { .. }) {
-                    self.check_content(at)?;
+                match told {
+                    Told::ElectionTimeout { .. } => self.check_content(at)?,
+                    Told::Recovered { .. } => self.oracle.recovered(&self.nodes[at])?,
+                    _ => {}
                 }
                 check(
                     self.may_be_told(&told),

@@ -47,11 +47,14 @@ pub enum Fault {
     /// Leaders are cut off from everybody. Where reads rely on clocks, the leader's then runs as
     /// slow as it may, and all others as fast.
     Isolation,
+    /// What comes to a node, what goes out from it and what goes to one other takes up to several
+    /// elections for a while, each by a span of its own. Clocks are as with isolation.
+    Lags,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -71,6 +74,7 @@ impl Fault {
         Self::Transfers,
         Self::Campaigns,
         Self::Isolation,
+        Self::Lags,
     ];
 
     /// Its name on the command line.
@@ -95,6 +99,7 @@ impl Fault {
             Self::Transfers => "transfers",
             Self::Campaigns => "campaigns",
             Self::Isolation => "isolation",
+            Self::Lags => "lags",
         }
     }
 
@@ -120,7 +125,8 @@ impl Fault {
             | Self::Changes
             | Self::Transfers
             | Self::Campaigns
-            | Self::Isolation => true,
+            | Self::Isolation
+            | Self::Lags => true,
         }
     }
 

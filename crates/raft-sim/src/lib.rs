@@ -40,8 +40,9 @@
 //! those whose it is: `drive` (one step of one node), `mischief` (what befalls it; `nemesis`
 //! decides), `operator` (who changes it on purpose), `recovery`. A `node` has a `clock`, a
 //! `storage` (with its `model`, and a `disk_log` on a `disk`, to which `harm` or `ruin` is done)
-//! and a `machine`; between nodes there is the `network`; `clients` ask. [`campaign`] runs many
-//! seeds, [`shrink`](mod@shrink) makes a failing one simpler, [`coverage`] counts what was reached.
+//! and a `machine`; between nodes there is the `network`, with its `echoes`; `clients` ask.
+//! [`campaign`] runs many seeds, [`shrink`](mod@shrink) makes a failing one simpler, [`coverage`]
+//! counts what was reached.
 //!
 //! To add a kind of fault: a variant in [`faults`], what it does in `nemesis`, how it is done in
 //! `mischief`, and a [`Mark`](coverage::Mark), which a test will ask for. To add an action of the
@@ -60,6 +61,7 @@ mod dice;
 mod disk;
 mod disk_log;
 mod drive;
+mod echoes;
 pub mod faults;
 mod harm;
 pub mod linearizability;

@@ -11,7 +11,7 @@ use crate::coverage::Mark;
 use crate::faults::Fault;
 use crate::machine::Machine;
 use crate::nemesis::{Deed, Moment, Stop};
-use crate::network::Links;
+use crate::network::{Lag, Links};
 use crate::node::{self, Seen};
 use crate::oracle::is_quorum;
 use crate::planted::{self, Blunder};
@@ -52,15 +52,28 @@ impl World {
                 self.pull_clocks_apart(at);
                 Ok(())
             }
+            Deed::Lag { first, then, turn, lasts } => {
+                self.coverage.reach(Mark::LinksLagged);
+                self.lag(first);
+                if let Some(then) = then {
+                    self.queue.push(self.now + turn, Event::Lag(then));
+                }
+                self.queue.push(self.now + 2 * turn + lasts, Event::CatchUp(first.node));
+                self.pull_clocks_apart(first.node);
+                let (other, lag) = first.to_one;
+                if lag > first.outward { self.hand_over_late(first.node, other) } else { Ok(()) }
+            }
             Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
             Deed::Stop(at, stop, Moment::Now) => self.stop(at, stop),
             Deed::Stop(at, stop, moment) => {
                 self.nodes[at].ambush = Some((stop, moment));
                 Ok(())
             }
-            Deed::Damage(at, stop) => {
-                self.nodes[at].is_damaged = self.may_damage(at);
-                self.stop(at, stop)
+            Deed::Damage(at, stop, again) => {
+                if let Some(after) = again {
+                    self.queue.push(self.now + stop.lasts + after, Event::DamageAgain(at));
+                }
+                self.damage(at, stop)
             }
             Deed::Pause(at, lasts) if self.nodes[at].runs() => {
                 self.pause(at);
@@ -87,6 +100,14 @@ impl World {
         }
     }
 
+    /// The links of a node take so much longer from now on, unless the faults have ended.
+    pub(crate) fn lag(&mut self, lag: Lag) {
+        if self.recovery.is_none() {
+            self.trace.note(self.now, || format!("{lag:?}"));
+            self.network.lag(lag);
+        }
+    }
+
     /// These links are cut, for so long.
     fn cut(&mut self, links: Links, lasts: Duration) {
         self.network.cut(links);
@@ -106,6 +127,21 @@ impl World {
             self.nodes[at].clock.set_speed(speed, self.now);
             self.set_timer(at);
         }
+    }
+
+    fn damage(&mut self, at: usize, stop: Stop) -> Checked {
+        self.nodes[at].is_damaged = self.may_damage(at);
+        self.stop(at, stop)
+    }
+
+    /// A log that was damaged is damaged again, and the node is back at once: what it asked before
+    /// may be answered now.
+    pub(crate) fn damage_again(&mut self, at: usize) -> Checked {
+        if self.recovery.is_some() || self.nodes[at].raft.is_none() {
+            return Ok(());
+        }
+        self.coverage.reach(Mark::DamagedAgain);
+        self.damage(at, Stop { end: End::PowerLoss, lasts: self.scenario.timing.heartbeat / 4 })
     }
 
     /// Whether the others could go on.
@@ -226,6 +262,7 @@ impl World {
             node.machine.cluster = told;
         }
         node.raft = Some(planted::plant(raft, &self.scenario));
+        self.repeat_echoes(at);
         self.drive(at, Input::Wake)
     }
 

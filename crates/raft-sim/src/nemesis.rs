@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Speed;
 use crate::dice::Dice;
 use crate::faults::Fault;
-use crate::network::Links;
+use crate::network::{Lag, Links};
 use crate::scenario::{Scenario, Trouble};
 use crate::storage::End;
 
@@ -15,6 +15,9 @@ const LONGEST_JUMP: Duration = Duration::from_hours(24);
 /// How often a fault looks for the leader rather than for anybody, in a thousand times.
 const LEADER_PER_MILLE: u64 = 400;
 
+/// How often a log that was damaged is damaged again soon after, in a thousand times.
+const AGAIN_PER_MILLE: u64 = 500;
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
@@ -22,12 +25,15 @@ pub(crate) enum Deed {
     Cut(Links, Duration),
     /// This node, which leads, hears nobody and is not heard for so long.
     Isolate(usize, Duration),
+    /// The links of a node take longer, first so, and from its turn on in another way if so.
+    Lag { first: Lag, then: Option<Lag>, turn: Duration, lasts: Duration },
     /// What is under way on this link is lost, and the sender told, if so.
     Disconnect { from: usize, to: usize, is_told: bool },
     /// The process of this node ends.
     Stop(usize, Stop, Moment),
-    /// The process of this node ends, and its log is found damaged when it starts again.
-    Damage(usize, Stop),
+    /// The process of this node ends, and its log is found damaged when it starts again; and then,
+    /// if so, the same once more, after so long.
+    Damage(usize, Stop, Option<Duration>),
     /// The process of this node is stopped for so long.
     Pause(usize, Duration),
     /// The clock of this node runs at this speed from now on.
@@ -60,6 +66,8 @@ pub(crate) struct Nemesis {
     dice: [Dice; Fault::ALL.len()],
     trouble: Trouble,
     nodes: usize,
+    /// The longest election timeout.
+    patience: Duration,
 }
 
 impl Nemesis {
@@ -68,6 +76,7 @@ impl Nemesis {
             dice: Fault::ALL.map(|fault| Dice::new(scenario.seed, fault.name())),
             trouble: scenario.trouble,
             nodes: scenario.seats(),
+            patience: scenario.timing.election_max,
         }
     }
 
@@ -89,7 +98,7 @@ impl Nemesis {
 
     /// What a fault of this kind does; nothing if it is none that strikes.
     pub(crate) fn deed(&mut self, fault: Fault, leader: Option<usize>) -> Option<Deed> {
-        let (nodes, mean) = (self.nodes, self.trouble.duration);
+        let (nodes, mean, patience) = (self.nodes, self.trouble.duration, self.patience);
         let dice = self.dice(fault);
         let anybody = dice.place(nodes);
         let is_for_leader = dice.chance(LEADER_PER_MILLE);
@@ -105,7 +114,15 @@ impl Nemesis {
             Fault::Isolation => Deed::Isolate(leader?, mean + lasts),
             Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
             Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
-            Fault::Damage => Deed::Damage(victim, stop(dice, End::PowerLoss, lasts)),
+            Fault::Damage => {
+                let stop = stop(dice, End::PowerLoss, lasts);
+                let again = dice.chance(AGAIN_PER_MILLE).then(|| dice.around(patience));
+                Deed::Damage(victim, stop, again)
+            }
+            Fault::Lags => {
+                let (first, then) = lags(dice, victim, (nodes, patience));
+                Deed::Lag { first, then, turn: patience + lasts.min(patience), lasts }
+            }
             Fault::Pauses => Deed::Pause(victim, lasts),
             Fault::ClockSpeeds => Deed::Speed(victim, speed(dice)),
             Fault::ClockJumps => {
@@ -142,6 +159,29 @@ fn cut(dice: &mut Dice, victim: usize, nodes: usize) -> Links {
         0 => Links::between(|from| from == victim, |to| to == other),
         1 => Links::between(|from| from == victim, |_| true),
         _ => Links::between(|_| true, |to| to == victim),
+    }
+}
+
+/// What a node hears comes late, so that it goes on believing what was so. Its peers may hear of it
+/// first as ever and then no more, in time to elect another while their answers are still under way;
+/// or only one hears of everything an election too late; or each span is drawn by itself.
+fn lags(dice: &mut Dice, node: usize, (nodes, patience): (usize, Duration)) -> (Lag, Option<Lag>) {
+    let other = (node + 1 + dice.place(nodes.saturating_sub(1))) % nodes;
+    let lag = |inward: u32, outward: u32, to_other: u32| {
+        let percent = |count: u32| count * patience / 100;
+        let to_one = (other, percent(to_other));
+        Lag { node, inward: percent(inward), outward: percent(outward), to_one }
+    };
+    match dice.below(3) {
+        0 => {
+            let inward = dice.pick(&[50, 75, 100]);
+            (lag(inward, 0, 0), Some(lag(inward, 400, 400)))
+        }
+        1 => (lag(dice.pick(&[25, 50]), 0, dice.pick(&[105, 120, 130, 150])), None),
+        _ => {
+            let inward = dice.pick(&[0, 25, 50, 100, 200]);
+            (lag(inward, dice.pick(&[0, 50, 300]), dice.pick(&[0, 75, 125, 300])), None)
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use raft_core::Time;
+use raft_core::{Message, Time};
 
 use crate::coverage::{Coverage, Mark};
 use crate::dice::Dice;
+use crate::echoes::Echoes;
 use crate::faults::{Fault, Faults};
 use crate::scenario::{NetworkTraits, Scenario};
 
@@ -18,6 +19,9 @@ const LINKS: usize = MAX_NODES * MAX_NODES;
 /// Of the messages that cannot be delivered, so many in a thousand come later, where messages may
 /// be late.
 const HELD_BACK_PER_MILLE: u64 = 300;
+
+/// How often a question is answered first by what answered an earlier one, in a thousand times.
+const ECHO_PER_MILLE: u64 = 300;
 
 /// Where the link from one node to another lies.
 const fn place(from: usize, to: usize) -> usize {
@@ -55,10 +59,24 @@ impl Links {
     }
 }
 
+/// How much longer the links of one node take for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lag {
+    pub(crate) node: usize,
+    /// What comes to it, from everybody.
+    pub(crate) inward: Duration,
+    /// What it sends, to everybody but one.
+    pub(crate) outward: Duration,
+    /// What it sends to that one.
+    pub(crate) to_one: (usize, Duration),
+}
+
 /// Everything between the nodes.
 #[derive(Debug)]
 pub(crate) struct Network {
     dice: Dice,
+    /// For what comes once more after a start.
+    echo_dice: Dice,
     loss_per_mille: u64,
     duplication_per_mille: u64,
     late_per_mille: u64,
@@ -70,6 +88,8 @@ pub(crate) struct Network {
     cuts: [u8; LINKS],
     /// What was sent on the link before this moment never arrives.
     broken_at: [Time; LINKS],
+    /// How much longer than usual each link takes.
+    lags: [Duration; LINKS],
     /// When the latest message on each link arrives.
     latest: [Time; LINKS],
 }
@@ -91,6 +111,7 @@ impl Network {
         let if_on = |fault, per_mille| if faults.has(fault) { per_mille } else { 0 };
         Self {
             dice: Dice::new(seed, "network"),
+            echo_dice: Dice::new(seed, "echoes"),
             loss_per_mille: if_on(Fault::Loss, traits.loss_per_mille),
             duplication_per_mille: if_on(Fault::Duplication, traits.duplication_per_mille),
             late_per_mille: if_on(Fault::Delays, traits.late_per_mille),
@@ -100,6 +121,7 @@ impl Network {
             is_ordered: !faults.has(Fault::Reordering),
             cuts: [0; LINKS],
             broken_at: [Time::ZERO; LINKS],
+            lags: [Duration::ZERO; LINKS],
             latest: [Time::ZERO; LINKS],
         }
     }
@@ -128,7 +150,8 @@ impl Network {
     }
 
     fn arrival(&mut self, link: usize, now: Time, coverage: &mut Coverage) -> Time {
-        let mut at = now + self.dice.between(self.delay_min, self.delay_max);
+        let usual = self.dice.between(self.delay_min, self.delay_max);
+        let mut at = now + usual + self.lags[link];
         if self.dice.chance(self.late_per_mille) {
             coverage.reach(Mark::MessageLate);
             at = at + self.lateness / 4 + self.dice.between(Duration::ZERO, self.lateness);
@@ -160,6 +183,23 @@ impl Network {
         Some(self.dice.between(Duration::ZERO, self.lateness))
     }
 
+    /// Keeps a message that arrives, where messages arrive twice.
+    pub(crate) fn echo(&mut self, message: &Message, echoes: &mut Echoes) {
+        if self.duplication_per_mille > 0 {
+            echoes.hear(message, &mut self.echo_dice);
+        }
+    }
+
+    /// Whether an old answer overtakes the one to what is asked now.
+    pub(crate) fn echoes_now(&mut self) -> bool {
+        self.echo_dice.chance(ECHO_PER_MILLE)
+    }
+
+    /// How long after the start of a node something comes that it heard before.
+    pub(crate) fn echoes_after(&mut self, longest: Duration) -> Duration {
+        self.echo_dice.between(Duration::ZERO, longest)
+    }
+
     /// Loses what is under way on this link.
     pub(crate) fn lose_under_way(&mut self, (from, to): (usize, usize), now: Time) {
         self.broken_at[place(from, to)] = now;
@@ -174,9 +214,24 @@ impl Network {
         links.places().for_each(|place| self.cuts[place] = self.cuts[place].saturating_sub(1));
     }
 
-    /// Ends all cuts, and everything that happens to single messages but a little loss.
+    /// From now on, the links of this node take so much longer. An earlier lag of theirs is over.
+    pub(crate) fn lag(&mut self, Lag { node, inward, outward, to_one }: Lag) {
+        for other in 0..MAX_NODES {
+            self.lags[place(other, node)] = inward;
+            self.lags[place(node, other)] = if other == to_one.0 { to_one.1 } else { outward };
+        }
+    }
+
+    /// The links of this node take their usual time again.
+    pub(crate) fn catch_up(&mut self, node: usize) {
+        let usual = Duration::ZERO;
+        self.lag(Lag { node, inward: usual, outward: usual, to_one: (node, usual) });
+    }
+
+    /// Ends all cuts and lags, and everything that happens to single messages but a little loss.
     pub(crate) fn calm_down(&mut self) {
         self.cuts = [0; LINKS];
+        self.lags = [Duration::ZERO; LINKS];
         self.latest = [Time::ZERO; LINKS];
         self.loss_per_mille = self.loss_per_mille.min(20);
         self.late_per_mille = 0;
@@ -192,6 +247,23 @@ impl Network {
 mod tests {
     use super::*;
     use crate::scenario::Overrides;
+
+    #[test]
+    fn a_lag_counts_for_the_links_of_one_node_until_it_has_caught_up() {
+        let no_faults = Overrides { faults: Some(Faults::NONE), ..Overrides::default() };
+        let mut network = Network::new(&Scenario::draw(1, &no_faults));
+        let second = Duration::from_secs(1);
+        network.lag(Lag { node: 0, inward: second, outward: 2 * second, to_one: (2, 3 * second) });
+        let mut seconds = |from, to| {
+            let [arrival, _] = network.send((from, to), Time::ZERO, &mut Coverage::default());
+            arrival.map(|at| at.since(Time::ZERO).as_secs())
+        };
+        let links = [(1, 0), (2, 0), (0, 1), (0, 2), (1, 2)];
+        assert_eq!(links.map(|(from, to)| seconds(from, to)), [1, 1, 2, 3, 0].map(Some));
+        network.catch_up(0);
+        let again = network.send((0, 3), Time::ZERO, &mut Coverage::default());
+        assert!(again[0].is_some_and(|at| at < Time::from_millis(1000)), "{again:?}");
+    }
 
     #[test]
     fn cuts_overlap_and_end_one_by_one() {

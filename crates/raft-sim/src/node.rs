@@ -7,6 +7,7 @@ use raft_core::{ClusterConfig, Config, Index, Input, NodeId, Position, Raft, Ter
 
 use crate::clock::Clock;
 use crate::dice::Dice;
+use crate::echoes::Echoes;
 use crate::machine::Machine;
 use crate::nemesis::{Moment, Stop};
 use crate::scenario::Scenario;
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     /// How often the process has started.
     pub(crate) start: u64,
     pub(crate) seen: Seen,
+    /// What it may hear again when it starts the next time.
+    pub(crate) echoes: Echoes,
     /// How its process ends with its next write.
     pub(crate) ambush: Option<(Stop, Moment)>,
 }
@@ -71,6 +74,7 @@ impl Node {
             is_damaged: false,
             start: 0,
             seen: Seen::default(),
+            echoes: Echoes::default(),
             ambush: None,
         }
     }

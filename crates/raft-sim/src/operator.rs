@@ -182,6 +182,18 @@ impl World {
         let is_to_voter = self.operator.dice.chance(900);
         let voters = cluster.voters.iter().filter(|_| is_to_voter);
         let to = self.operator.one_of(voters.copied());
+        self.hand_over_to(at, to)
+    }
+
+    /// Where leadership is handed over, a leader whose links begin to lag is often asked to hand
+    /// it to the node which hears of that so late.
+    pub(crate) fn hand_over_late(&mut self, at: usize, to: usize) -> Checked {
+        let is_wanted = self.scenario.faults.has(Fault::Transfers) && self.operator.dice.coin();
+        let leads = self.nodes[at].runs() && self.nodes[at].seen.leads;
+        if is_wanted && leads { self.hand_over_to(at, node::id(to)) } else { Ok(()) }
+    }
+
+    fn hand_over_to(&mut self, at: usize, to: NodeId) -> Checked {
         let ticket = self.clients.note(Asker::Operator, What::Transfer(to), self.occasion(at));
         self.input(at, Input::TransferLeadership(ticket, to))
     }

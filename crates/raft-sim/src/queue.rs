@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use raft_core::{Message, Time};
 
 use crate::faults::Fault;
-use crate::network::{Links, MAX_NODES};
+use crate::network::{Lag, Links, MAX_NODES};
 use crate::snapshots::{Parcel, Receipt};
 
 /// Something that is going to happen.
@@ -26,6 +26,12 @@ pub(crate) enum Event {
     Strike(Fault),
     /// Links that were cut work again.
     Mend(Links),
+    /// The links of a node take so much longer from now on.
+    Lag(Lag),
+    /// The links of this node, which took long, take their usual time again.
+    CatchUp(usize),
+    /// The process of a node ends, whose log was damaged before, and its log is damaged again.
+    DamageAgain(usize),
     /// A node that is down starts.
     Restart(usize),
     /// A process that was stopped goes on.

@@ -133,6 +133,11 @@ impl Storage {
         self.durable.hard_state.recovering && self.lost.contains(&at)
     }
 
+    /// What was durable before the log was damaged, since the node was last whole.
+    pub(crate) fn lost(&self) -> &[Position] {
+        &self.lost
+    }
+
     /// Whether there is a write that nobody was told of.
     pub(crate) fn is_writing(&self) -> bool {
         matches!(self.job, Job::Writing { .. })

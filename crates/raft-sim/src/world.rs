@@ -123,6 +123,15 @@ impl World {
                 self.mend(links);
                 Ok(())
             }
+            Event::Lag(lag) => {
+                self.lag(lag);
+                Ok(())
+            }
+            Event::CatchUp(at) => {
+                self.network.catch_up(at);
+                Ok(())
+            }
+            Event::DamageAgain(at) => self.damage_again(at),
             Event::Restart(at) => self.restart(at),
             Event::Resume(at) => self.resume(at),
             Event::Probe => self.probe(),
@@ -138,6 +147,14 @@ impl World {
         let link = (seat(message.from), seat(message.to));
         if self.queue.len() > MAX_QUEUE {
             return;
+        }
+        if let Some(old) = self.nodes[link.0].echoes.answering(&message.body)
+            && self.recovery.is_none()
+            && self.network.echoes_now()
+        {
+            self.coverage.reach(Mark::MessageRepeated);
+            let echo = Event::Arrival { message: old.clone(), sent: self.now };
+            self.queue.push(self.now, echo);
         }
         let [first, second] = self.network.send(link, self.now, &mut self.coverage);
         let sent = self.now;
@@ -161,7 +178,20 @@ impl World {
             self.coverage.reach(Mark::InboxFull);
             return Ok(());
         }
+        self.network.echo(&message, &mut self.nodes[to].echoes);
         self.input(to, Input::Message(message))
+    }
+
+    /// What a node heard before it started comes once more, within an election.
+    pub(crate) fn repeat_echoes(&mut self, at: usize) {
+        if self.recovery.is_some() {
+            return;
+        }
+        for message in self.nodes[at].echoes.iter() {
+            self.coverage.reach(Mark::MessageRepeated);
+            let due = self.now + self.network.echoes_after(self.scenario.timing.election_max);
+            self.queue.push(due, Event::Arrival { message: message.clone(), sent: self.now });
+        }
     }
 
     /// Gives input to a node: at once, or when its process goes on; not at all if it is down.

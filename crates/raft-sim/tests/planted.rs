@@ -60,12 +60,14 @@ fn another_state_than_that_of_others_is_noticed() {
 
 /// What takes more seeds than there is time for here: `cargo xtask sim --planted` does find it.
 #[cfg(feature = "planted-bugs")]
-const RARE: [&str; 21] = [
+const RARE: [&str; 24] = [
     "applied-while-installing",
     "cut-unsaved",
     "disloyal-voter",
     "forgotten-starts",
     "forgotten-vote",
+    "lease-after-transfer",
+    "lease-from-answer",
     "lease-without-drift",
     "loss-forgotten",
     "no-check-quorum",
@@ -75,6 +77,7 @@ const RARE: [&str; 21] = [
     "question-reused",
     "read-by-old-round",
     "read-unproven",
+    "recovered-by-old-answer",
     "recovering-commits",
     "repair-told-last",
     "stale-takeover",

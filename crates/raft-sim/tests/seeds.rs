@@ -5,7 +5,7 @@ use raft_sim::coverage::{Coverage, Mark};
 use raft_sim::run;
 use raft_sim::scenario::{MediumKind, Overrides, Scenario};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 
 /// A real log takes longer, and is one of five otherwise.
 const SEEDS_ON_DISKS: u64 = 100;

@@ -44,6 +44,12 @@ impl Ledger {
         self.committed.get(first).is_some_and(|committed| committed.term == term)
     }
 
+    /// Whether the entry at this position was committed in `term` or before.
+    pub(super) fn is_committed_by(&self, term: Term, at: Position) -> bool {
+        let upto = self.committed_in.partition_point(|committed_in| *committed_in <= term);
+        super::place(at.index).is_some_and(|place| self.committed[..upto].get(place) == Some(&at))
+    }
+
     /// The last entry that a leader of this term must hold: what was committed in terms before.
     pub(super) fn last_before(&self, term: Term) -> Position {
         let count = self.committed_in.partition_point(|committed_in| *committed_in < term);

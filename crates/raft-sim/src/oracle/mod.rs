@@ -200,6 +200,17 @@ impl Oracle {
         Ok(())
     }
 
+    /// A node says that it has back what it lost, and will vote. A later leader may have committed
+    /// what this node held without its help; it has yet to hear of that.
+    pub(crate) fn recovered(&self, node: &Node) -> Checked {
+        let term = node.storage.newest.hard_state.term;
+        let counts = |at: &&Position| self.ledger.is_committed_by(term, **at);
+        let missing = node.storage.lost().iter().filter(counts).find(|at| !node.has_durably(**at));
+        check(missing.is_none(), "a recovered log has what it acknowledged", || {
+            format!("{} takes its log for whole, and lacks {missing:?}", node.id)
+        })
+    }
+
     /// Looks at an entry that a node applies, and at its state after that.
     pub(crate) fn applied(&mut self, node: &Node, entry: &Entry, machine: &Machine) -> Checked {
         let (id, at) = (node.id, entry.at);
