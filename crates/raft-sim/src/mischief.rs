@@ -52,17 +52,7 @@ impl World {
                 self.pull_clocks_apart(at);
                 Ok(())
             }
-            Deed::Lag { first, then, turn, lasts } => {
-                self.coverage.reach(Mark::LinksLagged);
-                self.lag(first);
-                if let Some(then) = then {
-                    self.queue.push(self.now + turn, Event::Lag(then));
-                }
-                self.queue.push(self.now + 2 * turn + lasts, Event::CatchUp(first.node));
-                self.pull_clocks_apart(first.node);
-                let (other, lag) = first.to_one;
-                if lag > first.outward { self.hand_over_late(first.node, other) } else { Ok(()) }
-            }
+            Deed::Lag { first, then, turn, lasts } => self.lag_behind(first, then, (turn, lasts)),
             Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
             Deed::Stop(at, stop, Moment::Now) => self.stop(at, stop),
             Deed::Stop(at, stop, moment) => {
@@ -98,6 +88,25 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// The links of a node lag, after a turn perhaps in another way, and catch up in the end.
+    fn lag_behind(
+        &mut self,
+        first: Lag,
+        then: Option<Lag>,
+        spans: (Duration, Duration),
+    ) -> Checked {
+        let (turn, lasts) = spans;
+        self.coverage.reach(Mark::LinksLagged);
+        self.lag(first);
+        if let Some(then) = then {
+            self.queue.push(self.now + turn, Event::Lag(then));
+        }
+        self.queue.push(self.now + 2 * turn + lasts, Event::CatchUp(first.node));
+        self.pull_clocks_apart(first.node);
+        let (other, lag) = first.to_one;
+        if lag > first.outward { self.hand_over_late(first.node, other) } else { Ok(()) }
     }
 
     /// The links of a node take so much longer from now on, unless the faults have ended.

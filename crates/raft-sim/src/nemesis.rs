@@ -162,9 +162,9 @@ fn cut(dice: &mut Dice, victim: usize, nodes: usize) -> Links {
     }
 }
 
-/// What a node hears comes late, so that it goes on believing what was so. Its peers may hear of it
-/// first as ever and then no more, in time to elect another while their answers are still under way;
-/// or only one hears of everything an election too late; or each span is drawn by itself.
+/// What a node hears comes late, so that it goes on believing what was so. Its peers may hear of
+/// it first as ever and then no more, in time to elect another while their answers are still under
+/// way; or only one hears of everything an election too late; or each span is drawn by itself.
 fn lags(dice: &mut Dice, node: usize, (nodes, patience): (usize, Duration)) -> (Lag, Option<Lag>) {
     let other = (node + 1 + dice.place(nodes.saturating_sub(1))) % nodes;
     let lag = |inward: u32, outward: u32, to_other: u32| {
