@@ -15,11 +15,12 @@
 
 use std::fmt;
 
-use raft::eraftpb::{Entry, Message};
+use raft::eraftpb::Entry;
 use raft::storage::MemStorage;
-use raft::{Config, RawNode, StateRole};
+use raft::{RawNode, StateRole};
 
 use crate::Cluster;
+use crate::raft_rs;
 
 /// A cluster of `raft-rs`, driven by the manual.
 pub struct Documented {
@@ -32,6 +33,9 @@ pub struct Documented {
 /// How many entries a log may have before it is cut.
 const MAX_ENTRIES: u64 = 8192;
 
+/// How large a message may be: as in the example of the manual.
+const MAX_MESSAGE_BYTES: u64 = 1 << 30;
+
 impl fmt::Debug for Documented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Documented").field("nodes", &self.nodes.len()).finish_non_exhaustive()
@@ -40,19 +44,9 @@ impl fmt::Debug for Documented {
 
 impl Cluster for Documented {
     fn start(nodes: u64, command_bytes: usize) -> Self {
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
         let voters: Vec<_> = (1..=nodes).collect();
-        let node = |id: &u64| {
-            let storage = MemStorage::new_with_conf_state((voters.clone(), vec![]));
-            let config = Config {
-                max_size_per_msg: 1 << 30,
-                check_quorum: true,
-                skip_bcast_commit: true,
-                pre_vote: true,
-                ..Config::new(*id)
-            };
-            RawNode::new(&config, storage, &logger).expect("the settings fit")
-        };
+        let storage = || MemStorage::new_with_conf_state((voters.clone(), vec![]));
+        let node = |id: &u64| raft_rs::node(*id, MAX_MESSAGE_BYTES, storage());
         let nodes = voters.iter().map(node).collect();
         let mut cluster = Self { nodes, command: vec![7; command_bytes], applied: 0 };
         cluster.nodes[0].campaign().expect("a voter may campaign");
@@ -92,28 +86,21 @@ impl Documented {
     /// The loop of the manual, for one `Ready`.
     fn carry_out(&mut self, node: usize) {
         let mut ready = self.nodes[node].ready();
-        self.deliver(ready.take_messages());
+        raft_rs::deliver(&mut self.nodes, ready.take_messages());
         self.apply(node, ready.take_committed_entries());
         let storage = self.nodes[node].store().clone();
         storage.wl().append(ready.entries()).expect("entries follow each other");
         if let Some(hard_state) = ready.hs() {
             storage.wl().set_hardstate(hard_state.clone());
         }
-        self.deliver(ready.take_persisted_messages());
+        raft_rs::deliver(&mut self.nodes, ready.take_persisted_messages());
         let mut light = self.nodes[node].advance(ready);
         if let Some(commit) = light.commit_index() {
             storage.wl().mut_hard_state().set_commit(commit);
         }
-        self.deliver(light.take_messages());
+        raft_rs::deliver(&mut self.nodes, light.take_messages());
         self.apply(node, light.take_committed_entries());
         self.nodes[node].advance_apply();
-    }
-
-    fn deliver(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            let to = usize::try_from(message.to - 1).expect("nodes are few");
-            self.nodes[to].step(message).expect("the message makes sense");
-        }
     }
 
     fn apply(&mut self, node: usize, entries: Vec<Entry>) {

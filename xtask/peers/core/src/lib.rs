@@ -26,6 +26,7 @@ pub mod floor;
 pub mod options;
 pub mod ours;
 pub mod peer;
+mod raft_rs;
 pub mod report;
 pub mod rounds;
 

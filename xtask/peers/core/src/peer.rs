@@ -24,10 +24,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
-use raft::{Config, GetEntriesContext, RaftState, RawNode, StateRole, Storage};
-use raft::{Error, StorageError};
+use raft::{Error, GetEntriesContext, RaftState, RawNode, StateRole, Storage, StorageError};
 
 use crate::Cluster;
+use crate::raft_rs;
 
 /// A cluster of `raft-rs`.
 pub struct RaftRs {
@@ -45,23 +45,10 @@ impl fmt::Debug for RaftRs {
 
 impl Cluster for RaftRs {
     fn start(nodes: u64, command_bytes: usize) -> Self {
-        let logger = slog::Logger::root(slog::Discard, slog::o!());
         let voters: Vec<_> = (1..=nodes).collect();
-        let node = |id: &u64| {
-            let config = Config {
-                max_size_per_msg: u64::MAX,
-                check_quorum: true,
-                pre_vote: true,
-                skip_bcast_commit: true,
-                ..Config::new(*id)
-            };
-            RawNode::new(&config, Tail::founded_by(&voters), &logger).expect("the settings fit")
-        };
-        let mut cluster = Self {
-            nodes: voters.iter().map(node).collect(),
-            command: vec![7_u8; command_bytes].into(),
-            applied: 0,
-        };
+        let node = |id: &u64| raft_rs::node(*id, u64::MAX, Tail::founded_by(&voters));
+        let nodes = voters.iter().map(node).collect();
+        let mut cluster = Self { nodes, command: vec![7_u8; command_bytes].into(), applied: 0 };
         cluster.nodes[0].campaign().expect("a voter may campaign");
         cluster.settle();
         assert_eq!(cluster.nodes[0].raft.state, StateRole::Leader);
@@ -97,17 +84,10 @@ impl RaftRs {
         }
     }
 
-    fn deliver(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            let to = usize::try_from(message.to - 1).expect("nodes are few");
-            self.nodes[to].step(message).expect("the message makes sense");
-        }
-    }
-
     /// The loop of a user, for one `Ready`: send, apply, store, send what waited for that.
     fn carry_out(&mut self, node: usize) {
         let mut ready = self.nodes[node].ready();
-        self.deliver(ready.take_messages());
+        raft_rs::deliver(&mut self.nodes, ready.take_messages());
         self.apply(node, &ready.take_committed_entries());
         let mut log = self.nodes[node].store().0.borrow_mut();
         log.append(ready.take_entries());
@@ -115,9 +95,9 @@ impl RaftRs {
             log.hard_state = hard_state.clone();
         }
         drop(log);
-        self.deliver(ready.take_persisted_messages());
+        raft_rs::deliver(&mut self.nodes, ready.take_persisted_messages());
         let mut light = self.nodes[node].advance_append(ready);
-        self.deliver(light.take_messages());
+        raft_rs::deliver(&mut self.nodes, light.take_messages());
         self.apply(node, &light.take_committed_entries());
         self.nodes[node].advance_apply();
     }
