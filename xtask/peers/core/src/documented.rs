@@ -67,20 +67,15 @@ impl Cluster for Documented {
 }
 
 impl Documented {
-    /// Carries out what the nodes want done, until none wants anything: one after the other, so
-    /// that all followers have answered when the leader's turn comes again.
+    /// Carries out what the nodes want done, until none wants anything: one `Ready` a turn.
     fn settle(&mut self) {
-        let mut idle = 0;
-        for node in (0..self.nodes.len()).cycle() {
-            idle += 1;
-            if self.nodes[node].has_ready() {
+        raft_rs::go_round(self.nodes.len(), |node| {
+            let is_ready = self.nodes[node].has_ready();
+            if is_ready {
                 self.carry_out(node);
-                idle = 0;
             }
-            if idle == self.nodes.len() {
-                return;
-            }
-        }
+            is_ready
+        });
     }
 
     /// The loop of the manual, for one `Ready`.

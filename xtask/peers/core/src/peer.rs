@@ -68,20 +68,16 @@ impl Cluster for RaftRs {
 }
 
 impl RaftRs {
-    /// Carries out what the nodes want done, until none wants anything. It goes round: when the
-    /// leader's turn comes again, all its followers have answered.
+    /// Carries out what the nodes want done, until none wants anything: all of one at its turn.
     fn settle(&mut self) {
-        let mut idle = 0;
-        for node in (0..self.nodes.len()).cycle() {
-            idle += 1;
+        raft_rs::go_round(self.nodes.len(), |node| {
+            let mut had_some = false;
             while self.nodes[node].has_ready() {
                 self.carry_out(node);
-                idle = 0;
+                had_some = true;
             }
-            if idle == self.nodes.len() {
-                return;
-            }
-        }
+            had_some
+        });
     }
 
     /// The loop of a user, for one `Ready`: send, apply, store, send what waited for that.

@@ -1,7 +1,5 @@
-//! What both ways to drive `raft-rs` share: its settings, and how messages reach a node.
-//!
-//! Each has a loop of its own. As a generic one for both, that loop took a tenth more instructions
-//! for the fast one, and nobody who uses `raft-rs` has to pay for that.
+//! What both ways to drive `raft-rs` share: its settings, whose turn it is, and how messages reach
+//! a node. All of it is inlined: neither of the two pays for being one of two.
 
 use raft::eraftpb::Message;
 use raft::{Config, RawNode, Storage};
@@ -22,6 +20,19 @@ fn settings(id: u64, max_message_bytes: u64) -> Config {
 pub(crate) fn node<S: Storage>(id: u64, max_message_bytes: u64, storage: S) -> RawNode<S> {
     let logger = slog::Logger::root(slog::Discard, slog::o!());
     RawNode::new(&settings(id, max_message_bytes), storage, &logger).expect("the settings fit")
+}
+
+/// Goes round until no node has anything to do; `turn` tells whether this one had. When the
+/// leader's turn comes again, all its followers have answered.
+#[inline]
+pub(crate) fn go_round(nodes: usize, mut turn: impl FnMut(usize) -> bool) {
+    let mut idle = 0;
+    for node in (0..nodes).cycle() {
+        idle = if turn(node) { 0 } else { idle + 1 };
+        if idle == nodes {
+            return;
+        }
+    }
 }
 
 /// Brings messages to whom they are for; the first node has the id 1.
