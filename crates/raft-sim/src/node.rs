@@ -100,7 +100,10 @@ impl Node {
     /// Whether its log has lost entries, and does not have them back yet, or will be found so.
     pub(crate) fn is_recovering(&self) -> bool {
         let is_damaged = self.is_damaged || self.storage.is_harmed();
-        is_damaged || self.storage.newest.hard_state.recovering
+        // A process that ended may have been whole without having written that.
+        let is_up = self.raft.is_some();
+        let log = if is_up { &self.storage.newest } else { &self.storage.durable };
+        is_damaged || log.hard_state.recovering
     }
 
     /// Whether its process runs.
@@ -142,5 +145,41 @@ pub(crate) fn config(scenario: &Scenario, at: usize) -> Config {
         lease_drift: scenario.lease_drift,
         limits: scenario.limits.clone(),
         ..Config::new(id(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raft_core::{Entries, HardState, PersistId, Write};
+
+    use super::*;
+    use crate::coverage::Coverage;
+    use crate::scenario::{MediumKind, Overrides};
+    use crate::storage::End;
+
+    /// A recovery healed two nodes of three, one of which had just got its damaged log whole, and
+    /// had lost its power before that was written: it was down, and its log was taken for what
+    /// the process had known. So it came back without a vote, nobody could be elected, and the run
+    /// failed though the cluster was right.
+    #[test]
+    fn a_node_that_is_down_is_as_whole_as_its_disk_says() {
+        let medium = Some(MediumKind::Memory);
+        let scenario = Scenario::draw(1, &Overrides { medium, ..Overrides::default() });
+        let mut node = Node::new(&scenario, 0);
+        let coverage = &mut Coverage::default();
+        assert!(node.storage.damage(coverage));
+        let saved = node.saved.clone();
+        let boot = node.storage.restart(&saved, false, coverage).unwrap().expect("it starts");
+        let hard_state = HardState { recovering: false, ..boot.hard_state };
+        let raft = Raft::restore(config(&scenario, 0), boot, Time::ZERO).unwrap();
+        node.raft = Some(raft);
+        assert!(node.is_recovering());
+        let id = PersistId::new(1);
+        let (commit, entries) = (Index::ZERO, Entries::empty());
+        node.storage.write(Write { id, hard_state, commit, reset: None, entries }).unwrap();
+        assert!(!node.is_recovering(), "it has its log back, and is about to write that");
+        node.storage.stop(End::PowerLoss).unwrap();
+        node.raft = None;
+        assert!(node.is_recovering(), "that was never written");
     }
 }
