@@ -105,6 +105,7 @@ impl Raft {
     pub(crate) fn on_campaign(&mut self, out: &mut Vec<Action>) {
         // Its own vote counts as well, and a leader's lease may rest on its not giving it.
         let is_bound = self.config.lease_drift.is_some() && self.hears_from_leader();
+        let is_bound = is_bound && !self.planted.has(Bug::CampaignWhileBound);
         if !matches!(self.role, Role::Leader(_)) && !is_bound && self.is_fit_to_campaign() {
             self.reset_election_timer();
             self.ask_for_pre_votes(out);
@@ -114,7 +115,9 @@ impl Raft {
     /// Whether this node has a vote, and a log and a disk that it could lead with.
     pub(crate) fn is_fit_to_campaign(&self) -> bool {
         let is_recovering = self.hard_state.recovering && !self.planted.has(Bug::RecoveringVotes);
-        let is_whole = !is_recovering && self.installing.is_none();
+        let is_installing =
+            self.installing.is_some() && !self.planted.has(Bug::CampaignWhileInstalling);
+        let is_whole = !is_recovering && !is_installing;
         let is_last_term = self.term().next() == self.term();
         is_whole && self.may_campaign() && !self.is_disk_stalled() && !is_last_term
     }

@@ -62,9 +62,10 @@ impl Raft {
     /// The peer with this number answered `round`: it is bound from when that left.
     pub(crate) fn note_promise(&mut self, at: usize, round: u64) {
         let is_early = self.planted.has(Bug::LeaseFromAnswer);
-        if let Role::Leader(leader) = &mut self.role
-            && let Some(left_at) = leader.lease.left_at(round)
-        {
+        let is_latest = self.planted.has(Bug::LeaseByLatestRound);
+        let Role::Leader(leader) = &mut self.role else { return };
+        let answered = if is_latest { leader.round } else { round };
+        if let Some(left_at) = leader.lease.left_at(answered) {
             let bound_since = if is_early { self.now } else { left_at };
             let peer = &mut leader.peers[at];
             peer.bound_since = peer.bound_since.max(bound_since);
@@ -88,9 +89,12 @@ impl Raft {
             None if id == self.config.id => self.now,
             None => Time::ZERO,
         });
-        let is_voter = self.log.cluster().is_voter(self.config.id);
+        let is_voter =
+            self.log.cluster().is_voter(self.config.id) || self.planted.has(Bug::LeaseWithoutVote);
         let drift = if self.planted.has(Bug::LeaseWithoutDrift) { Duration::ZERO } else { drift };
-        let lasts = self.config.election_timeout_min.saturating_sub(drift);
+        let is_longest = self.planted.has(Bug::LeaseByLongest);
+        let (min, max) = (self.config.election_timeout_min, self.config.election_timeout_max);
+        let lasts = if is_longest { max } else { min }.saturating_sub(drift);
         let is_running = bound_since > Time::ZERO && self.now.since(bound_since) < lasts;
         let is_forfeited = leader.lease.is_forfeited && !self.planted.has(Bug::LeaseAfterTransfer);
         let is_handed_over = is_forfeited || self.transfer.is_some();

@@ -158,8 +158,7 @@ impl Raft {
             announced_cluster: Arc::clone(log.cluster()),
             log,
             transfer: None,
-            // It may have promised a leader its lease right before it stopped.
-            leader_heard_at: config.lease_drift.map(|_| now),
+            leader_heard_at: None,
             installing: None,
             sending_snapshots: BTreeSet::new(),
             recovery: Recovery::default(),
@@ -167,17 +166,26 @@ impl Raft {
             planted: Planted::default(),
             config,
         };
+        raft.promise_at_start();
         if !raft.is_only_voter() {
             raft.reset_election_timer();
         }
         Ok(raft)
     }
 
-    /// Makes this mistake from now on. For tests that have to find it.
+    /// This node may have promised a leader its lease right before it stopped.
+    fn promise_at_start(&mut self) {
+        let is_bound = self.config.lease_drift.is_some();
+        let is_forgotten = self.planted.has(Bug::PromiseForgotten);
+        self.leader_heard_at = (is_bound && !is_forgotten).then_some(self.now);
+    }
+
+    /// Makes this mistake from the start on. For tests that have to find it.
     #[cfg(feature = "planted-bugs")]
     pub fn plant(&mut self, bug: crate::planted::Bug) {
         self.planted = Planted::new(bug);
         self.log.planted = self.planted;
+        self.promise_at_start();
     }
 
     /// Takes in one event and adds to `out` what is to be done about it. It cannot fail: what it

@@ -134,6 +134,9 @@ impl Raft {
             return None;
         };
         leader.peers[at].heard_at = now;
+        if self.planted.has(Bug::LeaseFromAnything) {
+            leader.peers[at].bound_since = now;
+        }
         Some(at)
     }
 

@@ -42,6 +42,8 @@ pub(crate) enum Asker {
     Client(usize),
     /// A client who waits no longer.
     Gone,
+    /// Somebody who reaches one node alone, and asks it time and again without waiting.
+    Stranded,
     /// The operator, who never waits.
     Operator,
     /// The simulator itself.

@@ -4,6 +4,8 @@
 //! Every operation has a number, which is its ticket, the value that it puts, and its place in the
 //! list of all; so do those of the operator and of the simulator itself.
 
+use std::time::Duration;
+
 use raft_core::{Entry, Index, Input, NodeId, Outcome, Payload, ReadMode, Rejection, Ticket};
 
 use crate::asked::{Asked, Asker, Fate, Occasion, What};
@@ -23,6 +25,8 @@ const MISLED_OFTEN: u64 = 500;
 #[derive(Debug)]
 pub(crate) struct Clients {
     dice: Dice,
+    /// For whoever reaches one node alone.
+    stranded_dice: Dice,
     workload: Workload,
     /// Whether there are leases to read by.
     reads_by_lease: bool,
@@ -43,6 +47,7 @@ impl Clients {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             dice: Dice::new(scenario.seed, "clients"),
+            stranded_dice: Dice::new(scenario.seed, "stranded"),
             workload: scenario.workload,
             reads_by_lease: scenario.lease_drift.is_some(),
             left: scenario.operations,
@@ -85,7 +90,7 @@ impl Clients {
     }
 
     /// How long a client thinks.
-    pub(crate) fn think(&mut self) -> std::time::Duration {
+    pub(crate) fn think(&mut self) -> Duration {
         self.dice.around(self.workload.think)
     }
 
@@ -132,6 +137,18 @@ impl Clients {
             Input::Propose((0..count).map(|_| proposal()).collect())
         };
         Question { input, operations: first..first + count }
+    }
+
+    /// How long somebody who reaches one node alone waits before the next question.
+    pub(crate) fn think_stranded(&mut self, election: Duration) -> Duration {
+        self.stranded_dice.around(election / 10)
+    }
+
+    /// What somebody asks who reaches one node alone.
+    pub(crate) fn read_stranded(&mut self, occasion: Occasion) -> Input {
+        let key = self.stranded_dice.below(u64::from(self.workload.keys));
+        let what = What::Read(u8::try_from(key).unwrap_or(0));
+        Input::Read(self.note(Asker::Stranded, what, occasion), ReadMode::Lease)
     }
 
     fn key(&mut self) -> u8 {
@@ -339,7 +356,9 @@ impl Clients {
     /// What the clients have seen.
     pub(crate) fn history(&self, coverage: &mut Coverage) -> Vec<Operation> {
         let mut history = Vec::with_capacity(self.asked.len());
-        for asked in &self.asked {
+        // Reads of stranded clients are judged by what was committed when they came. To explain
+        // them as well takes long where nobody else reads, and much has no known outcome.
+        for asked in self.asked.iter().filter(|asked| asked.by != Asker::Stranded) {
             let (key, call) = match asked.what {
                 What::Read(key) => (key, Call::Read),
                 What::Write(Command { key, number }) => (key, Call::Write(Some(number))),

@@ -150,6 +150,11 @@ impl World {
                 match told {
                     Told::ElectionTimeout { .. } => self.check_content(at)?,
                     Told::Recovered { .. } => self.oracle.recovered(&self.nodes[at])?,
+                    Told::Elected { .. } => {
+                        if let Some(fault) = self.at_election.take() {
+                            self.queue.push(self.now, Event::StrikeElected(fault, at));
+                        }
+                    }
                     _ => {}
                 }
                 check(

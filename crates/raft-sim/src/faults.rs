@@ -45,10 +45,13 @@ pub enum Fault {
     /// Nodes are told to campaign.
     Campaigns,
     /// Leaders are cut off from everybody. Where reads rely on clocks, the leader's then runs as
-    /// slow as it may, and all others as fast.
+    /// slow as it may, and all others as fast; and somebody goes on reading there. Whoever looks
+    /// after the others may start them anew, where processes are killed, and tells one of them to
+    /// campaign, where elections are called.
     Isolation,
     /// What comes to a node, what goes out from it and what goes to one other takes up to several
-    /// elections for a while, each by a span of its own. Clocks are as with isolation.
+    /// elections for a while, each by a span of its own. If it leads, clocks and reads are as with
+    /// isolation.
     Lags,
 }
 

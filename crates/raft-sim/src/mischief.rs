@@ -36,8 +36,25 @@ impl World {
         if fault.is_wanted() {
             return self.intervene(fault);
         }
+        if self.nemesis.waits(fault) {
+            self.at_election = Some(fault);
+            return Ok(());
+        }
         let leader = self.leader();
-        let Some(deed) = self.nemesis.deed(fault, leader) else { return Ok(()) };
+        self.nemesis.deed(fault, leader).map_or(Ok(()), |deed| self.carry_out_deed(fault, deed))
+    }
+
+    /// A fault that waited for it strikes who has just been elected.
+    pub(crate) fn strike_elected(&mut self, fault: Fault, at: usize) -> Checked {
+        if self.recovery.is_some() {
+            return Ok(());
+        }
+        self.coverage.reach(Mark::ElectedAndStruck);
+        let deed = self.nemesis.deed_to(fault, at, Some(at));
+        deed.map_or(Ok(()), |deed| self.carry_out_deed(fault, deed))
+    }
+
+    fn carry_out_deed(&mut self, fault: Fault, deed: Deed) -> Checked {
         match deed {
             Deed::Cut(links, lasts) => {
                 let is_partition = fault == Fault::Partitions;
@@ -45,15 +62,12 @@ impl World {
                 self.cut(links, lasts);
                 Ok(())
             }
-            Deed::Isolate(at, lasts) => {
-                self.coverage.reach(Mark::LeaderIsolated);
-                let (out, back) = (|node| node == at, |node| node != at);
-                self.cut(Links::between(out, back).union(Links::between(back, out)), lasts);
-                self.pull_clocks_apart(at);
-                Ok(())
-            }
+            Deed::Isolate(at, lasts, restart) => self.isolate(at, lasts, restart),
             Deed::Lag { first, then, turn, lasts } => self.lag_behind(first, then, (turn, lasts)),
-            Deed::Disconnect { from, to, is_told } => self.disconnect(from, to, is_told),
+            Deed::Disconnect { from, to, is_told, is_both } => {
+                self.disconnect(from, to, is_told)?;
+                if is_both { self.disconnect(to, from, is_told) } else { Ok(()) }
+            }
             Deed::Stop(at, stop, Moment::Now) => self.stop(at, stop),
             Deed::Stop(at, stop, moment) => {
                 self.nodes[at].ambush = Some((stop, moment));
@@ -90,6 +104,28 @@ impl World {
         }
     }
 
+    /// A leader is cut off from everybody. Whoever looks after the others may start them anew, and
+    /// tells one of them to campaign.
+    fn isolate(&mut self, at: usize, lasts: Duration, restart: Option<Stop>) -> Checked {
+        self.coverage.reach(Mark::LeaderIsolated);
+        let (out, back) = (|node| node == at, |node| node != at);
+        self.cut(Links::between(out, back).union(Links::between(back, out)), lasts);
+        self.pull_clocks_apart(at);
+        self.strand_somebody(at);
+        let restart = restart.filter(|_| self.scenario.faults.has(Fault::Kills));
+        if let Some(stop) = restart {
+            self.coverage.reach(Mark::OthersRestarted);
+            let mut others = (0..self.nodes.len()).filter(|other| *other != at);
+            others.try_for_each(|other| self.stop(other, stop))?;
+        }
+        if self.scenario.faults.has(Fault::Campaigns) {
+            let (whom, soon) = self.operator.summon(at, self.scenario.timing.election_min);
+            let after = restart.map_or(Duration::ZERO, |stop| stop.lasts);
+            self.queue.push(self.now + after + soon, Event::Campaign(whom));
+        }
+        Ok(())
+    }
+
     /// The links of a node lag, after a turn perhaps in another way, and catch up in the end.
     fn lag_behind(
         &mut self,
@@ -104,7 +140,10 @@ impl World {
             self.queue.push(self.now + turn, Event::Lag(then));
         }
         self.queue.push(self.now + 2 * turn + lasts, Event::CatchUp(first.node));
-        self.pull_clocks_apart(first.node);
+        if self.leader() == Some(first.node) {
+            self.pull_clocks_apart(first.node);
+            self.strand_somebody(first.node);
+        }
         let (other, lag) = first.to_one;
         if lag > first.outward { self.hand_over_late(first.node, other) } else { Ok(()) }
     }

@@ -15,20 +15,29 @@ const LONGEST_JUMP: Duration = Duration::from_hours(24);
 /// How often a fault looks for the leader rather than for anybody, in a thousand times.
 const LEADER_PER_MILLE: u64 = 400;
 
+/// How often a fault that may wait for an election does, in a thousand times.
+const AT_ELECTION_PER_MILLE: u64 = 250;
+
 /// How often a log that was damaged is damaged again soon after, in a thousand times.
 const AGAIN_PER_MILLE: u64 = 500;
+
+/// How often the others are started anew when a leader is cut off from everybody, in a thousand
+/// times.
+const RESTARTED_PER_MILLE: u64 = 300;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Deed {
     /// These links are cut for so long.
     Cut(Links, Duration),
-    /// This node, which leads, hears nobody and is not heard for so long.
-    Isolate(usize, Duration),
+    /// This node, which leads, hears nobody and is not heard for so long; and the processes of all
+    /// others end, if so.
+    Isolate(usize, Duration, Option<Stop>),
     /// The links of a node take longer, first so, and from its turn on in another way if so.
     Lag { first: Lag, then: Option<Lag>, turn: Duration, lasts: Duration },
-    /// What is under way on this link is lost, and the sender told, if so.
-    Disconnect { from: usize, to: usize, is_told: bool },
+    /// What is under way on this link is lost, and the sender told, if so; and the same on the
+    /// way back, if so.
+    Disconnect { from: usize, to: usize, is_told: bool, is_both: bool },
     /// The process of this node ends.
     Stop(usize, Stop, Moment),
     /// The process of this node ends, and its log is found damaged when it starts again; and then,
@@ -96,22 +105,44 @@ impl Nemesis {
         self.dice(fault).around(mean)
     }
 
+    /// Whether a fault of this kind waits for the next election, to strike who has won it.
+    pub(crate) fn waits(&mut self, fault: Fault) -> bool {
+        matches!(fault, Fault::Isolation | Fault::Lags)
+            && self.dice(fault).chance(AT_ELECTION_PER_MILLE)
+    }
+
     /// What a fault of this kind does; nothing if it is none that strikes.
     pub(crate) fn deed(&mut self, fault: Fault, leader: Option<usize>) -> Option<Deed> {
-        let (nodes, mean, patience) = (self.nodes, self.trouble.duration, self.patience);
+        let nodes = self.nodes;
         let dice = self.dice(fault);
         let anybody = dice.place(nodes);
         let is_for_leader = dice.chance(LEADER_PER_MILLE);
         let victim = leader.filter(|_| is_for_leader).unwrap_or(anybody);
+        self.deed_to(fault, victim, leader)
+    }
+
+    /// What a fault of this kind does to this node, whoever leads.
+    pub(crate) fn deed_to(
+        &mut self,
+        fault: Fault,
+        victim: usize,
+        leader: Option<usize>,
+    ) -> Option<Deed> {
+        let (nodes, mean, patience) = (self.nodes, self.trouble.duration, self.patience);
+        let dice = self.dice(fault);
         let lasts = dice.around(mean);
         Some(match fault {
             Fault::Cuts => Deed::Cut(cut(dice, victim, nodes), lasts),
             Fault::Partitions => Deed::Cut(partition(dice), lasts),
             Fault::Disconnects => {
-                let (from, is_told) = (dice.place(nodes), dice.coin());
-                Deed::Disconnect { from, to: victim, is_told }
+                let (from, is_told, is_both) = (dice.place(nodes), dice.coin(), dice.coin());
+                Deed::Disconnect { from, to: victim, is_told, is_both }
             }
-            Fault::Isolation => Deed::Isolate(leader?, mean + lasts),
+            Fault::Isolation => {
+                let is_restarted = dice.chance(RESTARTED_PER_MILLE);
+                let restart = Stop { end: End::Kill, lasts: dice.around(patience / 20) };
+                Deed::Isolate(leader?, mean + lasts, is_restarted.then_some(restart))
+            }
             Fault::Crashes => Deed::Stop(victim, stop(dice, End::PowerLoss, lasts), moment(dice)),
             Fault::Kills => Deed::Stop(victim, stop(dice, End::Kill, lasts), moment(dice)),
             Fault::Damage => {

@@ -2,6 +2,7 @@
 //! without waiting to see what comes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use raft_core::{ClusterConfig, ConfigChange, Input, NodeId, Position, Ticket};
 
@@ -23,6 +24,8 @@ const WANTED_VOTERS: [usize; 6] = [1, 2, 3, 3, 4, 5];
 #[derive(Debug)]
 pub(crate) struct Operator {
     dice: Dice,
+    /// For elections that are called in the place of a leader that is cut off.
+    summons: Dice,
     seats: usize,
     /// What was asked for under each ticket.
     changes: BTreeMap<Ticket, ConfigChange>,
@@ -36,6 +39,7 @@ impl Operator {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             dice: Dice::new(scenario.seed, "operator"),
+            summons: Dice::new(scenario.seed, "summons"),
             seats: scenario.seats(),
             changes: BTreeMap::new(),
             transfers: BTreeMap::new(),
@@ -101,6 +105,13 @@ impl Operator {
         ConfigChange::Replace { voters, learners }
     }
 
+    /// Who is to campaign in the place of the leader here, and how soon.
+    pub(crate) fn summon(&mut self, leader: usize, election: Duration) -> (usize, Duration) {
+        let others = self.seats.saturating_sub(1).max(1);
+        let whom = (leader + 1 + self.summons.place(others)) % self.seats;
+        (whom, self.summons.around(election / 20))
+    }
+
     /// A leader made this entry of what was asked under this ticket.
     pub(crate) fn placed(&mut self, ticket: Ticket, at: Position) {
         self.entries.insert(at, ticket);
@@ -164,9 +175,14 @@ impl World {
             Fault::Transfers => self.hand_over(at),
             _ => {
                 let whom = self.operator.dice.place(self.nodes.len());
-                self.input(whom, Input::Campaign)
+                self.call_election(whom)
             }
         }
+    }
+
+    /// This node is told to campaign, unless the faults have ended.
+    pub(crate) fn call_election(&mut self, at: usize) -> Checked {
+        if self.recovery.is_some() { Ok(()) } else { self.input(at, Input::Campaign) }
     }
 
     fn change_members(&mut self, at: usize) -> Checked {

@@ -20,10 +20,16 @@ pub(crate) enum Event {
     DiskDone { node: usize, start: u64 },
     /// A client asks the next thing.
     Client(usize),
+    /// Somebody who reaches no other node asks this one, and again until then.
+    Stranded { node: usize, until: Time },
+    /// A node is told to campaign.
+    Campaign(usize),
     /// The client of this operation waits no longer.
     Impatience(usize),
     /// A fault of this kind strikes.
     Strike(Fault),
+    /// A fault of this kind strikes this node, which has just been elected.
+    StrikeElected(Fault, usize),
     /// Links that were cut work again.
     Mend(Links),
     /// The links of a node take so much longer from now on.

@@ -30,6 +30,9 @@ const UNTOLD_PER_MILLE: u64 = 100;
 /// Where nodes stop, or disks fail: installs that end so, in a thousand.
 const CUT_SHORT_PER_MILLE: u64 = 150;
 
+/// A snapshot may wait for its receiver's disk to be at work, and looks so often.
+const LOOKS: u8 = 8;
+
 /// Carries snapshots.
 #[derive(Debug)]
 pub(crate) struct Courier {
@@ -42,6 +45,8 @@ pub(crate) struct Courier {
 pub(crate) struct Parcel {
     request: SendSnapshot,
     content: Machine,
+    /// How often it may yet look whether its receiver's disk is at work.
+    looks: u8,
     /// In which start of the sender.
     start: u64,
 }
@@ -66,6 +71,13 @@ impl Courier {
 
     fn takes(&mut self) -> Duration {
         self.dice.between(Duration::ZERO, self.traits.longest)
+    }
+
+    /// How long it takes to put a snapshot in the place of a state: one sync, or as long as it
+    /// travelled, if the state is large.
+    fn install_takes(&mut self, sync: Duration) -> Duration {
+        let is_large = self.dice.coin();
+        self.dice.between(Duration::ZERO, if is_large { self.traits.longest } else { sync })
     }
 }
 
@@ -113,7 +125,8 @@ impl World {
             format!("{} is to send {request:?}, and applied {}", node.id, content.applied)
         })?;
         self.coverage.reach(Mark::SnapshotSent);
-        let parcel = Parcel { request, content, start: node.start };
+        let looks = if self.courier.dice.coin() { LOOKS } else { 0 };
+        let parcel = Parcel { request, content, looks, start: node.start };
         let at = self.now + self.courier.takes();
         if self.courier.dice.chance(self.courier.traits.lost_per_mille) {
             self.coverage.reach(Mark::SnapshotLost);
@@ -138,7 +151,19 @@ impl World {
         self.input(seat(from), Input::SnapshotSent { to, arrived: receipt.arrived })
     }
 
-    pub(crate) fn deliver(&mut self, parcel: &Parcel, sent: raft_core::Time) -> Checked {
+    /// A snapshot arrives; half of them do so in the middle of a write, if there is one soon.
+    pub(crate) fn deliver(&mut self, mut parcel: Box<Parcel>, sent: raft_core::Time) -> Checked {
+        let to = seat(parcel.request.to);
+        if parcel.looks > 0 && !self.nodes[to].storage.is_writing() {
+            parcel.looks -= 1;
+            let soon = self.courier.dice.between(Duration::ZERO, self.scenario.disk.sync_max);
+            self.queue.push(self.now + soon, Event::Parcel { parcel, sent });
+            return Ok(());
+        }
+        self.hand_in(&parcel, sent)
+    }
+
+    fn hand_in(&mut self, parcel: &Parcel, sent: raft_core::Time) -> Checked {
         let Parcel { request, content, .. } = parcel;
         let (from, to) = (seat(request.from), seat(request.to));
         let is_there = self.network.delivers((from, to), sent) && self.nodes[to].raft.is_some();
@@ -174,7 +199,7 @@ impl World {
             format!("{} has no {snapshot:?}", node.id)
         })?;
         node.installing = content.cloned();
-        let takes = self.courier.dice.between(Duration::ZERO, self.scenario.disk.sync_max);
+        let takes = self.courier.install_takes(self.scenario.disk.sync_max);
         self.queue.push(self.now + takes, Event::Installed { node: at, start: node.start });
         Ok(())
     }

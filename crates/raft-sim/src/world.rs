@@ -9,6 +9,7 @@ use raft_core::{Action, Input, Message, Time};
 use crate::asked::Occasion;
 use crate::clients::{Clients, Question};
 use crate::coverage::{Coverage, Mark};
+use crate::faults::Fault;
 use crate::linearizability;
 use crate::nemesis::Nemesis;
 use crate::network::Network;
@@ -44,6 +45,8 @@ pub(crate) struct World {
     pub(crate) operator: Operator,
     pub(crate) courier: Courier,
     pub(crate) oracle: Oracle,
+    /// A fault that waits for the next election.
+    pub(crate) at_election: Option<Fault>,
     /// Once the faults have ended.
     pub(crate) recovery: Option<Recovery>,
     pub(crate) coverage: Coverage,
@@ -65,6 +68,7 @@ impl World {
             operator: Operator::new(scenario),
             courier: Courier::new(scenario),
             oracle: Oracle::new(node::founders(scenario)),
+            at_election: None,
             recovery: None,
             coverage: Coverage::default(),
             trace: Trace::new(is_traced),
@@ -113,12 +117,15 @@ impl World {
             Event::Arrival { message, sent } => self.arrive(message, sent),
             Event::DiskDone { node, start } => self.disk_done(node, start),
             Event::Client(client) => self.ask(client),
+            Event::Stranded { node, until } => self.ask_stranded(node, until),
+            Event::Campaign(at) => self.call_election(at),
             Event::Impatience(operation) => {
                 let client = self.clients.give_up(operation);
                 self.release(client);
                 Ok(())
             }
             Event::Strike(fault) => self.strike(fault),
+            Event::StrikeElected(fault, at) => self.strike_elected(fault, at),
             Event::Mend(links) => {
                 self.mend(links);
                 Ok(())
@@ -136,7 +143,7 @@ impl World {
             Event::Resume(at) => self.resume(at),
             Event::Probe => self.probe(),
             Event::Compact(at) => self.suggest_compaction(at),
-            Event::Parcel { parcel, sent } => self.deliver(&parcel, sent),
+            Event::Parcel { parcel, sent } => self.deliver(parcel, sent),
             Event::Receipt(receipt) => self.take_receipt(&receipt),
             Event::Installed { node, start } => self.end_install(node, start),
         }
@@ -262,6 +269,27 @@ impl World {
             self.think(client);
             return Ok(());
         }
+        self.input(at, input)
+    }
+
+    /// Where reads rely on clocks, somebody reaches this leader alone from now on, and reads there
+    /// for longer than a lease of its can last.
+    pub(crate) fn strand_somebody(&mut self, at: usize) {
+        if self.scenario.lease_drift.is_some() {
+            let until = self.now + 2 * self.scenario.timing.election_max;
+            self.queue.push(self.now, Event::Stranded { node: at, until });
+        }
+    }
+
+    fn ask_stranded(&mut self, at: usize, until: Time) -> Checked {
+        if self.recovery.is_some() || self.now > until || self.nodes[at].raft.is_none() {
+            return Ok(());
+        }
+        let again = self.now + self.clients.think_stranded(self.scenario.timing.election_min);
+        self.queue.push(again, Event::Stranded { node: at, until });
+        self.coverage.reach(Mark::StrandedRead);
+        let occasion = self.occasion(at);
+        let input = self.clients.read_stranded(occasion);
         self.input(at, input)
     }
 

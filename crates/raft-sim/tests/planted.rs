@@ -60,15 +60,20 @@ fn another_state_than_that_of_others_is_noticed() {
 
 /// What takes more seeds than there is time for here: `cargo xtask sim --planted` does find it.
 #[cfg(feature = "planted-bugs")]
-const RARE: [&str; 24] = [
+const RARE: [&str; 29] = [
     "applied-while-installing",
+    "campaign-while-bound",
     "cut-unsaved",
     "disloyal-voter",
     "forgotten-starts",
     "forgotten-vote",
     "lease-after-transfer",
+    "lease-by-latest-round",
+    "lease-by-longest",
     "lease-from-answer",
+    "lease-from-anything",
     "lease-without-drift",
+    "lease-without-vote",
     "loss-forgotten",
     "no-check-quorum",
     "old-snapshot-installed",
