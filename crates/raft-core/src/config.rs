@@ -346,10 +346,10 @@ impl Boot {
             (self.hard_state.term >= self.last.term, "no entry is of a later term than the node"),
             (self.start <= self.applied, "the state covers what the log no longer holds"),
             (self.hard_state.term >= self.applied.term, "nothing of a later term was applied"),
-            (self.applied.index.get() < u64::MAX / 2, "the state has room for more entries"),
+            (self.applied.index.leaves_room(), "the state has room for more entries"),
             (self.commit <= self.last.index, "nothing beyond the log is committed"),
             (self.configs_lie_in_the_log(), "configurations are in order, within the log"),
-            (self.last.index.get() < u64::MAX / 2, "the log has room for more entries"),
+            (self.last.index.leaves_room(), "the log has room for more entries"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(BootError::Inconsistent { rule }),

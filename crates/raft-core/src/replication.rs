@@ -324,7 +324,7 @@ impl Raft {
         let run = &entries[..];
         let end = run.last().map_or(prev, |last| last.at);
         let has_terms = run.first().is_none_or(|first| first.at.term > Term::ZERO);
-        let is_possible = end.term <= self.term() && end.index < end.index.next();
+        let is_possible = end.term <= self.term() && end.index.leaves_room();
         if !entries.follows(prev) || !has_terms || !is_possible {
             return self.drop_message(from, DropReason::MalformedEntries, out);
         }

@@ -126,7 +126,7 @@ impl Raft {
             return;
         }
         let at = snapshot.at;
-        let is_possible = at.index < at.index.next() && at.term > Term::ZERO;
+        let is_possible = at.index.leaves_room() && at.term > Term::ZERO;
         if !is_possible || at.term > self.term() || snapshot.cluster.voters.is_empty() {
             return self.drop_message(from, DropReason::MalformedSnapshot, out);
         }

@@ -103,6 +103,12 @@ impl Index {
         Self(self.0.saturating_add(count))
     }
 
+    /// Whether a log may reach this far: there is room for more entries than there will ever be.
+    /// Without a bound, a forged message could bring a log to the last index there is.
+    pub(crate) const fn leaves_room(self) -> bool {
+        self.0 < u64::MAX / 2
+    }
+
     /// How many entries lie after `earlier`, up to and including this one; 0 if there are none.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -1,10 +1,11 @@
 //! Bugs that were found and mended, each with its story. None may come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use raft_core::{
-    Action, Body, ConfigChange, Entries, Index, Input, Message, Outcome, PersistId, Position,
-    ReadMode, Rejection, RoleKind, Term,
+    Action, Body, ClusterConfig, ConfigChange, Entries, Entry, Index, Input, Message, Outcome,
+    Payload, PersistId, Position, ReadMode, Rejection, RoleKind, Snapshot, Term,
 };
 
 use crate::cluster::{Cluster, n, show};
@@ -406,6 +407,34 @@ fn a_forged_term_does_not_use_up_all_terms() {
     cluster.receive(Message { from: n(2), to: n(3), term, body });
     cluster.run(Duration::from_secs(3));
     assert!(cluster.leader().is_some_and(|id| cluster.status(id).term > term));
+}
+
+/// A forged snapshot that ended one place before the last index there is was taken at its word. The
+/// node, by that snapshot the only voter, elected itself, and its first entry took the last index:
+/// the next command was put in the same place again. With debug assertions that was a panic. Half
+/// as far was too far as well: a node that had taken it in could not start any more, because a
+/// start asks for room in the log.
+#[test]
+fn a_forged_index_does_not_use_up_all_indexes() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    let term = Term::new(1);
+    let alone = Arc::new(ClusterConfig::of_voters([n(3)]));
+    for last in [u64::MAX, u64::MAX - 1, u64::MAX / 2] {
+        let (at, prev) = (Index::new(last), Index::new(last - 1));
+        let [at, prev] = [at, prev].map(|index| Position::new(term, index));
+        let snapshot = Body::Snapshot(Snapshot { at, cluster: Arc::clone(&alone) });
+        let entries = Entries::from(Entry { at, payload: Payload::Noop });
+        let append = Body::Append { prev, entries, commit: at.index };
+        for body in [snapshot, append] {
+            cluster.receive(Message { from: n(1), to: n(3), term, body });
+        }
+    }
+    let status = cluster.status(n(3));
+    assert_eq!((status.dropped_messages, status.installing), (6, None));
+    cluster.propose(n(1), &["x"]);
+    cluster.settle();
+    assert_eq!(cluster.status(n(3)).last, Position::new(term, Index::new(2)));
 }
 
 /// A node came back on an empty disk, and with another that lacked the latest entries it elected a
