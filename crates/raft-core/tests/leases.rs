@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use raft_core::{Index, Outcome, ReadMode, Rejection, RoleKind};
+use raft_core::{Body, Index, Message, Outcome, ReadMode, Rejection, RoleKind, Term};
 
 use crate::cluster::{Cluster, n, show};
 
@@ -67,6 +67,29 @@ fn a_hand_over_that_was_given_up_leaves_no_lease() {
     cluster.settle_among(&[n(2), n(3)]);
     assert_eq!(cluster.status(n(1)).role, RoleKind::Leader, "it does not know yet");
     assert!(!has_lease(&mut cluster), "its state lacks x");
+}
+
+/// A follower is told of a later term by somebody to whom it owes nothing. The leader does not know
+/// yet, and relies on its lease: what was promised to it lasts as long as it was promised for.
+#[test]
+fn a_promise_outlives_the_term_in_which_it_was_made() {
+    let mut cluster = led_by_1();
+    cluster.run(50 * MILLISECOND);
+    cluster.isolate(n(1));
+    let last = cluster.status(n(3)).last;
+    let say = |cluster: &mut Cluster, term, body| {
+        cluster.receive(Message { from: n(3), to: n(2), term: Term::new(term), body });
+        cluster.persist(n(2), usize::MAX);
+        let status = cluster.status(n(2));
+        (status.term.get(), status.vote)
+    };
+    assert_eq!(say(&mut cluster, 2, Body::HeartbeatReply { round: 0 }), (2, None));
+    assert_eq!(say(&mut cluster, 2, Body::Vote { last }), (2, None), "in that term");
+    assert_eq!(say(&mut cluster, 3, Body::Vote { last }), (2, None), "in the one after it");
+    assert!(has_lease(&mut cluster), "that is what it rests on");
+    cluster.now = cluster.now + 150 * MILLISECOND;
+    assert!(!has_lease(&mut cluster));
+    assert_eq!(say(&mut cluster, 3, Body::Vote { last }), (3, Some(n(3))));
 }
 
 /// A question on behalf of two reads is as demanding as the more demanding of them.

@@ -11,7 +11,7 @@ use raft_core::{
     Time,
 };
 
-use crate::cluster::n;
+use crate::cluster::{Cluster, n};
 
 fn at(term: u64, index: u64) -> Position {
     Position::new(Term::new(term), Index::new(index))
@@ -254,4 +254,24 @@ fn a_snapshot_right_before_the_crash_brings_its_members() {
         boot.cluster = new.clone();
     });
     assert_eq!(restored.map(|raft| raft.cluster().clone()), Ok(new));
+}
+
+/// What is left of a damaged log may be an older one, which ends in entries that were replaced: it
+/// is not as long as it looks. A leader that took all of it for its own would count entries that
+/// are not there, and never send them.
+#[test]
+fn a_leader_counts_only_what_a_damaged_log_shares_with_its_own() {
+    let mut cluster = Cluster::new(3);
+    cluster.elect(n(1));
+    cluster.elect(n(2));
+    cluster.propose(n(2), &["a", "b"]);
+    cluster.settle();
+    let matched = |cluster: &Cluster| {
+        let status = cluster.status(n(2));
+        status.peers.iter().find(|peer| peer.id == n(3)).map(|peer| peer.matched.get())
+    };
+    assert_eq!((cluster.status(n(2)).last, matched(&cluster)), (at(2, 4), Some(4)));
+    let body = Body::Recover { id: 0, last: at(1, 3) };
+    cluster.receive(Message { from: n(3), to: n(2), term: Term::new(2), body });
+    assert_eq!(matched(&cluster), Some(1), "the rest of it is of term 1, and not here");
 }
