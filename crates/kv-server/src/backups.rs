@@ -10,10 +10,12 @@
 //!    within [`IDLE_PATIENCE`], and everything that it held is free again.
 //! 4. Pieces are made in the order of their numbers; every request is answered once.
 //! 5. Nobody is waited for longer than the client waits: not for a disk without room either.
+//! 6. All backups together take at most half of one processor: after each piece the thread rests
+//!    for as long as it took. The clients who write meanwhile are the ones who would wait.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
@@ -31,6 +33,9 @@ pub const MAX_BACKUPS: usize = 4;
 
 /// How long a backup waits for its client to ask for the next piece.
 pub const IDLE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest rest: a piece that a slow disk held up says nothing of the processor.
+const MAX_REST: Duration = Duration::from_millis(50);
 
 /// A request for a piece.
 #[derive(Debug)]
@@ -56,9 +61,9 @@ impl Backups {
     /// long clients wait.
     pub(crate) fn start(replies: Replies, clock: Clock) -> io::Result<Self> {
         let (queue, work) = unbounded();
-        let worker = Worker { open: BTreeMap::new(), replies, clock };
+        let worker = Worker { open: BTreeMap::new(), replies, clock, rest: Duration::ZERO };
         let thread =
-            std::thread::Builder::new().name("backups".into()).spawn(move || worker.run(&work))?;
+            thread::Builder::new().name("backups".into()).spawn(move || worker.run(&work))?;
         Ok(Self { queue, thread })
     }
 
@@ -83,6 +88,8 @@ struct Worker {
     open: BTreeMap<u64, Open>,
     replies: Replies,
     clock: Clock,
+    /// How long to rest after what was done last.
+    rest: Duration,
 }
 
 /// A backup that is under way.
@@ -99,6 +106,7 @@ impl Worker {
                     let (client, header) = (work.client, work.header);
                     let result = self.answer(work).map(|piece| (header, ProtoReply::Backup(piece)));
                     self.replies.send(vec![Reply { client, result }]);
+                    thread::sleep(std::mem::take(&mut self.rest));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -122,6 +130,7 @@ impl Worker {
         }
         open.asked_at = Instant::now();
         let made = open.snapshot.next_piece().map_err(|error| cannot_be_read(&error));
+        self.rest = open.asked_at.elapsed().min(MAX_REST);
         let (done, total) = open.snapshot.progress();
         let is_last = open.snapshot.is_over();
         if is_last || made.is_err() {

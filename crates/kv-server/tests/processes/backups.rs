@@ -1,6 +1,8 @@
 //! Backups, as a client fetches them, of nodes that serve meanwhile.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use kv_client::{Backup, BackupOptions, Client, Connection, Deadline, Options};
 use kv_proto::{BackupRequest, Call, Consistency, Error, Response};
@@ -79,7 +81,7 @@ fn a_backup_is_of_one_moment_while_writes_go_on() {
 fn only_so_many_backups_are_under_way_at_once() {
     let cluster = Cluster::start(1);
     fill(&mut cluster.client(), 2_000);
-    let client = cluster.impatient_client(std::time::Duration::from_secs(2));
+    let client = cluster.impatient_client(Duration::from_secs(2));
     let mut under_way: Vec<Backup> = (0..4).map(|_| begin(&client)).collect();
     let refused = client.backup(BackupOptions::default()).unwrap_err();
     assert!(refused.to_string().contains("too much waiting"), "{refused}");
@@ -90,6 +92,40 @@ fn only_so_many_backups_are_under_way_at_once() {
     }
 }
 
+/// What the thread that makes backups has had of a processor.
+fn processor_time_of_backups(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut threads = threads.map(|thread| thread.unwrap().path());
+    let is_it = |name: &str| name.trim() == "backups";
+    let thread = threads.find(|it| is_it(&fs::read_to_string(it.join("comm")).unwrap())).unwrap();
+    let schedstat = fs::read_to_string(thread.join("schedstat")).unwrap();
+    Duration::from_nanos(schedstat.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// A backup was made as fast as its client fetched it: with several, or a fast client, that thread
+/// kept a processor to itself, on a machine on which a dozen threads want two.
+#[test]
+fn backups_leave_half_of_a_processor_to_others_however_many_fetch_them() {
+    let cluster = Cluster::start(1);
+    fill(&mut cluster.client(), 2_000);
+    let client = client_of(&cluster, 1);
+    let (before, began) = (processor_time_of_backups(cluster.pid(1)), Instant::now());
+    let worked = || processor_time_of_backups(cluster.pid(1)).saturating_sub(before);
+    let is_enough = || worked() > Duration::from_millis(300);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_enough() {
+                    fetch(begin(&client));
+                }
+            });
+        }
+    });
+    let (worked, passed) = (worked(), began.elapsed());
+    // Some more than half: beginning one and sending off what was made are not rested from.
+    assert!(worked < passed.mul_f64(0.65), "{worked:?} of {passed:?}");
+}
+
 #[test]
 fn a_node_that_hears_nothing_from_the_others_is_backed_up_only_if_that_was_asked_for() {
     let mut cluster = Cluster::start(3);
@@ -98,7 +134,7 @@ fn a_node_that_hears_nothing_from_the_others_is_backed_up_only_if_that_was_asked
     fetch(begin(&survivor));
     cluster.kill(2);
     cluster.kill(3);
-    let hurried = cluster.impatient_client(std::time::Duration::from_secs(2));
+    let hurried = cluster.impatient_client(Duration::from_secs(2));
     hurried.backup(BackupOptions::default()).unwrap_err();
     let stale = BackupOptions { consistency: Consistency::Stale };
     let summary = fetch(survivor.backup(stale).unwrap());
