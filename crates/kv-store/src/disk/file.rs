@@ -16,6 +16,7 @@ use super::checked::Checked;
 use super::groups::{Marks, bad_marks};
 use super::layer::Layered;
 use super::patient::{Patience, Patient};
+use super::pieces::{Haste, Pieces};
 use super::state::{BadState, FORMAT, State};
 use crate::error::StoreError;
 
@@ -44,17 +45,23 @@ pub(crate) enum Check {
     ByDatabase,
 }
 
+/// A backend that is synced in pieces, and waits for room.
+type Patiently<B> = Layered<Patient<Layered<Pieces<B>>>>;
+
 /// What the database is to see of a backend.
 pub(crate) struct Storage<B: StorageBackend> {
-    layers: Layered<Checked<Layered<Patient<B>>>>,
+    layers: Layered<Checked<Patiently<B>>>,
     patience: Arc<Patience>,
+    haste: Arc<Haste>,
 }
 
 impl<B: StorageBackend> Storage<B> {
     pub(crate) fn new(backend: B) -> Self {
-        let backend = Patient::new(backend);
+        let backend = Pieces::new(backend);
+        let haste = Arc::clone(backend.haste());
+        let backend = Patient::new(Layered(backend));
         let patience = Arc::clone(backend.patience());
-        Self { layers: Layered(Checked::new(Layered(backend))), patience }
+        Self { layers: Layered(Checked::new(Layered(backend))), patience, haste }
     }
 
     /// For whoever reads it before the database does.
@@ -78,6 +85,7 @@ pub(crate) struct StateFile {
     path: PathBuf,
     database: Database,
     patience: Arc<Patience>,
+    haste: Arc<Haste>,
 }
 
 impl StateFile {
@@ -119,18 +127,23 @@ impl StateFile {
         page_cache_bytes: usize,
         check: Check,
     ) -> Result<Self, StoreError> {
-        let Storage { layers, patience } = storage;
+        let Storage { layers, patience, haste } = storage;
         let database = Builder::new()
             .set_cache_size(page_cache_bytes)
             .set_check_integrity_on_open(check == Check::ByDatabase)
             .create_with_backend(layers)
             .map_err(|error| StoreError::database(path, error))?;
-        Ok(Self { path: path.to_owned(), database, patience })
+        Ok(Self { path: path.to_owned(), database, patience, haste })
     }
 
     /// Whether writing waits for room.
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
+    }
+
+    /// For whoever knows whether anything waits for what is being written.
+    pub(crate) fn haste(&self) -> &Arc<Haste> {
+        &self.haste
     }
 
     /// Its name.
