@@ -105,19 +105,8 @@ impl Report {
                 ratio(ours.largest_mb, other.largest_mb)
             );
         }
-        for (system, rounds, median) in rows {
-            let what = match shape.workload {
-                Workload::Put if shape.connections * shape.in_flight == 1 => {
-                    let [low, middle, high] = quartiles(rounds.iter().map(Run::syncs));
-                    format!("p50 in syncs, by quartiles: {low:.2} {middle:.2} {high:.2}")
-                }
-                Workload::Put => {
-                    let values = median.ops_per_s * count(shape.value_size as u64);
-                    format!("{:.0} MB/s of values", values / 1e6)
-                }
-                Workload::Get | Workload::GetStale => continue,
-            };
-            println!("{:<16} {system:<6} {what}", "");
+        for (system, rounds, median) in &rows {
+            print_notes(shape, system, rounds, median);
         }
     }
 
@@ -179,6 +168,36 @@ fn ratio(ours: f64, other: f64) -> String {
     if other > 0.0 { format!("{:.2}x", ours / other) } else { "-".into() }
 }
 
+/// What the table has no column for.
+fn print_notes(shape: &Shape, system: &str, rounds: &[Run], median: &Figures) {
+    let what = match shape.workload {
+        Workload::Put if shape.connections * shape.in_flight == 1 => {
+            let [low, middle, high] = quartiles(rounds.iter().map(Run::syncs));
+            format!("p50 in syncs, by quartiles: {low:.2} {middle:.2} {high:.2}")
+        }
+        Workload::Put => {
+            let values = median.ops_per_s * count(shape.value_size as u64);
+            let slowest = slowest(rounds.iter().map(|it| &it.figures));
+            format!("{:.0} MB/s of values; {slowest}", values / 1e6)
+        }
+        Workload::Get | Workload::GetStale => return,
+    };
+    println!("{:<16} {system:<6} {what}", "");
+    let Some(before) = &median.before else { return };
+    let slowest = slowest(rounds.iter().filter_map(|it| it.figures.before.as_deref()));
+    println!(
+        "{:<16} {system:<6} beside {:.0} snapshots; before: p50 {:.0}, p99 {:.0}, max {:.0}; \
+         {slowest}",
+        "", median.snapshots, before.p50_us, before.p99_us, before.max_us
+    );
+}
+
+/// How much slower than the median the slowest request was.
+fn slowest<'a>(rounds: impl Iterator<Item = &'a Figures>) -> String {
+    let [low, middle, high] = quartiles(rounds.map(Figures::slowest_in_medians));
+    format!("max in p50s, by quartiles: {low:.1} {middle:.1} {high:.1}")
+}
+
 /// A quarter of them is below the first, half below the second, a quarter above the third.
 fn quartiles(figures: impl Iterator<Item = f64>) -> [f64; 3] {
     let mut figures: Vec<f64> = figures.collect();
@@ -200,6 +219,18 @@ mod tests {
         let rounds = (1..=20_u32).rev().map(f64::from);
         assert_eq!(quartiles(rounds).map(|it| it.to_string()), ["6", "11", "16"]);
         assert_eq!(quartiles([7.5].into_iter()).map(|it| it.to_string()), ["7.5"; 3]);
+    }
+
+    #[test]
+    fn the_slowest_beside_snapshots_is_compared_with_the_median_before_them() {
+        let before = Figures { p50_us: 10.0, max_us: 25.0, ..Figures::default() };
+        let figures = Figures { p50_us: 20.0, max_us: 40.0, ..Figures::default() };
+        assert!(slowest([&figures].into_iter()).ends_with(" 2.0 2.0 2.0"));
+        let figures = Figures { before: Some(Box::new(before)), ..figures };
+        assert!(slowest([&figures].into_iter()).ends_with(" 4.0 4.0 4.0"));
+        let median = Figures::median([&figures].into_iter());
+        let before = median.before.expect("there was one");
+        assert!(slowest([&*before].into_iter()).ends_with(" 2.5 2.5 2.5"));
     }
 
     #[test]

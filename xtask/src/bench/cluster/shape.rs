@@ -17,6 +17,9 @@ pub(super) struct Shape {
     pub(super) total: Option<u64>,
     /// Connections beside the load that ask nothing.
     pub(super) idle: u32,
+    /// Whether snapshots are fetched meanwhile, one after the other. All keys are written before,
+    /// and the same load is measured without.
+    pub(super) saves: bool,
 }
 
 /// What is asked.
@@ -50,10 +53,11 @@ const USUAL: Shape = Shape {
     keys: 10_000,
     total: None,
     idle: 0,
+    saves: false,
 };
 
 /// All of them, in the order in which they are run.
-pub(super) const SHAPES: [Shape; 17] = [
+pub(super) const SHAPES: [Shape; 18] = [
     Shape {
         name: "put-1x1",
         meaning: "one client, one put at a time",
@@ -118,6 +122,13 @@ pub(super) const SHAPES: [Shape; 17] = [
     Shape { name: "put-10-idle", meaning: "ten idle connections beside", idle: 10, ..USUAL },
     Shape { name: "put-1000-idle", meaning: "a thousand of them", idle: 1000, ..USUAL },
     Shape { name: "put-10000-idle", meaning: "ten thousand of them", idle: 10_000, ..USUAL },
+    Shape {
+        name: "put-snapshot",
+        meaning: "puts to 300 000 keys while snapshots are saved; before that, without",
+        keys: 300_000,
+        saves: true,
+        ..USUAL
+    },
 ];
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl System for Etcd {
     }
 
     fn understands(&self, shape: &Shape) -> bool {
-        shape.idle == 0
+        shape.idle == 0 && !shape.saves
     }
 
     fn run(&self, shape: &Shape, seconds: u64, folder: &Path) -> Result<Figures, Failure> {

@@ -95,6 +95,7 @@ impl System for Floor {
         }
     }
 
+    /// It has no snapshots: where others send some, it shows how long its puts wait without any.
     fn understands(&self, shape: &Shape) -> bool {
         let is_plain = shape.workload == Workload::Put && shape.idle == 0;
         is_plain && shape.nodes == 3 && shape.total.is_none()

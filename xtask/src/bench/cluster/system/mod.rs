@@ -5,6 +5,7 @@ mod floor;
 mod ours;
 mod program;
 mod redis;
+mod saves;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -62,6 +63,10 @@ pub(super) struct Figures {
     pub(super) load_cpu_us_per_op: f64,
     /// Memory of the largest node at the end, in millions of bytes.
     pub(super) largest_mb: f64,
+    /// What was measured before, without snapshots, if some were fetched meanwhile.
+    pub(super) before: Option<Box<Self>>,
+    /// How many those were.
+    pub(super) snapshots: f64,
 }
 
 impl Figures {
@@ -86,7 +91,15 @@ impl Figures {
             cpu_us_per_op_by_node: taken.cpu_micros.iter().map(|it| per_op(*it, done)).collect(),
             load_cpu_us_per_op: per_op(taken.load_micros, done),
             largest_mb: taken.largest_mb,
+            before: None,
+            snapshots: 0.0,
         })
+    }
+
+    /// The slowest request, in medians: of the run before, if there was one.
+    pub(super) fn slowest_in_medians(&self) -> f64 {
+        let usual = self.before.as_deref().unwrap_or(self);
+        self.max_us / usual.p50_us.max(1.0)
     }
 
     /// The median of each figure by itself.
@@ -99,6 +112,7 @@ impl Figures {
             let all = rounds.iter().filter_map(|it| it.cpu_us_per_op_by_node.get(nth).copied());
             self::median(all.collect())
         };
+        let before: Vec<&Self> = rounds.iter().filter_map(|it| it.before.as_deref()).collect();
         Self {
             ops_per_s: median(|it| it.ops_per_s),
             slowest_second: median(|it| it.slowest_second),
@@ -109,6 +123,8 @@ impl Figures {
             cpu_us_per_op_by_node: (0..nodes).map(of_node).collect(),
             load_cpu_us_per_op: median(|it| it.load_cpu_us_per_op),
             largest_mb: median(|it| it.largest_mb),
+            before: (!before.is_empty()).then(|| Box::new(Self::median(before.into_iter()))),
+            snapshots: median(|it| it.snapshots),
         }
     }
 
@@ -118,7 +134,8 @@ impl Figures {
             "p50_us": self.p50_us, "p99_us": self.p99_us, "max_us": self.max_us,
             "cpu_us_per_op": self.cpu_us_per_op, "largest_mb": self.largest_mb,
             "cpu_us_per_op_by_node": self.cpu_us_per_op_by_node,
-            "load_cpu_us_per_op": self.load_cpu_us_per_op,
+            "load_cpu_us_per_op": self.load_cpu_us_per_op, "snapshots": self.snapshots,
+            "before": self.before.as_deref().map(Self::to_json),
         })
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Figures, System, loaded};
+use super::{Figures, System, loaded, saves};
 use crate::bench::cluster::shape::Shape;
 use crate::failure::{Context, Failure};
 use crate::members::Members;
@@ -47,14 +47,43 @@ impl System for Ours {
         let endpoints = members.client_addresses().join(",");
         self.wait_for_a_leader(&endpoints)?;
         let pids: Vec<u32> = nodes.iter().map(Node::pid).collect();
-        let (printed, taken) = loaded(&mut self.load(shape, seconds, &endpoints), &pids)?;
-        let printed = serde_json::from_str(&printed);
-        Figures::new(&printed.context(|| "kv-cli bench printed no JSON".into())?, &taken)
+        let measure = || figures(&mut self.load(shape, seconds, &endpoints), &pids);
+        if !shape.saves {
+            return measure();
+        }
+        figures(&mut self.write_all(shape, &endpoints), &pids)?;
+        let before = Some(Box::new(measure()?));
+        let save = saves::save(&self.programs.cli, &endpoints, &folder.join("snapshot"));
+        let (figures, snapshots) = saves::beside(save, measure)?;
+        Ok(Figures { before, snapshots: f64::from(snapshots), ..figures })
     }
+}
+
+/// What came of a run of `kv-cli bench`.
+fn figures(load: &mut Command, pids: &[u32]) -> Result<Figures, Failure> {
+    let (printed, taken) = loaded(load, pids)?;
+    let printed = serde_json::from_str(&printed);
+    Figures::new(&printed.context(|| "kv-cli bench printed no JSON".into())?, &taken)
 }
 
 impl Ours {
     fn load(&self, shape: &Shape, seconds: u64, endpoints: &str) -> Command {
+        let mut load = self.bench(shape, endpoints);
+        match shape.total {
+            Some(total) => load.arg("--total").arg(total.to_string()),
+            None => load.arg("--warm-up=1s").arg(format!("--duration={seconds}s")),
+        };
+        load
+    }
+
+    /// Each key once.
+    fn write_all(&self, shape: &Shape, endpoints: &str) -> Command {
+        let mut load = self.bench(shape, endpoints);
+        load.arg("--distribution=sequential").arg(format!("--total={}", shape.keys));
+        load
+    }
+
+    fn bench(&self, shape: &Shape, endpoints: &str) -> Command {
         let mut load = Command::new(&self.programs.cli);
         load.args(["--endpoints", endpoints, "--output", "json", "--timeout", "30s", "bench"]);
         load.args(["--workload", shape.workload.name()]);
@@ -68,10 +97,6 @@ impl Ours {
         for (flag, number) in numbers {
             load.arg(flag).arg(number.to_string());
         }
-        match shape.total {
-            Some(total) => load.arg("--total").arg(total.to_string()),
-            None => load.arg("--warm-up=1s").arg(format!("--duration={seconds}s")),
-        };
         load
     }
 

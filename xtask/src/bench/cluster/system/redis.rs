@@ -80,7 +80,7 @@ impl System for Redis {
     }
 
     fn understands(&self, shape: &Shape) -> bool {
-        let is_plain = shape.workload != Workload::GetStale && shape.idle == 0;
+        let is_plain = shape.workload != Workload::GetStale && shape.idle == 0 && !shape.saves;
         is_plain && shape.nodes == 3
     }
 
