@@ -23,9 +23,10 @@
 //! continue), `walk` (where the log ends, and whether it is damaged), `open` (what a crash left to
 //! tidy up), `witness` (what is kept twice), `repair` (damage set aside), `writer`, `spare` and
 //! `spares` (batches, and files made ahead of use), `room` (what a full disk leaves), `index` and
-//! `log` (reading back). `work` is what a log does with requests, and [`thread`] puts it on a
-//! thread of its own, with one sync for all that has queued up; [`inspect`](mod@inspect) prints a
-//! log for people, [`verify()`] only says whether it is whole; [`MemoryLog`] is for tests.
+//! `log` (reading back). `queue` is in which order requests come up, `work` what a log does with
+//! them, and [`thread`] puts it on a thread of its own, with one sync for all that has queued up;
+//! [`inspect`](mod@inspect) prints a log for people, [`verify()`] only says whether it is whole;
+//! [`MemoryLog`] is for tests.
 //! `docs/format.md` has every byte.
 //!
 //! ```
@@ -73,6 +74,7 @@ pub mod planted;
 #[cfg(not(feature = "planted-repairs"))]
 #[expect(unreachable_pub, reason = "it is public in the other build")]
 mod planted;
+mod queue;
 mod record;
 mod recovery;
 mod repair;
@@ -98,6 +100,7 @@ pub use crate::memory::MemoryLog;
 pub use crate::meta::{FILE as META_FILE, MAX_DESCRIPTION_BYTES};
 pub use crate::open::LOCK_FILE;
 pub use crate::options::Options;
+pub use crate::queue::LogQueue;
 pub use crate::record::MAX_PAYLOAD_BYTES;
 pub use crate::recovery::{Recovered, Torn};
 pub use crate::repair::{RepairError, Repaired, repair};

@@ -1,8 +1,9 @@
 //! [`LogThread`]: a log on a thread of its own, one sync for all that has queued up.
 //!
-//! Requests are carried out in the order in which they were sent. While a batch is being synced,
-//! the next one gathers; so the busier the log, the larger its batches, and the caller never waits
-//! for a disk unless the queue is full.
+//! Requests are carried out in the order in which they were sent. Only where the queue has no
+//! bound, a read goes before all writes that do not concern it ([`LogQueue`]). While a batch is
+//! being synced, the next one gathers; so the busier the log, the larger its batches, and the
+//! caller never waits for a disk unless the queue is full.
 //!
 //! On a full disk a write waits until there is room, and those behind it wait with it: nothing is
 //! refused, and nothing acknowledged. What only reads or removes is carried out meanwhile; behind a
@@ -20,6 +21,7 @@ use crate::disk::Disk;
 use crate::error::{ReadError, WriteError};
 use crate::log::Log;
 use crate::memory::MemoryLog;
+use crate::queue::LogQueue;
 use crate::room::Room;
 use crate::work::LogWork;
 
@@ -176,8 +178,12 @@ impl<S: LogStore> LogThread<S> {
     ) -> io::Result<Self> {
         let (requests, queue) = queue_requests.map_or_else(unbounded, bounded);
         let (work, looked_at) = (LogWork::new(log), Instant::now());
-        let is_bounded = queue_requests.is_some();
-        let worker = Worker { work, queue, is_bounded, done, looked_at };
+        let queue = Queue {
+            sent: queue,
+            is_bounded: queue_requests.is_some(),
+            waiting: LogQueue::default(),
+        };
+        let worker = Worker { work, queue, done, looked_at };
         let thread = thread::Builder::new().name("log".into()).spawn(move || worker.run())?;
         Ok(Self { requests, thread })
     }
@@ -196,11 +202,42 @@ impl<S: LogStore> LogThread<S> {
     }
 }
 
+/// What has been sent to the thread.
+struct Queue {
+    sent: Receiver<LogRequest>,
+    /// Whether it has a bound, which waiting writes must not get round.
+    is_bounded: bool,
+    /// What was sent and taken in, where there is no bound, so that reads may go first.
+    waiting: LogQueue,
+}
+
+impl Queue {
+    /// What is to be carried out next, if there is something.
+    fn try_next(&mut self) -> Option<LogRequest> {
+        if self.is_bounded {
+            return self.sent.try_recv().ok();
+        }
+        while let Ok(request) = self.sent.try_recv() {
+            self.waiting.push(request);
+        }
+        self.waiting.pop()
+    }
+
+    /// Waits for what is to be carried out next.
+    fn next(&mut self) -> Result<LogRequest, RecvTimeoutError> {
+        let next = self.try_next().map_or_else(|| self.sent.recv(), Ok);
+        next.map_err(|_| RecvTimeoutError::Disconnected)
+    }
+
+    /// [`Queue::next`], but for no longer than that.
+    fn next_within(&mut self, patience: Duration) -> Result<LogRequest, RecvTimeoutError> {
+        self.try_next().map_or_else(|| self.sent.recv_timeout(patience), Ok)
+    }
+}
+
 struct Worker<S, F> {
     work: LogWork<S>,
-    queue: Receiver<LogRequest>,
-    /// Whether the queue has a bound, which waiting writes must not get round.
-    is_bounded: bool,
+    queue: Queue,
     done: F,
     /// When a full disk was looked at last.
     looked_at: Instant,
@@ -210,10 +247,7 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     fn run(mut self) -> S {
         loop {
             let served = match self.next_request() {
-                Ok(first) => {
-                    let next = || self.queue.try_recv().ok();
-                    self.work.serve(first, next, &mut self.done)
-                }
+                Ok(first) => self.work.serve(first, || self.queue.try_next(), &mut self.done),
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
@@ -232,15 +266,15 @@ impl<S: LogStore, F: FnMut(LogEvent)> Worker<S, F> {
     /// is seen; but if the queue has a bound, no more than a batch ever waits.
     fn next_request(&mut self) -> Result<LogRequest, RecvTimeoutError> {
         if self.work.told() == Room::Ample {
-            return self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected);
+            return self.queue.next();
         }
-        if self.work.is_batch_full() && self.is_bounded {
+        if self.work.is_batch_full() && self.queue.is_bounded {
             thread::sleep(LOOK_FOR_ROOM_AFTER);
             return Err(RecvTimeoutError::Timeout);
         }
         let until = Instant::now() + LOOK_FOR_ROOM_AFTER;
         while let Some(rest) = until.checked_duration_since(Instant::now()) {
-            match self.queue.recv_timeout(rest)? {
+            match self.queue.next_within(rest)? {
                 LogRequest::Write(write) if self.work.is_batch_full() => self.work.join(write),
                 request => return Ok(request),
             }

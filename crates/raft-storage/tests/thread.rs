@@ -90,6 +90,39 @@ fn a_full_queue_is_synced_in_one_go() {
     assert_eq!(syncs, answers + 1, "one sync an answer");
 }
 
+/// With values of 64 KiB, 64 MiB of writes waited in a leader's log. What it read back for a
+/// follower that had fallen behind waited behind all of them, a mebibyte each time: the follower
+/// got 4 MB a second, of 160 MB a second that the other got, and was ever further behind.
+#[test]
+fn a_read_goes_before_the_writes_that_wait_if_there_is_no_bound() {
+    let (events, seen) = unbounded();
+    let (go, ready) = unbounded::<()>();
+    let done = move |event| {
+        let _ = events.send(event);
+        // Nothing more is carried out before the rest is in the queue.
+        let _ = ready.recv();
+    };
+    let thread = LogThread::spawn(MemoryLog::new(), None, done).expect("started");
+    let send = |request| thread.requests().send(request).expect("it has no bound");
+    send(numbered(1, write(1, 0, vec![noop(1, 1)])));
+    let mut told = vec![told(&seen.recv().expect("it is written"))];
+    (2..=50).for_each(|n| send(numbered(n, write(1, n - 1, vec![noop(1, n)]))));
+    send(read(1, 50));
+    send(read(1, 1));
+    drop(go);
+    thread.finish().expect("it ended well");
+    told.extend(seen.iter().map(|event| self::told(&event)));
+    assert_eq!(told, ["durable up to 1", "1 read", "durable up to 50", "50 read"]);
+}
+
+fn told(event: &LogEvent) -> String {
+    match event {
+        LogEvent::Persisted(id) => format!("durable up to {}", id.get()),
+        LogEvent::Read(read) => format!("{} read", read.entries.len()),
+        LogEvent::Room(_) | LogEvent::Failed(_) => panic!("a log in order: {event:?}"),
+    }
+}
+
 #[test]
 fn a_failed_sync_is_reported_once_and_ends_the_thread() {
     let disk = SimDisk::new();

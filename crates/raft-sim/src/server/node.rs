@@ -12,8 +12,7 @@ use kv_server::recovery::boot;
 use kv_server::replica::{ApplyWork, Event, Replica};
 use kv_store::{Options, Retention, Steps, Store, StoreError};
 use raft_core::{ClusterConfig, Config, NodeId, Raft, Time};
-use raft_storage::thread::LogRequest;
-use raft_storage::{Disk, Log, LogWork, OpenError, Room};
+use raft_storage::{Disk, Log, LogQueue, LogWork, OpenError, Room};
 
 use super::plan::Plan;
 #[cfg(feature = "planted-bugs")]
@@ -60,7 +59,7 @@ pub(super) struct Process {
     pub(super) replica: Replica,
     pub(super) wakes_at: Option<Time>,
     pub(super) log: LogWork<Log<SimDisk>>,
-    pub(super) requests: VecDeque<LogRequest>,
+    pub(super) requests: LogQueue,
     pub(super) is_logging: bool,
     pub(super) looks_for_room: bool,
     pub(super) machine: Machine,
@@ -196,7 +195,7 @@ impl Node {
             replica,
             wakes_at: None,
             log: LogWork::new(log),
-            requests: VecDeque::new(),
+            requests: LogQueue::default(),
             is_logging: false,
             looks_for_room: false,
             state_room: listen(&store),
@@ -226,8 +225,8 @@ impl Node {
             if is_saved_first {
                 process.steps.step();
             }
-            if let Some(first) = process.requests.pop_front() {
-                let next = || process.requests.pop_front();
+            if let Some(first) = process.requests.pop() {
+                let next = || process.requests.pop();
                 let _ = process.log.serve(first, next, &mut |_| {});
             }
             // Whatever is left of them.

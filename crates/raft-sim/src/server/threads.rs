@@ -173,7 +173,7 @@ impl World {
 
     fn ask_log(&mut self, at: usize, request: LogRequest) {
         let Some(process) = self.process(at) else { return };
-        process.requests.push_back(request);
+        process.requests.push(request);
         if !std::mem::replace(&mut process.is_logging, true) {
             let takes = self.sync_time(at);
             self.schedule(at, takes, Step::Log);
@@ -195,8 +195,8 @@ impl World {
         let done = if looks {
             process.looks_for_room = false;
             process.log.look_for_room(&mut tell)
-        } else if let Some(first) = process.requests.pop_front() {
-            process.log.serve(first, || process.requests.pop_front(), &mut tell)
+        } else if let Some(first) = process.requests.pop() {
+            process.log.serve(first, || process.requests.pop(), &mut tell)
         } else {
             Ok(())
         };
@@ -362,8 +362,8 @@ impl World {
     /// A server that was asked to stop has nothing left to do but what is under way already.
     fn finish(&mut self, at: usize) -> Checked {
         let Some(process) = self.process(at) else { return Ok(()) };
-        while let Some(first) = process.requests.pop_front() {
-            let next = || process.requests.pop_front();
+        while let Some(first) = process.requests.pop() {
+            let next = || process.requests.pop();
             let done = process.log.serve(first, next, &mut |_| {});
             done.map_err(|error| failed_log(&error))?;
         }
