@@ -275,7 +275,9 @@ fn die(error: &dyn fmt::Display) -> ! {
 
 /// Ends the process at once, and says why on standard error, if anybody reads it.
 pub(crate) fn halt(why: &dyn fmt::Display) -> ! {
-    let _ = writeln!(io::stderr().lock(), "kv-server: {why}");
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "kv-server: {why}");
+    // Still locked: another thread that has to stop as well says nothing more.
     std::process::exit(1)
 }
 
