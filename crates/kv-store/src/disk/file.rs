@@ -16,7 +16,6 @@ use super::checked::Checked;
 use super::groups::{Marks, bad_marks};
 use super::layer::Layered;
 use super::patient::{Patience, Patient};
-use super::pieces::{Haste, Pieces};
 use super::state::{BadState, FORMAT, State};
 use crate::error::StoreError;
 
@@ -45,23 +44,17 @@ pub(crate) enum Check {
     ByDatabase,
 }
 
-/// A backend that is synced in pieces, and waits for room.
-type Patiently<B> = Layered<Patient<Layered<Pieces<B>>>>;
-
 /// What the database is to see of a backend.
 pub(crate) struct Storage<B: StorageBackend> {
-    layers: Layered<Checked<Patiently<B>>>,
+    layers: Layered<Checked<Layered<Patient<B>>>>,
     patience: Arc<Patience>,
-    haste: Arc<Haste>,
 }
 
 impl<B: StorageBackend> Storage<B> {
     pub(crate) fn new(backend: B) -> Self {
-        let backend = Pieces::new(backend);
-        let haste = Arc::clone(backend.haste());
-        let backend = Patient::new(Layered(backend));
+        let backend = Patient::new(backend);
         let patience = Arc::clone(backend.patience());
-        Self { layers: Layered(Checked::new(Layered(backend))), patience, haste }
+        Self { layers: Layered(Checked::new(Layered(backend))), patience }
     }
 
     /// For whoever reads it before the database does.
@@ -85,7 +78,6 @@ pub(crate) struct StateFile {
     path: PathBuf,
     database: Database,
     patience: Arc<Patience>,
-    haste: Arc<Haste>,
 }
 
 impl StateFile {
@@ -127,23 +119,18 @@ impl StateFile {
         page_cache_bytes: usize,
         check: Check,
     ) -> Result<Self, StoreError> {
-        let Storage { layers, patience, haste } = storage;
+        let Storage { layers, patience } = storage;
         let database = Builder::new()
             .set_cache_size(page_cache_bytes)
             .set_check_integrity_on_open(check == Check::ByDatabase)
             .create_with_backend(layers)
             .map_err(|error| StoreError::database(path, error))?;
-        Ok(Self { path: path.to_owned(), database, patience, haste })
+        Ok(Self { path: path.to_owned(), database, patience })
     }
 
     /// Whether writing waits for room.
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
-    }
-
-    /// For whoever knows whether anything waits for what is being written.
-    pub(crate) fn haste(&self) -> &Arc<Haste> {
-        &self.haste
     }
 
     /// Its name.

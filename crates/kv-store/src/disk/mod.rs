@@ -13,8 +13,8 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
-//! `pieces`, `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan`
-//! and `pages`; `bytes` is for `record` and `state`, and `steps` for simulators.
+//! `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan` and `pages`;
+//! `bytes` is for `record` and `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
@@ -39,7 +39,6 @@ mod layer;
 mod load;
 mod pages;
 mod patient;
-mod pieces;
 mod queue;
 mod reader;
 mod recent;
@@ -108,7 +107,7 @@ impl Disk {
         let file = Arc::new(file);
         let mark = loaded.state.mark;
         file.patience().begin(steps.clone());
-        let queue = Arc::new(Queue::new(mark, bounds, steps.clone(), Arc::clone(file.haste())));
+        let queue = Arc::new(Queue::new(mark, bounds, steps.clone()));
         let told = Arc::clone(&queue);
         file.patience().listen(move |waits| told.set_has_no_room(waits));
         let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use kv_proto::Bytes;
 
 use super::Bounds;
-use super::pieces::Haste;
 use super::recent::{Chunk, Recent};
 use super::state::{Mark, Position};
 use super::steps::Steps;
@@ -19,9 +18,6 @@ use crate::error::StoreError;
 
 /// As soon as this much waits, it is written.
 const BATCH_BYTES: usize = 4 << 20;
-
-/// Whoever takes more than this at once has fallen behind.
-const BEHIND_BYTES: usize = BATCH_BYTES + BATCH_BYTES / 4;
 
 /// What waits longer is written, however little it is. A crash costs replaying this much of the
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
@@ -64,8 +60,6 @@ pub(crate) struct Queue {
     max_unwritten_bytes: usize,
     /// Who says when a batch is taken, where that is not a clock.
     steps: Option<Steps>,
-    /// Whether the writer is behind, or waited for.
-    haste: Arc<Haste>,
 }
 
 #[derive(Debug)]
@@ -91,13 +85,8 @@ struct Inner {
 }
 
 impl Queue {
-    /// Nothing waits, and everything up to `durable` is written. The writer hears of `haste`.
-    pub(crate) fn new(
-        durable: Mark,
-        bounds: Bounds,
-        steps: Option<Steps>,
-        haste: Arc<Haste>,
-    ) -> Self {
+    /// Nothing waits, and everything up to `durable` is written.
+    pub(crate) fn new(durable: Mark, bounds: Bounds, steps: Option<Steps>) -> Self {
         let inner = Inner {
             recent: Recent::new(durable.next_seq, bounds.cache_bytes),
             dead: Vec::new(),
@@ -113,7 +102,7 @@ impl Queue {
         };
         let (to_writer, to_store) = (Condvar::new(), Condvar::new());
         let max_unwritten_bytes = bounds.max_unwritten_bytes;
-        Self { inner: Mutex::new(inner), to_writer, to_store, max_unwritten_bytes, steps, haste }
+        Self { inner: Mutex::new(inner), to_writer, to_store, max_unwritten_bytes, steps }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -137,9 +126,6 @@ impl Queue {
         inner.members = changes.members.take().or(inner.members.take());
         if !was_waiting || inner.waiting_bytes >= BATCH_BYTES {
             self.to_writer.notify_one();
-        }
-        if inner.waiting_bytes >= BATCH_BYTES {
-            self.haste.set(true);
         }
         while inner.failure.is_none() && inner.unwritten_bytes() > self.max_bytes(&inner) {
             inner = self.wait_for_disk(inner, None);
@@ -199,7 +185,6 @@ impl Queue {
         patience: Option<Duration>,
     ) -> MutexGuard<'a, Inner> {
         inner.is_urgent = true;
-        self.haste.set(true);
         self.to_writer.notify_one();
         match patience {
             None => self.to_store.wait(inner).unwrap_or_else(PoisonError::into_inner),
@@ -228,9 +213,6 @@ impl Queue {
             None => self.wait_for_batch(),
         };
         let mark = inner.mark.take()?;
-        // Those who wait may wait for just this batch.
-        let is_waited_for = inner.is_urgent || inner.is_closing;
-        self.haste.set(is_waited_for || inner.waiting_bytes > BEHIND_BYTES);
         inner.is_urgent = false;
         // At least one, so that it counts as being under way.
         inner.writing_bytes = std::mem::take(&mut inner.waiting_bytes).max(1);
@@ -285,7 +267,6 @@ impl Queue {
     /// Lets the writer finish and end.
     pub(crate) fn close(&self) {
         self.lock().is_closing = true;
-        self.haste.set(true);
         self.to_writer.notify_one();
     }
 }
@@ -336,7 +317,7 @@ mod tests {
     #[test]
     fn what_was_written_stays_in_memory_until_the_next_entry() {
         let bounds = Bounds { cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
-        let queue = Queue::new(mark(0), bounds, None, Arc::default());
+        let queue = Queue::new(mark(0), bounds, None);
         add(&queue, 0);
         queue.lock().is_urgent = true;
         let batch = queue.take().expect("something waits");
