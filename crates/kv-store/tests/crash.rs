@@ -79,6 +79,25 @@ fn power_may_fail_at_every_step() {
     }
 }
 
+/// Some file systems may make a file longer bit by bit. Its database knows only lengths of whole
+/// pages: a file that was cut short at a sector of its new part was called damaged, and the node
+/// did not start.
+#[test]
+fn power_may_fail_while_the_file_is_made_longer() {
+    let whole = SimDisk::default();
+    live(&whole, 300).1.expect("nothing fails");
+    let references: Vec<_> = (0..=5).map(|batch| reference(&forgetful(), 60 * batch)).collect();
+    for sectors in 1..=24 {
+        let disk = SimDisk::default();
+        disk.fail_power_at(whole.steps() - 3 - sectors % 8);
+        let (durable, _) = live(&disk, 300);
+        assert!(durable > 0, "it had a file");
+        let mut image = disk.after_power_loss(|| false);
+        image.resize(image.len() + 512 * sectors, 0);
+        assert_whole(image, durable, &references, &format!("{sectors} sectors more"));
+    }
+}
+
 /// What is on a disk after a life that ended in an error: the state at the end of a batch, and no
 /// less than was durable.
 fn assert_whole(image: Vec<u8>, durable: u64, references: &[Store], what: &str) {

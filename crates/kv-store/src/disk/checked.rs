@@ -12,6 +12,8 @@
 //!    and it does so before it returns from opening.
 //! 3. The beginning of the file, which the database writes in parts and never reads again, is not
 //!    looked at.
+//! 4. There are only whole pages. A part of one at the end is what a power loss left where the file
+//!    was being made longer. The database has not relied on it, and would take it for damage.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -118,6 +120,12 @@ impl<B: StorageBackend> Layer for Checked<B> {
 
     fn below(&self) -> &B {
         &self.storage
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let (length, page) = (self.storage.len()?, PAGE_BYTES as u64);
+        // Less than one page is no new file.
+        Ok(if length < page { length } else { length - length % page })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

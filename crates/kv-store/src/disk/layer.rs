@@ -16,6 +16,10 @@ pub(crate) trait Layer: fmt::Debug + Send + Sync + 'static {
 
     fn below(&self) -> &Self::Below;
 
+    fn len(&self) -> io::Result<u64> {
+        self.below().len()
+    }
+
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
@@ -33,7 +37,7 @@ pub(crate) struct Layered<L>(pub(crate) L);
 
 impl<L: Layer> StorageBackend for Layered<L> {
     fn len(&self) -> io::Result<u64> {
-        self.0.below().len()
+        self.0.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
