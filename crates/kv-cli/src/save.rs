@@ -57,9 +57,9 @@ pub(crate) fn run(
             file.display()
         )));
     }
-    let partial = Partial::create(file)?;
+    let mut partial = Partial::create(file)?;
     let is_shown = format == Format::Text && io::stderr().is_terminal();
-    let saved = fetch(client, wish, &partial, Progress::new(is_shown))?;
+    let saved = fetch(client, wish, &mut partial, Progress::new(is_shown))?;
     partial.put_in_place(file)?;
     let written = match format {
         Format::Text => print(out, file, &saved),
@@ -71,7 +71,7 @@ pub(crate) fn run(
 fn fetch(
     client: &Client,
     wish: &Wish,
-    partial: &Partial,
+    partial: &mut Partial,
     mut progress: Progress,
 ) -> Result<Saved, Failure> {
     let backup = client.backup(wish.options)?;
@@ -81,7 +81,7 @@ fn fetch(
     for piece in backup {
         let piece = piece?;
         verifier.take(&piece.bytes).map_err(|error| spoilt(&address, &error))?;
-        (&partial.file).write_all(&piece.bytes).map_err(|error| partial.failed("write", &error))?;
+        partial.append(&piece.bytes)?;
         size_bytes += piece.bytes.len() as u64;
         progress.show(size_bytes, piece.done, piece.total);
     }
@@ -97,6 +97,10 @@ fn spoilt(address: &str, error: &SnapshotError) -> Failure {
 
 /// So many saves to one name may be under way or have been killed.
 const MAX_PARTIALS: u32 = 9;
+
+/// So much is synced at once. A node whose disk the file is on would otherwise wait at the end for
+/// all of it, and its clients with it.
+const SYNC_BYTES: usize = 1 << 20;
 
 /// `FILE.partial`, then `FILE.partial-2` and so on.
 fn partial_name(target: &Path, number: u32) -> PathBuf {
@@ -123,6 +127,7 @@ fn say_that_it_is_not_alone(first: &Path, own: &Path) {
 struct Partial {
     path: PathBuf,
     file: File,
+    unsynced_bytes: usize,
     is_done: bool,
 }
 
@@ -141,7 +146,7 @@ impl Partial {
                     if number > 1 {
                         say_that_it_is_not_alone(&first, &path);
                     }
-                    return Ok(Self { path, file, is_done: false });
+                    return Ok(Self { path, file, unsynced_bytes: 0, is_done: false });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -157,6 +162,16 @@ impl Partial {
             first.display(),
             MAX_PARTIALS - 1
         )))
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all(bytes).map_err(|error| self.failed("write", &error))?;
+        self.unsynced_bytes += bytes.len();
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.unsynced_bytes = 0;
+            self.file.sync_data().map_err(|error| self.failed("sync", &error))?;
+        }
+        Ok(())
     }
 
     fn put_in_place(mut self, target: &Path) -> Result<(), Failure> {
