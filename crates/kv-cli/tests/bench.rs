@@ -8,12 +8,12 @@ mod runs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fake::{Fake, Greeting, Play, Store, status};
 use kv_proto::{Call, Consistency, PutReply, RangeReply, Reply, Role};
 use runs::{at, kv_cli, parsed};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SMALL_BENCH: [&str; 7] =
     ["bench", "--connections=3", "--in-flight=4", "--total=500", "--keys=50", "-o", "json"];
@@ -89,6 +89,13 @@ fn an_open_loop_counts_the_time_in_which_nobody_could_be_asked() {
     let report = parsed(&at(&slow_once, &[&["bench"][..], &flags].concat()));
     assert_eq!(report["done"], 200);
     assert!(report["p50_us"].as_u64() > Some(100_000), "{report}");
+    let slowest = report["slowest_us_each_tenth"].as_array().expect("there is one");
+    let slowest: Vec<u64> = slowest.iter().filter_map(Value::as_u64).collect();
+    assert_eq!(slowest[..3], [0, 0, 0], "nothing was done for {pause:?}: {report}");
+    assert!(slowest.iter().max() >= Some(&290_000), "{report}");
+    let from = Duration::from_micros(report["measured_from_unix_us"].as_u64().expect("a time"));
+    let since = (SystemTime::UNIX_EPOCH + from).elapsed().expect("it is over");
+    assert!((pause..Duration::from_mins(1)).contains(&since), "{report}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One run of one workload.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use kv_client::kv_proto::{ExitCode, Limits};
 use kv_client::{ClusterStatus, Connection, ConnectionError, Deadline};
@@ -48,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) tally: Tally,
     /// How long it took, without the warm-up.
     pub(crate) elapsed: Duration,
+    /// When that began, by the clock on the wall.
+    pub(crate) measured_from: SystemTime,
     /// Why it ended early, if it did: for so long there was no connection.
     pub(crate) gave_up: Option<String>,
 }
@@ -135,7 +137,9 @@ impl Plan {
         // The time at the end in which there was no answer belongs to the run.
         let least = schedule.duration().min(measured_from.elapsed());
         let elapsed = ended.saturating_duration_since(measured_from).max(least);
-        Ok(Outcome { tally, elapsed, gave_up })
+        let measured_from = SystemTime::now().checked_sub(measured_from.elapsed());
+        let measured_from = measured_from.unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(Outcome { tally, elapsed, measured_from, gave_up })
     }
 
     /// Opens the connections that ask nothing.

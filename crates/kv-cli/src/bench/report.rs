@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use kv_client::kv_proto::ExitCode;
@@ -35,6 +36,9 @@ pub(crate) struct Report {
     /// The fewest in any whole second.
     slowest_second: u64,
     each_second: Vec<u64>,
+    /// The slowest that ended in each tenth of a second, from `measured_from_unix_us` on.
+    slowest_us_each_tenth: Vec<u64>,
+    measured_from_unix_us: u64,
     p50_us: u64,
     p90_us: u64,
     p99_us: u64,
@@ -77,6 +81,8 @@ impl Report {
             ops_per_s: per_second(done, seconds),
             slowest_second: whole.iter().copied().min().unwrap_or(done),
             each_second: tally.seconds.clone(),
+            slowest_us_each_tenth: tally.slowest.clone(),
+            measured_from_unix_us: unix_micros(outcome.measured_from),
             p50_us: at(0.5),
             p90_us: at(0.9),
             p99_us: at(0.99),
@@ -168,6 +174,11 @@ impl Report {
         let code = if is_unknown { ExitCode::Unknown } else { ExitCode::Unavailable };
         Err(Failure::Bench(sentences.join("\nkv-cli: "), code))
     }
+}
+
+fn unix_micros(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count of requests is far below 2^52")]

@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) latencies: Histogram<u64>,
     /// How many were done in each second of what was measured.
     pub(crate) seconds: Vec<u64>,
+    /// The slowest of those that were done in each tenth of a second, in microseconds.
+    pub(crate) slowest: Vec<u64>,
     /// Why requests were not done, and how many.
     pub(crate) errors: BTreeMap<String, u64>,
     /// How many of those are writes of which nobody knows whether they were done.
@@ -40,6 +42,7 @@ impl Tally {
         Ok(Self {
             latencies: Histogram::new_with_bounds(1, MAX_MICROS, DIGITS).map_err(|_| broken())?,
             seconds: Vec::new(),
+            slowest: Vec::new(),
             errors: BTreeMap::new(),
             unknown_writes: 0,
             acknowledged: vec![Revision::ZERO; keys],
@@ -56,6 +59,11 @@ impl Tally {
         for (second, more) in self.seconds.iter_mut().zip(other.seconds) {
             *second += more;
         }
+        let tenths = self.slowest.len().max(other.slowest.len());
+        self.slowest.resize(tenths, 0);
+        for (slowest, other) in self.slowest.iter_mut().zip(other.slowest) {
+            *slowest = other.max(*slowest);
+        }
         for (why, times) in other.errors {
             self.count_errors(why, times);
         }
@@ -70,13 +78,11 @@ impl Tally {
 
     /// Counts a request that was done, due so long ago, in a run measured for so long.
     pub(crate) fn count(&mut self, latency: Duration, into_the_run: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latencies.saturating_record(micros.max(1));
-        let second = usize::try_from(into_the_run.as_secs()).unwrap_or(usize::MAX);
-        if self.seconds.len() <= second {
-            self.seconds.resize(second + 1, 0);
-        }
-        self.seconds[second] += 1;
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.latencies.saturating_record(micros);
+        *at(&mut self.seconds, into_the_run.as_millis() / 1000) += 1;
+        let slowest = at(&mut self.slowest, into_the_run.as_millis() / 100);
+        *slowest = micros.max(*slowest);
     }
 
     /// Remembers that this write is there for good.
@@ -103,6 +109,15 @@ impl Tally {
     pub(crate) fn failed(&self) -> u64 {
         self.errors.values().sum()
     }
+}
+
+/// The place of a stretch of time, which is made if it is not there yet.
+fn at(places: &mut Vec<u64>, place: u128) -> &mut u64 {
+    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    if places.len() <= place {
+        places.resize(place + 1, 0);
+    }
+    &mut places[place]
 }
 
 /// Our own mistake, told instead of a panic.

@@ -186,10 +186,33 @@ fn print_notes(shape: &Shape, system: &str, rounds: &[Run], median: &Figures) {
     let Some(before) = &median.before else { return };
     let slowest = slowest(rounds.iter().filter_map(|it| it.figures.before.as_deref()));
     println!(
-        "{:<16} {system:<6} beside {:.0} snapshots; before: p50 {:.0}, p99 {:.0}, max {:.0}; \
-         {slowest}",
-        "", median.snapshots, before.p50_us, before.p99_us, before.max_us
+        "{:<16} {system:<6} before, without snapshots: p50 {:.0}, p99 {:.0}, max {:.0}; {slowest}",
+        "", before.p50_us, before.p99_us, before.max_us
     );
+    for line in during_each(rounds) {
+        println!("{:<16} {system:<6} {line}", "");
+    }
+}
+
+/// How slow the slowest request was while each snapshot was sent, and without.
+fn during_each(rounds: &[Run]) -> [String; 2] {
+    let figures = rounds.iter().map(|it| &it.figures);
+    let (mut during, mut without) = (Vec::new(), Vec::new());
+    for (figures, before) in
+        figures.filter_map(|it| it.before.as_deref().map(|before| (it, before)))
+    {
+        during.extend(figures.slowest_each_in_medians(before));
+        without.extend(before.slowest_each_in_medians(before));
+    }
+    [(during, "during each of", "snapshots"), (without, "before, in each of", "stretches as long")]
+        .map(|(slowest, of, what)| {
+            let (number, worst) = (slowest.len(), slowest.iter().copied().fold(0.0, f64::max));
+            let [low, middle, high] = quartiles(slowest.into_iter());
+            format!(
+                "{of} {number} {what}: max in p50s of before, by quartiles: {low:.1} {middle:.1} \
+                 {high:.1}; of all: {worst:.1}"
+            )
+        })
 }
 
 /// How much slower than the median the slowest request was.
@@ -231,6 +254,22 @@ mod tests {
         let median = Figures::median([&figures].into_iter());
         let before = median.before.expect("there was one");
         assert!(slowest([&*before].into_iter()).ends_with(" 2.5 2.5 2.5"));
+    }
+
+    /// The slowest of a dozen snapshots is not what one of them does to who waits meanwhile.
+    #[test]
+    fn every_snapshot_counts_by_itself_beside_the_median_of_its_own_round() {
+        let round = |p50_us: f64, slowest_us: Vec<u64>| {
+            let before = Figures { p50_us, slowest_us: vec![30], ..Figures::default() };
+            let before = Some(Box::new(before));
+            Run { sync_micros: 60, figures: Figures { before, slowest_us, ..Figures::default() } }
+        };
+        let rounds = [round(10.0, vec![20, 25, 90]), round(20.0, vec![80])];
+        let [during, without] = during_each(&rounds);
+        assert!(during.starts_with("during each of 4 snapshots: "), "{during}");
+        assert!(during.ends_with(" 2.5 4.0 9.0; of all: 9.0"), "{during}");
+        assert!(without.starts_with("before, in each of 2 stretches as long: "), "{without}");
+        assert!(without.ends_with(" 1.5 3.0 3.0; of all: 3.0"), "{without}");
     }
 
     #[test]

@@ -124,8 +124,8 @@ pub(super) const SHAPES: [Shape; 18] = [
     Shape { name: "put-10000-idle", meaning: "ten thousand of them", idle: 10_000, ..USUAL },
     Shape {
         name: "put-snapshot",
-        meaning: "puts to 300 000 keys while snapshots are saved; before that, without",
-        keys: 300_000,
+        meaning: "puts to a million keys while snapshots are saved; before that, without",
+        keys: 1_000_000,
         saves: true,
         ..USUAL
     },

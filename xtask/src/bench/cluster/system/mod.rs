@@ -6,6 +6,7 @@ mod ours;
 mod program;
 mod redis;
 mod saves;
+mod timeline;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,7 @@ pub(super) use etcd::Etcd;
 pub(super) use floor::Floor;
 pub(super) use ours::Ours;
 pub(super) use redis::Redis;
+use timeline::Timeline;
 
 use crate::bench::cluster::shape::Shape;
 use crate::bench::cluster::usage::{self, Usage};
@@ -65,8 +67,11 @@ pub(super) struct Figures {
     pub(super) largest_mb: f64,
     /// What was measured before, without snapshots, if some were fetched meanwhile.
     pub(super) before: Option<Box<Self>>,
-    /// How many those were.
-    pub(super) snapshots: f64,
+    /// The slowest request during each snapshot that was fetched meanwhile; of what was measured
+    /// before, in each stretch that lasted as long.
+    pub(super) slowest_us: Vec<u64>,
+    /// Where it went fast, and where slowly.
+    pub(super) timeline: Timeline,
 }
 
 impl Figures {
@@ -92,7 +97,8 @@ impl Figures {
             load_cpu_us_per_op: per_op(taken.load_micros, done),
             largest_mb: taken.largest_mb,
             before: None,
-            snapshots: 0.0,
+            slowest_us: Vec::new(),
+            timeline: Timeline::new(printed),
         })
     }
 
@@ -102,7 +108,13 @@ impl Figures {
         self.max_us / usual.p50_us.max(1.0)
     }
 
-    /// The median of each figure by itself.
+    /// The same during each snapshot, or in each stretch that lasted as long.
+    pub(super) fn slowest_each_in_medians(&self, usual: &Self) -> impl Iterator<Item = f64> {
+        let median = usual.p50_us.max(1.0);
+        self.slowest_us.iter().map(move |slowest| figure(*slowest) / median)
+    }
+
+    /// The median of each figure by itself; what is told of each snapshot is of all of them.
     pub(super) fn median<'a>(rounds: impl Iterator<Item = &'a Self>) -> Self {
         let rounds: Vec<&Self> = rounds.collect();
         let median =
@@ -124,7 +136,8 @@ impl Figures {
             load_cpu_us_per_op: median(|it| it.load_cpu_us_per_op),
             largest_mb: median(|it| it.largest_mb),
             before: (!before.is_empty()).then(|| Box::new(Self::median(before.into_iter()))),
-            snapshots: median(|it| it.snapshots),
+            slowest_us: rounds.iter().flat_map(|it| it.slowest_us.iter().copied()).collect(),
+            timeline: Timeline::default(),
         }
     }
 
@@ -134,7 +147,7 @@ impl Figures {
             "p50_us": self.p50_us, "p99_us": self.p99_us, "max_us": self.max_us,
             "cpu_us_per_op": self.cpu_us_per_op, "largest_mb": self.largest_mb,
             "cpu_us_per_op_by_node": self.cpu_us_per_op_by_node,
-            "load_cpu_us_per_op": self.load_cpu_us_per_op, "snapshots": self.snapshots,
+            "load_cpu_us_per_op": self.load_cpu_us_per_op, "slowest_us_each": self.slowest_us,
             "before": self.before.as_deref().map(Self::to_json),
         })
     }

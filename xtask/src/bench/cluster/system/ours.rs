@@ -52,10 +52,13 @@ impl System for Ours {
             return measure();
         }
         figures(&mut self.write_all(shape, &endpoints), &pids)?;
-        let before = Some(Box::new(measure()?));
+        let mut before = measure()?;
         let save = saves::save(&self.programs.cli, &endpoints, &folder.join("snapshot"));
         let (figures, snapshots) = saves::beside(save, measure)?;
-        Ok(Figures { before, snapshots: f64::from(snapshots), ..figures })
+        before.slowest_us = before.timeline.in_stretches(&snapshots);
+        let during = snapshots.iter().filter_map(|span| figures.timeline.during(span));
+        let slowest_us = during.collect();
+        Ok(Figures { before: Some(Box::new(before)), slowest_us, ..figures })
     }
 }
 

@@ -1,13 +1,16 @@
 //! Snapshots that are fetched from a cluster while it is measured.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::timeline::now_us;
 use crate::failure::{Context, Failure};
 
-/// Does `work` while `save` is run, again and again; returns how often that was, at least once.
+/// Does `work` while `save` is run, again and again; returns when each of these began and ended, in
+/// microseconds since 1970: at least one.
 ///
 /// # Errors
 ///
@@ -15,14 +18,15 @@ use crate::failure::{Context, Failure};
 pub(super) fn beside<T>(
     mut save: Command,
     work: impl FnOnce() -> Result<T, Failure>,
-) -> Result<(T, u32), Failure> {
+) -> Result<(T, Vec<Range<u64>>), Failure> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let mut saves = 0;
+            let mut saves = Vec::new();
             loop {
+                let began = now_us();
                 run(&mut save)?;
-                saves += 1;
+                saves.push(began..now_us());
                 if is_over.load(Ordering::Relaxed) {
                     return Ok(saves);
                 }
@@ -30,7 +34,7 @@ pub(super) fn beside<T>(
         });
         let done = work();
         is_over.store(true, Ordering::Relaxed);
-        let saves: Result<u32, Failure> =
+        let saves: Result<Vec<Range<u64>>, Failure> =
             client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok((done?, saves?))
     })
@@ -78,7 +82,8 @@ mod tests {
             Ok("done")
         };
         let (done, saves) = beside(save, work).expect("both are fine");
-        assert_eq!((done, saves as usize), ("done", lines()));
+        assert_eq!((done, saves.len()), ("done", lines()));
+        assert!(saves.is_sorted_by(|one, next| one.end <= next.start), "{saves:?}");
     }
 
     #[test]
