@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use flags::whole;
+use tempfile::TempDir;
 
 use crate::failure::{Context, Failure};
 use crate::workspace::{self, Profile};
@@ -135,10 +136,26 @@ fn measure(
     // What the run before left to the system is not to be written during this one.
     rustix::fs::sync();
     let sync_micros = disk::sync_micros(folder.path())?;
-    let doing = || format!("{}, {}", system.name(), shape.name);
-    let figures = system.run(shape, seconds, folder.path()).context(doing)?;
+    let figures = system.run(shape, seconds, folder.path());
+    // What the nodes said is there to be looked at.
+    let doing = |kept: &Path| {
+        format!("{}, {}; its folder is kept: {}", system.name(), shape.name, kept.display())
+    };
+    let figures = or_keep(figures, folder, doing)?;
     report.add(system.name(), shape, sync_micros, figures);
     Ok(())
+}
+
+/// What came of something that was done in `folder`, which stays if it failed, and goes otherwise.
+fn or_keep<T>(
+    outcome: Result<T, Failure>,
+    folder: TempDir,
+    doing: impl FnOnce(&Path) -> String,
+) -> Result<T, Failure> {
+    match outcome {
+        Ok(done) => Ok(done),
+        failed => failed.context(|| doing(&folder.keep())),
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Shape>, Failure> {
@@ -151,4 +168,25 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Shape>, Failure> {
         })
     };
     names.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A leader lost its place under a load, and why it did was gone with the folder.
+    #[test]
+    fn the_folder_of_a_run_stays_if_the_run_failed() {
+        let home = tempfile::tempdir().expect("a folder");
+        let inside = || TempDir::new_in(home.path()).expect("a folder");
+        let left = || std::fs::read_dir(home.path()).expect("a folder").count();
+        let doing = |kept: &Path| format!("kept: {}", kept.display());
+        or_keep(Ok(()), inside(), doing).expect("it was fine");
+        assert_eq!(left(), 0);
+        let failed = or_keep::<()>(Err(Failure::new("no leader")), inside(), doing);
+        let failed = failed.expect_err("it failed").to_string();
+        assert!(failed.contains(&home.path().display().to_string()), "{failed}");
+        assert!(failed.ends_with("no leader"), "{failed}");
+        assert_eq!(left(), 1);
+    }
 }
