@@ -54,16 +54,8 @@ impl Tally {
     /// Adds what came of another part.
     pub(crate) fn add(&mut self, other: Self) -> Result<(), Failure> {
         self.latencies.add(&other.latencies).map_err(|_| broken())?;
-        let seconds = self.seconds.len().max(other.seconds.len());
-        self.seconds.resize(seconds, 0);
-        for (second, more) in self.seconds.iter_mut().zip(other.seconds) {
-            *second += more;
-        }
-        let tenths = self.slowest.len().max(other.slowest.len());
-        self.slowest.resize(tenths, 0);
-        for (slowest, other) in self.slowest.iter_mut().zip(other.slowest) {
-            *slowest = other.max(*slowest);
-        }
+        join(&mut self.seconds, other.seconds, |done, more| done + more);
+        join(&mut self.slowest, other.slowest, u64::max);
         for (why, times) in other.errors {
             self.count_errors(why, times);
         }
@@ -108,6 +100,14 @@ impl Tally {
     /// How many were not.
     pub(crate) fn failed(&self) -> u64 {
         self.errors.values().sum()
+    }
+}
+
+/// Puts together what there is of each stretch of time.
+fn join(places: &mut Vec<u64>, others: Vec<u64>, both: impl Fn(u64, u64) -> u64) {
+    places.resize(places.len().max(others.len()), 0);
+    for (place, other) in places.iter_mut().zip(others) {
+        *place = both(*place, other);
     }
 }
 
