@@ -4,7 +4,7 @@
 //! which it is told, and that order is what makes reads linearizable.
 
 use kv_proto::{Difference, DigestsReply, Error, Header, Range, Reply as ProtoReply, StatusReply};
-use kv_store::{Position, Store, StoreError};
+use kv_store::{AHEAD, Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload};
 
 use crate::checkpoints::Checkpoints;
@@ -79,10 +79,13 @@ impl Machine {
         answers: &mut Vec<Reply>,
     ) -> Result<(), StoreError> {
         let mut waiters = waiters.iter().peekable();
-        for entry in entries.iter() {
-            let waiter = waiters.next_if(|(index, _)| *index == entry.at.index);
-            answers.extend(self.apply_one(entry, waiter.map(|(_, client)| *client))?);
-            self.checkpoints.note(self.store.digest());
+        for entries in entries.chunks(AHEAD) {
+            self.store.look_ahead(entries.iter().filter_map(command));
+            for entry in entries {
+                let waiter = waiters.next_if(|(index, _)| *index == entry.at.index);
+                answers.extend(self.apply_one(entry, waiter.map(|(_, client)| *client))?);
+                self.checkpoints.note(self.store.digest());
+            }
         }
         Ok(())
     }
@@ -140,5 +143,13 @@ impl Machine {
     /// The header of an answer from the state as it is now.
     pub fn header(&self, term: u64) -> Header {
         Header { revision: self.store.revision(), term, ..self.identity }
+    }
+}
+
+/// What an entry holds for the store.
+fn command(entry: &Entry) -> Option<&[u8]> {
+    match &entry.payload {
+        Payload::Command(command) => Some(command),
+        Payload::Noop | Payload::Config(_) => None,
     }
 }

@@ -148,7 +148,7 @@ mod tests {
             let past = Past::new(Retention { revisions: 0, history_bytes: u64::MAX });
             let mut life = Self { index: Index::default(), past };
             for version in versions {
-                let id = life.index.find_or_insert(b"key");
+                let id = life.index.find_or_insert(b"key", None);
                 life.index.make(id, b"key", version, &mut life.past);
             }
             life

@@ -6,7 +6,7 @@ use kv_proto::{Bytes, KeyValue, Revision};
 use crate::error::StoreError;
 use crate::history::{History, Live, Version};
 use crate::key::Key;
-use crate::keys::Keys;
+use crate::keys::{Keys, Spot, touch};
 use crate::retention::{Deletion, Note, Past};
 use crate::values::Reader;
 
@@ -86,12 +86,20 @@ impl Index {
         self.keys.get(key)
     }
 
-    /// The key's place. If it has none, it gets one with an empty history, to which a version must
-    /// be pushed.
-    pub(crate) fn find_or_insert(&mut self, key: &[u8]) -> KeyId {
+    /// Where each of these keys is or belongs, in their order; none if there are no keys. The
+    /// processor has their histories at hand then.
+    pub(crate) fn spots(&self, keys: &[&[u8]]) -> Vec<Spot> {
+        let spots = self.keys.spots(keys);
+        touch(spots.iter().filter_map(|spot| spot.id()).map(|id| self.history(id).clone()));
+        spots
+    }
+
+    /// The key's place, which most likely is at `spot`. If it has none, it gets one with an empty
+    /// history, to which a version must be pushed.
+    pub(crate) fn find_or_insert(&mut self, key: &[u8], spot: Option<Spot>) -> KeyId {
         let Self { keys, histories, free } = self;
         let place = || free.pop().unwrap_or_else(|| add_history(histories));
-        keys.get_or_insert(key, place)
+        keys.get_or_insert(key, spot, place)
     }
 
     /// The history at this place.

@@ -37,6 +37,7 @@ impl Key {
         std::mem::replace(self, Self(Repr::Short { len: 0, bytes: [0; SHORT_BYTES] }))
     }
 
+    #[inline]
     fn head(&self) -> Head {
         match &self.0 {
             Repr::Short { bytes, .. } => head(bytes),
@@ -95,6 +96,7 @@ impl<'a> Needle<'a> {
     }
 
     /// How it stands to a key of the index.
+    #[inline]
     pub(crate) fn cmp_to(&self, key: &Key) -> Ordering {
         self.head.cmp(&key.head()).then_with(|| self.key.cmp(key.as_slice()))
     }

@@ -73,4 +73,4 @@ mod write;
 pub use disk::{Position, Steps};
 pub use error::StoreError;
 pub use retention::Retention;
-pub use store::{Applied, Options, Stats, Store};
+pub use store::{AHEAD, Applied, Options, Stats, Store};

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::vec;
 
-use kv_proto::{Error, Limits, Reply, Revision};
+use kv_proto::{Command, Error, Limits, Reply, Revision};
 use redb::StorageBackend;
 
 use crate::build::build;
@@ -13,16 +14,23 @@ use crate::disk::{self, Bounds, Disk, Mark, PAGE_CACHE_BYTES, Position, State, S
 use crate::error::{Failure, StoreError};
 use crate::history::Version;
 use crate::index::{Index, KeyId};
+use crate::keys::Spot;
 use crate::retention::{Deletion, Past, Retention};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::turns::{Turn, Turns};
 use crate::values::Values;
+
+/// How many commands it is best to [look ahead](Store::look_ahead): as many as a processor can wait
+/// for at once, and not so many that the first of what was fetched has to make room again.
+pub const AHEAD: usize = 32;
 
 /// The state machine. See the [crate's documentation](crate) for its parts and invariants.
 #[derive(Debug)]
 pub struct Store {
     pub(crate) limits: Limits,
     pub(crate) index: Index,
+    /// Where the keys of the next commands are or belong, most likely, in their order.
+    pub(crate) ahead: vec::IntoIter<Spot>,
     pub(crate) past: Past,
     pub(crate) turns: Turns,
     pub(crate) revision: Revision,
@@ -102,6 +110,7 @@ impl Store {
         Self {
             limits,
             index: Index::default(),
+            ahead: vec::IntoIter::default(),
             past: Past::new(retention),
             turns: Turns::default(),
             revision: Revision::FRESH,
@@ -193,6 +202,26 @@ impl Store {
             self.turns.push(Turn { at, key: key.into(), came: exists });
         }
         self.live_keys = self.live_keys + u64::from(exists) - u64::from(existed);
+    }
+
+    /// Looks for the keys of the commands that are to be [applied](Self::apply) next, in their
+    /// order; some [`AHEAD`] at a time. Among many keys, this takes less time for all of them
+    /// together than for one after the other: it waits for memory a few times, and not for each.
+    ///
+    /// It only saves time. What becomes of a command is the same without it, and if others are
+    /// applied than were given.
+    pub fn look_ahead<'a>(&mut self, commands: impl Iterator<Item = &'a [u8]>) {
+        let key = |command| match Command::decode(command) {
+            Ok(Command::Put(put)) => put.key,
+            Ok(Command::Delete(delete)) => delete.key,
+            // No key is empty.
+            Ok(Command::Compact(_)) | Err(_) => &[],
+        };
+        let keys: Vec<_> = commands.map(key).collect();
+        self.ahead = match &*keys {
+            [] | [_] => vec::IntoIter::default(),
+            keys => self.index.spots(keys).into_iter(),
+        };
     }
 
     /// Applies the command of the entry at `at`. Whatever its bytes are, there is an outcome, and

@@ -11,11 +11,13 @@ use crate::error::{Failure, StoreError};
 use crate::history::{Live, Version};
 use crate::index::{Found, KeyId};
 use crate::key::Key;
+use crate::keys::Spot;
 use crate::store::Store;
 
 impl Store {
     /// Does what `command` says, or says why not and leaves everything as it was.
     pub(crate) fn execute(&mut self, command: &[u8]) -> Result<Reply, Failure> {
+        let spot = self.ahead.next();
         let limit_bytes = self.limits.max_request_bytes;
         if command.len() > limit_bytes as usize {
             return Err(too_large(Part::Request, command.len(), limit_bytes).into());
@@ -23,14 +25,14 @@ impl Store {
         let command = Command::decode(command)?;
         command.validate(&self.limits)?;
         match command {
-            Command::Put(put) => self.put(&put).map(Reply::Put),
+            Command::Put(put) => self.put(&put, spot).map(Reply::Put),
             Command::Delete(delete) => self.delete(&delete).map(Reply::Delete),
             Command::Compact(compact) => self.compact(compact).map(Reply::Compact),
         }
     }
 
-    fn put(&mut self, put: &Put<'_>) -> Result<PutReply, Failure> {
-        let id = self.place_for(put)?;
+    fn put(&mut self, put: &Put<'_>, spot: Option<Spot>) -> Result<PutReply, Failure> {
+        let id = self.place_for(put, spot)?;
         let old = self.found(put.key, id);
         let values = self.values.reader();
         let prev = match old.filter(|_| put.prev) {
@@ -54,9 +56,9 @@ impl Store {
         Ok(PutReply { prev })
     }
 
-    /// Where the history of the put's key is. A key that has to exist is only looked for, so that
-    /// a refused put leaves nothing behind.
-    fn place_for(&mut self, put: &Put<'_>) -> Result<KeyId, Error> {
+    /// Where the history of the put's key is; the key most likely is or belongs at `spot`. If it
+    /// has to exist, it is only looked for, so that a refused put leaves nothing behind.
+    fn place_for(&mut self, put: &Put<'_>, spot: Option<Spot>) -> Result<KeyId, Error> {
         if let LeaseChange::Attach(lease) = put.lease {
             // None has ever been granted.
             return Err(Error::LeaseNotFound { lease });
@@ -64,7 +66,7 @@ impl Store {
         if put.value.is_none() || put.lease == LeaseChange::Keep {
             return self.index.find(put.key).ok_or(Error::KeyNotFound);
         }
-        Ok(self.index.find_or_insert(put.key))
+        Ok(self.index.find_or_insert(put.key, spot))
     }
 
     fn delete(&mut self, delete: &Delete<'_>) -> Result<DeleteReply, Failure> {

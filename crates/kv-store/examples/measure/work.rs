@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kv_proto::{Command, Delete, Put, Range};
-use kv_store::{Position, Store};
+use kv_store::{AHEAD, Position, Store};
 
 use crate::meter::processor_seconds;
 
@@ -54,8 +54,11 @@ fn apply_all(store: &mut Store, count: u64, command: impl Fn(u64) -> Vec<u8>) ->
     for first in (0..count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
         let commands: Vec<_> = (first..count.min(first + BATCH)).map(&command).collect();
         let (started, cpu_before) = (Instant::now(), processor_seconds());
-        for command in &commands {
-            apply(store, command);
+        for commands in commands.chunks(AHEAD) {
+            store.look_ahead(commands.iter().map(Vec::as_slice));
+            for command in commands {
+                apply(store, command);
+            }
         }
         if first + BATCH >= count {
             store.flush().expect("the disk works");

@@ -16,8 +16,12 @@
 //! 4. A leaf has at most [`LEAF_KEYS`] keys, a node at most [`NODE_LEAVES`] leaves. Where keys were
 //!    removed, two neighbouring leaves of a node have more than a quarter of that together.
 
+mod ahead;
+
 use crate::index::KeyId;
 use crate::key::{Key, Needle};
+
+pub(crate) use ahead::{Spot, touch};
 
 /// The most keys of a leaf: what is moved when one is added stays below two kilobytes.
 const LEAF_KEYS: usize = 64;
@@ -44,22 +48,31 @@ impl Keys {
     /// The key as it stands here, and its place.
     pub(crate) fn get_pair(&self, key: &[u8]) -> Option<(&Key, KeyId)> {
         let needle = Needle::new(key);
-        let node = self.nodes.children.get(self.nodes.place(&needle))?;
-        let leaf = node.children.get(node.place(&needle))?;
+        let (node, leaf) = self.way(&needle)?;
+        let leaf = &self.nodes.children[node].children[leaf];
         leaf.find(&needle).map(|at| leaf.entries[at].pair())
     }
 
-    /// The place of a key. If it has none, it gets the one that `place` makes.
-    pub(crate) fn get_or_insert(&mut self, key: &[u8], place: impl FnOnce() -> KeyId) -> KeyId {
+    /// The place of a key, which most likely is or belongs at `spot`. If it has none, it gets the
+    /// one that `place` makes.
+    pub(crate) fn get_or_insert(
+        &mut self,
+        key: &[u8],
+        spot: Option<Spot>,
+        place: impl FnOnce() -> KeyId,
+    ) -> KeyId {
+        if let Some(id) = spot.and_then(|spot| self.get_at(spot, key)) {
+            return id;
+        }
         let needle = Needle::new(key);
-        let node_at = self.nodes.place(&needle);
-        let Some(node) = self.nodes.children.get_mut(node_at) else {
+        let way = spot.and_then(|spot| self.way_to(spot, &needle));
+        let Some((node_at, leaf_at)) = way.or_else(|| self.way(&needle)) else {
             let id = place();
             let leaf = Leaf::of(&needle, Entry { key: key.into(), id });
             self.nodes = Level::of(key.into(), Level::of(key.into(), leaf));
             return id;
         };
-        let leaf_at = node.place(&needle);
+        let node = &mut self.nodes.children[node_at];
         let leaf = &mut node.children[leaf_at];
         if let Some(at) = leaf.find(&needle) {
             return leaf.entries[at].id;
@@ -75,12 +88,17 @@ impl Keys {
         id
     }
 
+    /// The places of the node and of its leaf in which a key belongs, if there is any.
+    fn way(&self, needle: &Needle<'_>) -> Option<(usize, usize)> {
+        let place = self.nodes.place(needle);
+        self.nodes.children.get(place).map(|node| (place, node.place(needle)))
+    }
+
     /// Removes a key, if it is here.
     pub(crate) fn remove(&mut self, key: &[u8]) {
         let needle = Needle::new(key);
-        let node_at = self.nodes.place(&needle);
-        let Some(node) = self.nodes.children.get_mut(node_at) else { return };
-        let leaf_at = node.place(&needle);
+        let Some((node_at, leaf_at)) = self.way(&needle) else { return };
+        let node = &mut self.nodes.children[node_at];
         let leaf = &mut node.children[leaf_at];
         let Some(at) = leaf.find(&needle) else { return };
         leaf.remove(at);
@@ -274,19 +292,16 @@ impl Leaf {
 
     /// Where a key is.
     fn find(&self, needle: &Needle<'_>) -> Option<usize> {
-        let tag = needle.tag();
-        for (eight, tags) in self.tags.as_chunks::<8>().0.iter().enumerate() {
-            let mut hits = zero_bytes(u64::from_le_bytes(*tags) ^ u64::from_le_bytes([tag; 8]));
-            while hits != 0 {
-                let at = eight * 8 + hits.trailing_zeros() as usize / 8;
-                let entry = self.entries.get(at)?;
-                if needle.cmp_to(&entry.key).is_eq() {
-                    return Some(at);
-                }
-                hits &= hits - 1;
-            }
-        }
-        None
+        let mut hits = self.hits(needle).take_while(|at| *at < self.entries.len());
+        hits.find(|at| needle.cmp_to(&self.entries[*at].key).is_eq())
+    }
+
+    /// The places whose tags are that of a key, and perhaps a few more, in order.
+    fn hits(&self, needle: &Needle<'_>) -> impl Iterator<Item = usize> + use<> {
+        let tag = u64::from_le_bytes([needle.tag(); 8]);
+        let eights = self.tags.as_chunks::<8>().0.iter().rev();
+        let hits = eights.map(|tags| zero_bytes(u64::from_le_bytes(*tags) ^ tag));
+        bits(hits.fold(0, |all, hits| all << 8 | hits))
     }
 
     /// Where a key is, or else where it belongs.
@@ -344,11 +359,23 @@ impl Leaf {
     }
 }
 
-/// The highest bit of every byte that is zero; perhaps also of a byte that is one and follows such
-/// a byte.
+/// A bit for each byte that is zero, from the lowest on; perhaps also one for a byte that is one
+/// and follows such a byte.
 fn zero_bytes(word: u64) -> u64 {
     const LOW: u64 = u64::from_le_bytes([1; 8]);
-    word.wrapping_sub(LOW) & !word & (LOW << 7)
+    // Adds up the bits, each moved to a place of its own in the highest byte.
+    const TO_HIGHEST_BYTE: u64 = 0x0102_0408_1020_4080;
+    let highest_bits = word.wrapping_sub(LOW) & !word & (LOW << 7);
+    (highest_bits >> 7).wrapping_mul(TO_HIGHEST_BYTE) >> 56
+}
+
+/// The places of the bits that are set, from the lowest on.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = (word != 0).then_some(word.trailing_zeros() as usize);
+        word &= word.wrapping_sub(1);
+        at
+    })
 }
 
 impl Entry {
@@ -426,7 +453,7 @@ mod tests {
             for (number, (key, is_insert)) in (0..).zip(&steps) {
                 if *is_insert {
                     let id = *model.entry(key.clone()).or_insert(KeyId::new(number));
-                    prop_assert_eq!(keys.get_or_insert(key, || KeyId::new(number)), id);
+                    prop_assert_eq!(keys.get_or_insert(key, None, || KeyId::new(number)), id);
                 } else {
                     keys.remove(key);
                     model.remove(key);
@@ -456,7 +483,9 @@ mod tests {
             assert_eq!(keys.range(b"", None).count(), count);
             for number in 0..u32::try_from(count).expect("a few") {
                 assert_eq!(keys.get(&number.to_be_bytes()), Some(KeyId::new(number)));
-                keys.get_or_insert(&[&number.to_be_bytes()[..], b"+"].concat(), || KeyId::new(0));
+                keys.get_or_insert(&[&number.to_be_bytes()[..], b"+"].concat(), None, || {
+                    KeyId::new(0)
+                });
             }
             keys.check();
             assert_eq!(keys.range(b"", None).count(), 2 * count);
@@ -471,7 +500,7 @@ mod tests {
             const COUNT: u32 = 100_000;
             let mut keys = Keys::default();
             for number in 0..COUNT {
-                keys.get_or_insert(&name(number), || KeyId::new(number));
+                keys.get_or_insert(&name(number), None, || KeyId::new(number));
             }
             keys.check();
             assert!(keys.nodes.children.len() > 1, "there is more than one node");
