@@ -16,9 +16,8 @@ use super::state::{Mark, Position};
 use super::steps::Steps;
 use crate::error::StoreError;
 
-/// As soon as this much waits, it is written. Of larger batches, those who want a processor or the
-/// disk of the log meanwhile see more at once.
-const BATCH_BYTES: usize = 256 << 10;
+/// As soon as this much waits, it is written.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What waits longer is written, however little it is. A crash costs replaying this much of the
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
