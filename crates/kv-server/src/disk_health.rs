@@ -10,8 +10,8 @@
 //! 3. If hardly any room is left in the log, or none for the state file, it treats commands that a
 //!    leader sends, and whatever comes after one, as lost on their way, but for what it can afford
 //!    (`Allowance`): that room is for votes, and for what it takes to lead.
-//! 4. A leader whose disk stands still for an election timeout, or falls so far behind those of the
-//!    others, gives up its leadership (that is raft-core's doing). For a while afterwards it does
+//! 4. A leader whose disk stands still for an election timeout, or is behind those of the others
+//!    for four, gives up its leadership (that is raft-core's doing). For a while afterwards it does
 //!    not take over when it is asked to. That much waits for a disk that works is no reason.
 //!
 //! Everything ends by itself when there is room, or the disk is quick again.

@@ -340,8 +340,8 @@ pub enum Event {
         /// The leader.
         by: NodeId,
     },
-    /// The leader's own disk has made nothing durable for an election timeout, or not yet what was
-    /// committed then: it steps down, so that a node with a working disk can lead.
+    /// The leader's own disk has made nothing durable for an election timeout, or for four of them
+    /// not what was committed: it steps down, so that a node with a working disk can lead.
     DiskStalled {
         /// The term it led.
         term: Term,

@@ -21,6 +21,9 @@ use crate::reads::LeaderReads;
 use crate::role::{Candidate, Leader, OwnDisk, Role, Uncommitted, Votes};
 use crate::types::{NodeId, Position, Term};
 
+/// For how many election timeouts a leader's disk may be behind what others commit.
+const BEHIND_TIMEOUTS: u32 = 4;
+
 impl Raft {
     /// Time has passed.
     pub(crate) fn on_wake(&mut self, out: &mut Vec<Action>) {
@@ -63,10 +66,11 @@ impl Raft {
     }
 
     /// Whether a leader's disk makes progress, but too little: what others have committed has not
-    /// become durable here for an election timeout. They can do without it, and its clients cannot.
+    /// become durable here for several election timeouts. They can do without it, and its clients
+    /// cannot. A disk that has as much to do as theirs may be behind for a while all the same.
     fn is_disk_behind(&mut self) -> bool {
-        let (durable, commit, patience) =
-            (self.log.durable(), self.commit, self.config.election_timeout_max);
+        let patience = self.config.election_timeout_max * BEHIND_TIMEOUTS;
+        let (durable, commit) = (self.log.durable(), self.commit);
         match &mut self.role {
             Role::Leader(leader) => leader.own_disk.lag(self.now, durable, commit) > patience,
             Role::Follower(_) | Role::PreCandidate(_) | Role::Candidate(_) => false,

@@ -106,8 +106,9 @@
 //!
 //! Leadership goes to another voter on request ([`Input::TransferLeadership`]), within a few
 //! message delays. A leader that is removed, or whose disk has not finished a write for an election
-//! timeout, gives way by itself, and asks one that has everything to take over. So the election
-//! timeout should be longer than any pause that a healthy disk makes.
+//! timeout, or is behind those of the others for four, gives way by itself, and asks one that has
+//! everything to take over. So the election timeout should be longer than any pause that a healthy
+//! disk makes.
 //!
 //! # Snapshots, and a log that was damaged
 //!
