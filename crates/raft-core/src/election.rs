@@ -69,7 +69,7 @@ impl Raft {
     /// become durable here for several election timeouts. They can do without it, and its clients
     /// cannot. A disk that has as much to do as theirs may be behind for a while all the same.
     fn is_disk_behind(&mut self) -> bool {
-        let patience = self.config.election_timeout_max * BEHIND_TIMEOUTS;
+        let patience = self.config.election_timeout_max.saturating_mul(BEHIND_TIMEOUTS);
         let (durable, commit) = (self.log.durable(), self.commit);
         match &mut self.role {
             Role::Leader(leader) => leader.own_disk.lag(self.now, durable, commit) > patience,

@@ -457,6 +457,18 @@ fn a_leader_whose_disk_catches_up_with_the_others_goes_on_leading() {
     assert!(!cluster.marks.contains_key("disk stalled"));
 }
 
+/// The patience with its disk was a product of this, and overflowed.
+#[test]
+fn a_leader_that_never_loses_patience_with_its_disk_goes_on_leading() {
+    let mut cluster = Cluster::configured(1, |config: &mut Config| {
+        config.election_timeout_max = Duration::MAX;
+    });
+    cluster.campaign(n(1));
+    cluster.settle();
+    cluster.run(SECOND);
+    assert_eq!(cluster.leader(), Some(n(1)));
+}
+
 /// Everything that needs no time, while each node finishes so many writes.
 fn settle_with_disks(cluster: &mut Cluster, mut writes: [usize; 3]) {
     for _ in 0..10_000 {
