@@ -434,8 +434,8 @@ fn a_leader_whose_disk_falls_behind_the_others_gives_way() {
 }
 
 /// With a thousand requests of 64 KiB under way, on disks that had half a second to do, a leader
-/// was behind the others for a little more than an election timeout, and lost its leadership in one
-/// of ten runs. It would have caught up, and who came next had as much to do.
+/// was once behind the others for a little more than an election timeout, and gave up. It would
+/// have caught up, and who came next had as much to do.
 #[test]
 fn a_leader_whose_disk_catches_up_with_the_others_goes_on_leading() {
     let mut cluster = led_by_1(3);
