@@ -150,6 +150,8 @@ impl Index {
     }
 
     /// The keys of `span` that existed at `revision`, in order.
+    // A get of one key has no iterator left of it then.
+    #[inline]
     pub(crate) fn live_at<'a>(
         &'a self,
         span: Span<'_>,

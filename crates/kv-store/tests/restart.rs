@@ -46,6 +46,70 @@ fn it_goes_on_where_it_was_stopped_as_if_nothing_had_happened() {
     }
 }
 
+/// Which records died is listed for each batch, until there is so much in the lists that it is
+/// worth marking them. Whoever opens the file finds some of both.
+#[test]
+fn what_died_stays_dead_whether_it_is_listed_or_marked() {
+    let (dir, path) = place();
+    let copy = dir.path().join("copy.redb");
+    let mut store = open(&path);
+    for last in (1..40).chain((40..3_000).step_by(40)) {
+        apply_until(&mut store, last).expect("the disk works");
+        store.flush().expect("the disk works");
+        std::fs::copy(&path, &copy).expect("the disk works");
+        let mut reopened = open(&copy);
+        assert_same(&reopened, &reference(&forgetful(), last));
+        // And goes on from there, with another batch or two.
+        apply_until(&mut reopened, last + 1).expect("the disk works");
+        reopened.flush().expect("the disk works");
+        apply_until(&mut reopened, last + 30).expect("the disk works");
+        drop(reopened);
+        assert_same(&open(&copy), &reference(&forgetful(), last + 30));
+    }
+}
+
+/// Makes a file in which nothing is listed one of format 1: that had no lists.
+fn make_format_1(path: &Path) {
+    use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition};
+    const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead");
+    const DIED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("died");
+    const STATE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("state");
+    let database = Database::open(path).expect("it is closed");
+    let mut transaction = database.begin_write().expect("the disk works");
+    transaction.set_quick_repair(true);
+    let rows = |table| transaction.open_table(table).and_then(|table| Ok(table.len()?));
+    assert_eq!(rows(DIED).expect("the disk works"), 0);
+    assert!(rows(DEAD).expect("the disk works") > 0, "something is marked");
+    assert!(transaction.delete_table(DIED).expect("the disk works"), "it was there");
+    {
+        let mut table = transaction.open_table(STATE).expect("it is there");
+        let mut row = table.get(0).expect("the disk works").expect("it is there").value().to_vec();
+        assert_eq!(row[4..6], [2, 0]);
+        row[4] = 1;
+        let checksum = crc32c::crc32c(&row[4..]);
+        row[..4].copy_from_slice(&checksum.to_le_bytes());
+        table.insert(0, row.as_slice()).expect("the disk works");
+    }
+    transaction.commit().expect("the disk works");
+}
+
+#[test]
+fn a_file_of_format_1_is_read_and_goes_on_as_one_of_format_2() {
+    let (_dir, path) = place();
+    apply_until(&mut open(&path), 400).expect("the disk works");
+    // The first batch after a start marks what was listed before.
+    apply_until(&mut open(&path), 401).expect("the disk works");
+    make_format_1(&path);
+    let mut store = open(&path);
+    assert_same(&store, &reference(&forgetful(), 401));
+    for last in [402, 430, 431, 1_000, 1_001] {
+        apply_until(&mut store, last).expect("the disk works");
+        store.flush().expect("the disk works");
+    }
+    drop(store);
+    assert_same(&open(&path), &reference(&forgetful(), 1_001));
+}
+
 #[test]
 fn the_log_is_replayed_from_the_durable_position_on() {
     let (_dir, path) = place();

@@ -4,7 +4,7 @@
 //! cargo run --release -p kv-store --example measure -- [DIR|memory] [WHAT] [N]
 //! ```
 //!
-//! WHAT is one of `random`, `ascending`, `opening` and `stalls`.
+//! WHAT is one of `random`, `ascending`, `opening`, `ageing` and `stalls`.
 //!
 //! `random` and `ascending` put N keys (a million unless told otherwise) of 16 bytes with values of
 //! 256 bytes, in that order, open the store again, read each key once, make a snapshot and take it
@@ -13,6 +13,9 @@
 //! written behind counts.
 //!
 //! `opening` puts N keys, and opens the store seven times.
+//!
+//! `ageing` overwrites a million keys at random, N million times (20 unless told otherwise), and
+//! tells of each million what a put took.
 //!
 //! `stalls` overwrites a million keys for N seconds (60 unless told otherwise) at half the rate
 //! that the store keeps up with for as long as one likes, and tells how long single puts took; then
@@ -59,6 +62,7 @@ fn main() {
         (Some("random") | None, path) => measure(path, "random", keys, scatter),
         (Some("ascending"), path) => measure(path, "ascending", keys, |number| number),
         (Some("opening"), Some(path)) => opening(path, keys),
+        (Some("ageing"), Some(path)) => ageing(path, count.unwrap_or(20)),
         (Some("stalls"), Some(path)) => {
             stalls::measure(path, Duration::from_secs(count.unwrap_or(60)));
         }
@@ -87,6 +91,23 @@ fn opening(path: &Path, keys: u64) {
         let cpu = processor_seconds() - cpu;
         let wall = started.elapsed().as_secs_f64();
         println!("  opened           {wall:.3} s to the first read, {cpu:.3} s of processor time");
+    }
+}
+
+/// Overwrites a million keys at random again and again, a million puts at a time.
+fn ageing(path: &Path, rounds: u64) {
+    const KEYS: u64 = 1_000_000;
+    println!("a million keys, put again at random, a million puts a line");
+    let meter = Meter::new(Some(path));
+    let mut store = open(Some(path));
+    let cost = put_all(&mut store, KEYS, scatter);
+    meter.report(&store, "first put", cost);
+    for round in 1..=rounds {
+        let before = meter::written_bytes();
+        let random = |number| scatter(KEYS * round + number) % KEYS;
+        let cost = put_all(&mut store, KEYS, |number| scatter(random(number)));
+        meter.report(&store, &format!("{round} million"), cost);
+        println!("                   {} bytes written", (meter::written_bytes() - before) / KEYS);
     }
 }
 

@@ -14,7 +14,7 @@
 //!    under which it stands in the table. That number is under the checksum too, so a block that
 //!    is found in another's place is not believed.
 
-use super::groups::{GROUP_RECORDS, Marks};
+use super::marks::{GROUP_RECORDS, Marks};
 
 /// The pages of a block of more than one record, in bytes: at least, and at most.
 const PAGES_BYTES: (usize, usize) = (16 << 10, 256 << 10);
@@ -91,6 +91,11 @@ impl BlockBuilder {
         self.first
     }
 
+    /// The number of its last record.
+    pub(crate) fn last(&self) -> u64 {
+        self.first + self.places.last().map_or(0, |place| u64::from(parse(*place).0))
+    }
+
     /// Its bytes, into `out`, which is emptied before.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.clear();
@@ -103,13 +108,14 @@ impl BlockBuilder {
         out[..CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
     }
 
-    /// How many bytes of it are dead.
-    pub(crate) fn dead_bytes(&self, marks: &Marks) -> u64 {
+    /// Those of its records that are dead.
+    pub(crate) fn dead(&self, marks: &Marks) -> impl Iterator<Item = &[u8]> {
         let ends = self.places.iter().map(|place| parse(*place));
         let starts = std::iter::once(0).chain(ends.clone().map(|(_, end)| end));
-        let pieces = ends.zip(starts).map(|((delta, end), start)| (delta, end - start));
-        let dead = pieces.filter(|(delta, _)| marks.is_dead(self.first + u64::from(*delta)));
-        dead.map(|(_, size_bytes)| size_bytes as u64).sum()
+        let dead = ends
+            .zip(starts)
+            .filter(|((delta, _), _)| marks.is_dead(self.first + u64::from(*delta)));
+        dead.map(|((_, end), start)| &self.records[start..end])
     }
 
     /// Its number and its bytes; then it begins again.

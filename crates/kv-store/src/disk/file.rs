@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{
-    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
-    TableDefinition,
+    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    StorageBackend, TableDefinition,
 };
 
 use super::checked::Checked;
-use super::groups::{Marks, bad_marks};
+use super::died::{self, AllMarks, bad_list};
+
 use super::layer::Layered;
+use super::marks::{Marks, bad_marks, row_numbers};
 use super::patient::{Patience, Patient};
 use super::state::{BadState, FORMAT, State};
 use crate::error::StoreError;
@@ -22,8 +24,11 @@ use crate::error::StoreError;
 /// Blocks of records, by the number of their first record.
 pub(crate) const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 
-/// Which records are dead, by the number of their group.
+/// Which records are dead, by the numbers of rows (`marks`).
 pub(crate) const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead");
+
+/// Which records died since marks were written, a list for each batch.
+pub(crate) const DIED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("died");
 
 /// The state of the whole, in one row.
 pub(crate) const STATE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("state");
@@ -169,6 +174,7 @@ impl StateFile {
         {
             let table = |table| transaction.open_table(table).map_err(|error| self.fault(error));
             table(DEAD)?;
+            table(DIED)?;
             let mut rows = table(RECORDS)?;
             for (first, bytes) in blocks {
                 rows.insert(first, bytes.as_slice()).map_err(|error| self.fault(error))?;
@@ -181,13 +187,32 @@ impl StateFile {
         transaction.commit().map_err(|error| self.fault(error))
     }
 
-    /// Which records of a group are dead, as a view shows it.
+    /// The marks of all records in lists, as a view shows them.
+    pub(crate) fn listed(&self, view: &View) -> Result<AllMarks, StoreError> {
+        let mut marks = AllMarks::default();
+        let table = match view.transaction.open_table(DIED) {
+            // As in format 1.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(marks),
+            opened => opened.map_err(|error| self.fault(error))?,
+        };
+        for row in table.iter().map_err(|error| self.fault(error))? {
+            let (key, row) = row.map_err(|error| self.fault(error))?;
+            let dead = died::decode(key.value(), row.value());
+            marks.add_list(&dead.ok_or_else(|| self.damaged(bad_list(key.value())))?);
+        }
+        Ok(marks)
+    }
+
+    /// Which records of a group are marked, as a view shows it.
     pub(crate) fn marks(&self, view: &View, group: u64) -> Result<Marks, StoreError> {
         let table = self.table(view, DEAD)?;
-        let Some(row) = table.get(group).map_err(|error| self.fault(error))? else {
-            return Ok(Marks::default());
-        };
-        Marks::from_row(group, row.value()).ok_or_else(|| self.damaged(bad_marks(group)))
+        let mut marks = Marks::default();
+        for row in table.range(row_numbers(group)).map_err(|error| self.fault(error))? {
+            let (number, row) = row.map_err(|error| self.fault(error))?;
+            let read = marks.add_row(number.value(), row.value());
+            read.ok_or_else(|| self.damaged(bad_marks(number.value())))?;
+        }
+        Ok(marks)
     }
 
     /// The state that a view shows; `None` if the file never got one.

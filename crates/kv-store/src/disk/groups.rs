@@ -1,23 +1,28 @@
 //! Which records are dead, and where so many of them lie together that it is worth cleaning.
 //!
 //! Old versions die all over the file, because keys are overwritten in any order. Taking each out
-//! by itself would rewrite a page for each. So the dead are only marked, in a bitmap for each group
-//! of 1024 records, until they take more room than they may: then groups are rewritten without
+//! by itself would rewrite a page for each. So the dead are only marked, with a bit for each record
+//! of a group (`marks`), until they take more room than they may: then groups are rewritten without
 //! them, those first of which the most is dead. The longer a group is left alone, the less of it
 //! there is to rewrite; so nothing is cleaned before it has to be.
 //!
+//! A group of large values is more than may be cleaned at once. Then cleaning stops half-way, and
+//! goes on there before anything else.
+//!
 //! Invariants:
 //! 1. A marked record is never read again, whether its bytes are still there or not.
-//! 2. Marks are written in the same transaction as the position up to which the log is applied: a
-//!    restart finds exactly the records that lived at that position.
-//! 3. A group's mark stays until nothing of the group lives. Then group and marks go.
-//! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`] and rose since it
-//!    was cleaned; and in no other.
+//! 2. Marks are written, or the dead listed (`died`), in the same transaction as the position up to
+//!    which the log is applied: a restart finds exactly the records that lived at that position.
+//! 3. A group's mark stays until nothing of the group lives. Then group and marks go; from the
+//!    file, when marks are written the next time.
+//! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`] and rose since
+//!    cleaning began with it; and in no other.
+//! 5. What is dead of a group counts until all of it is cleaned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many records share a bitmap.
-pub(crate) const GROUP_RECORDS: u64 = 1024;
+use super::died::AllMarks;
+use super::marks::{GROUP_RECORDS, Marks};
 
 /// The dead may take this much of the room that the living take.
 const DEAD_PER_LIVE: (u64, u64) = (3, 8);
@@ -28,73 +33,13 @@ const LEVELS: usize = 16;
 /// Below this level, cleaning would rewrite three records to get rid of one.
 const LEAST_LEVEL: usize = 4;
 
-const WORDS: usize = 16;
-
-/// The bytes of a bitmap, and of its checksum before it.
-const ROW_BYTES: usize = 4 + 8 * WORDS;
-
-/// A bit for each record of a group; set when it died.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks([u64; WORDS]);
-
-impl Marks {
-    pub(crate) fn is_dead(&self, seq: u64) -> bool {
-        let (word, bit) = place(seq);
-        self.0[word] & bit != 0
-    }
-
-    fn kill(&mut self, seq: u64) {
-        let (word, bit) = place(seq);
-        self.0[word] |= bit;
-    }
-
-    /// The row of this bitmap for a group.
-    pub(crate) fn to_row(self, group: u64) -> [u8; ROW_BYTES] {
-        let mut row = [0; ROW_BYTES];
-        for (place, word) in row[4..].chunks_exact_mut(8).zip(self.0) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        let checksum = checksum(group, &row[4..]);
-        row[..4].copy_from_slice(&checksum.to_le_bytes());
-        row
-    }
-
-    /// The bitmap of a group from its row; `None` if that is damaged.
-    pub(crate) fn from_row(group: u64, row: &[u8]) -> Option<Self> {
-        let row: &[u8; ROW_BYTES] = row.try_into().ok()?;
-        let (stored, words) = row.split_first_chunk::<4>()?;
-        if u32::from_le_bytes(*stored) != checksum(group, words) {
-            return None;
-        }
-        let mut marks = Self::default();
-        for (mark, word) in marks.0.iter_mut().zip(words.as_chunks::<8>().0) {
-            *mark = u64::from_le_bytes(*word);
-        }
-        Some(marks)
-    }
-}
-
-/// What cannot be read is named like this.
-pub(crate) fn bad_marks(group: u64) -> String {
-    format!("the marks of group {group} do not match their checksum")
-}
-
-/// The word and the bit of a record's mark.
-fn place(seq: u64) -> (usize, u64) {
-    let number = seq % GROUP_RECORDS;
-    // Below 16.
-    (usize::try_from(number / 64).unwrap_or(0), 1 << (number % 64))
-}
-
-fn checksum(group: u64, words: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&group.to_le_bytes()), words)
-}
-
 /// A block of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The number under which it stands in the table.
     pub(crate) first: u64,
+    /// The number of its last record.
+    pub(crate) last: u64,
     /// How many records are in it, dead ones too. Those that were taken out of it earlier have
     /// numbers within its range as well, and marks: they are not among them.
     pub(crate) records: u64,
@@ -122,9 +67,13 @@ impl Group {
         self.marks
     }
 
-    /// About how much cleaning it would have to read, in bytes.
-    pub(crate) fn size_bytes(&self) -> u64 {
+    fn size_bytes(&self) -> u64 {
         self.live_bytes + self.dead_bytes
+    }
+
+    /// About how much of it is in one of its blocks.
+    pub(crate) fn block_bytes(&self) -> u64 {
+        self.size_bytes() / (self.blocks.len() as u64).max(1)
     }
 
     pub(crate) fn blocks(&self) -> &[Place] {
@@ -133,12 +82,13 @@ impl Group {
 
     /// A block begins with the record `first`.
     fn begin_block(&mut self, first: u64) {
-        self.blocks.push(Place { first, records: 0 });
+        self.blocks.push(Place { first, last: first, records: 0 });
     }
 
     /// The last block got another record.
-    fn count_record(&mut self) {
+    fn count_record(&mut self, seq: u64) {
         if let Some(block) = self.blocks.last_mut() {
+            block.last = seq;
             block.records += 1;
         }
     }
@@ -148,6 +98,22 @@ impl Group {
         let parts = self.dead_bytes * LEVELS as u64 / self.size_bytes().max(1);
         usize::try_from(parts).unwrap_or(LEVELS).min(LEVELS)
     }
+}
+
+/// A group that is to be cleaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) number: u64,
+    /// The blocks before this number are cleaned already.
+    pub(crate) from: u64,
+}
+
+/// A group of which only a part is cleaned.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    due: Due,
+    /// Of those that died since in the part that is cleaned.
+    died_bytes: u64,
 }
 
 /// A group while one of its blocks is loaded.
@@ -162,7 +128,7 @@ impl Loading<'_> {
     /// A record was found in the block; returns whether it lives.
     pub(crate) fn load_record(&mut self, seq: u64, weight: u64) -> bool {
         let lives = !self.group.marks.is_dead(seq);
-        self.group.count_record();
+        self.group.count_record(seq);
         if lives {
             self.group.live_records += 1;
             self.group.live_bytes += weight;
@@ -181,6 +147,8 @@ pub(crate) struct Groups {
     by_number: BTreeMap<u64, Group>,
     /// For each level, the groups worth cleaning that are at it.
     by_level: [BTreeSet<u64>; LEVELS + 1],
+    /// The one in which cleaning stopped half-way.
+    begun: Option<Begun>,
     /// Those whose marks are not written yet, each once.
     changed: Vec<u64>,
     /// The sums over all groups.
@@ -202,7 +170,7 @@ impl Groups {
     /// A record was written, into the last block of its group.
     pub(crate) fn add_record(&mut self, seq: u64, weight: u64) {
         let group = self.by_number.entry(seq / GROUP_RECORDS).or_default();
-        group.count_record();
+        group.count_record(seq);
         group.live_records += 1;
         group.live_bytes += weight;
         self.live_bytes += weight;
@@ -218,17 +186,31 @@ impl Groups {
         group.dead_bytes += weight;
         self.live_bytes = self.live_bytes.saturating_sub(weight);
         self.dead_bytes += weight;
-        if !group.is_changed {
-            group.is_changed = true;
-            self.changed.push(number);
+        match &mut self.begun {
+            Some(Begun { due, died_bytes }) if due.number == number && seq < due.from => {
+                *died_bytes += weight;
+            }
+            _ => {}
         }
+        self.note_change(number);
         self.judge(number);
     }
 
+    /// The marks of a group are not written.
+    fn note_change(&mut self, number: u64) {
+        let is_noted = self
+            .by_number
+            .get_mut(&number)
+            .is_some_and(|group| std::mem::replace(&mut group.is_changed, true));
+        if !is_noted {
+            self.changed.push(number);
+        }
+    }
+
     /// Groups with the marks that were found in a file, of which nothing else is known yet.
-    pub(crate) fn of_marks(marks: &[(u64, Marks)]) -> Self {
+    pub(crate) fn of_marks(marks: &AllMarks) -> Self {
         let group = |marks| Group { marks, ..Group::default() };
-        let by_number = marks.iter().map(|(number, marks)| (*number, group(*marks))).collect();
+        let by_number = marks.iter().map(|(number, marks)| (number, group(*marks))).collect();
         Self { by_number, ..Self::default() }
     }
 
@@ -255,11 +237,26 @@ impl Groups {
         self.dead_bytes += other.dead_bytes;
     }
 
-    /// Looks for groups worth cleaning, after loading.
-    pub(crate) fn judge_all(&mut self) {
+    /// After loading everything, of a file in which `next_seq` is the number of the next record:
+    /// looks for groups worth cleaning, and for those of which marks have to be written.
+    pub(crate) fn settle(&mut self, marks: &AllMarks, next_seq: u64) {
+        for number in marks.listed() {
+            self.note_change(number);
+        }
         let numbers: Vec<_> = self.by_number.keys().copied().collect();
         for number in numbers {
             self.judge(number);
+            let is_complete = number < next_seq / GROUP_RECORDS;
+            self.forget_if_empty(number, is_complete);
+        }
+    }
+
+    /// Forgets a group of which nothing is left, if no more records will be added to it.
+    fn forget_if_empty(&mut self, number: u64, is_complete: bool) {
+        let is_empty = |group: &Group| group.live_records == 0 && group.blocks.is_empty();
+        if is_complete && self.by_number.get(&number).is_some_and(is_empty) {
+            self.note_change(number);
+            self.by_number.remove(&number);
         }
     }
 
@@ -275,22 +272,34 @@ impl Groups {
         }
     }
 
-    /// The number of the next group to clean, if anything has to be.
-    pub(crate) fn next_due(&mut self) -> Option<u64> {
+    /// What is to be cleaned next, if anything has to be.
+    pub(crate) fn next_due(&mut self) -> Option<Due> {
         let (dead, live) = DEAD_PER_LIVE;
         if live * self.dead_bytes <= dead * self.live_bytes {
             return None;
         }
-        self.by_level.iter_mut().rev().find_map(BTreeSet::pop_first)
+        if let Some(begun) = &self.begun {
+            return Some(begun.due);
+        }
+        let number = self.by_level.iter_mut().rev().find_map(BTreeSet::pop_first)?;
+        Some(Due { number, from: 0 })
     }
 
     pub(crate) fn get(&self, number: u64) -> Option<&Group> {
         self.by_number.get(&number)
     }
 
-    /// A group was cleaned: only these blocks are left of it, and the dead of `rest_bytes`, which
-    /// could not go yet. A group of which nothing is left is forgotten if it `is_complete`: if no
-    /// more records will be added to it.
+    /// A group was cleaned up to where this says that it is due from now on: these are its blocks.
+    pub(crate) fn cleaned_until(&mut self, due: Due, blocks: Vec<Place>) {
+        let Some(group) = self.by_number.get_mut(&due.number) else { return };
+        group.blocks = blocks;
+        let died_bytes = self.begun.map_or(0, |begun| begun.died_bytes);
+        self.begun = Some(Begun { due, died_bytes });
+    }
+
+    /// All of a group was cleaned: only these blocks are left of it, and the dead of `rest_bytes`,
+    /// which could not go yet. A group of which nothing is left is forgotten if it `is_complete`:
+    /// if no more records will be added to it.
     pub(crate) fn cleaned(
         &mut self,
         number: u64,
@@ -298,18 +307,30 @@ impl Groups {
         rest_bytes: u64,
         is_complete: bool,
     ) {
+        let rest_bytes = rest_bytes + self.begun.take().map_or(0, |begun| begun.died_bytes);
         let Some(group) = self.by_number.get_mut(&number) else { return };
         self.by_level[group.level].remove(&number);
         self.dead_bytes = self.dead_bytes.saturating_sub(group.dead_bytes) + rest_bytes;
         group.dead_bytes = rest_bytes;
         group.blocks = blocks;
         group.level = group.dead_level();
-        if is_complete && group.live_records == 0 && group.blocks.is_empty() {
-            if !group.is_changed {
-                self.changed.push(number);
-            }
-            self.by_number.remove(&number);
-        }
+        self.forget_if_empty(number, is_complete);
+    }
+
+    /// The bytes of what lives and of what is dead and still there, as far as cleaning has told.
+    #[cfg(test)]
+    pub(crate) fn weights(&self) -> (u64, u64) {
+        (self.live_bytes, self.dead_bytes)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_half_way(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// How many groups have marks that are not written, or were forgotten since.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed.len() as u64
     }
 
     /// The groups whose marks have to be written, with their marks; `None` where they have to be
@@ -343,15 +364,23 @@ mod tests {
         groups
     }
 
+    fn place(first: u64, records: u64) -> Place {
+        Place { first, last: first + records - 1, records }
+    }
+
+    fn due(number: u64) -> Due {
+        Due { number, from: 0 }
+    }
+
     #[test]
     fn nothing_is_cleaned_before_the_dead_take_three_eighths_of_what_lives() {
         let mut groups = full_group(100);
-        for seq in 0..279 {
+        for seq in 0..1117 {
             groups.kill(3 * seq, 100);
             assert_eq!(groups.next_due(), None);
         }
         groups.kill(1, 100);
-        assert_eq!(groups.next_due(), Some(0));
+        assert_eq!(groups.next_due(), Some(due(0)));
         assert_eq!(groups.next_due(), None, "once is enough");
         let marks = groups.get(0).expect("it lives").marks();
         assert!(marks.is_dead(0) && marks.is_dead(1) && !marks.is_dead(2) && marks.is_dead(3));
@@ -363,31 +392,58 @@ mod tests {
         for seq in 0..4 * GROUP_RECORDS {
             groups.add_record(seq, 100);
         }
-        for (group, dead) in [(0, 300), (1, 700), (2, 500), (3, 100)] {
+        for (group, dead) in [(0, 1200), (1, 2800), (2, 2000), (3, 400)] {
             for seq in 0..dead {
                 groups.kill(group * GROUP_RECORDS + seq, 100);
             }
         }
-        assert_eq!(groups.next_due(), Some(1));
-        groups.cleaned(1, vec![Place { first: GROUP_RECORDS, records: 324 }], 0, true);
-        assert_eq!(groups.next_due(), None, "900 of 2496 are not too many");
-        for seq in 700..800 {
+        assert_eq!(groups.next_due(), Some(due(1)));
+        groups.cleaned(1, vec![place(GROUP_RECORDS + 2800, 1296)], 0, true);
+        assert_eq!(groups.next_due(), None, "3600 of 9984 are not too many");
+        for seq in 2800..3200 {
             groups.kill(GROUP_RECORDS + seq, 100);
         }
-        assert_eq!(groups.next_due(), Some(2), "what was cleaned has few dead again");
-        assert_eq!(groups.next_due(), Some(0));
-        assert_eq!(groups.next_due(), Some(1));
+        assert_eq!(groups.next_due(), Some(due(2)), "what was cleaned has few dead again");
+        assert_eq!(groups.next_due(), Some(due(0)));
+        assert_eq!(groups.next_due(), Some(due(1)));
         assert_eq!(groups.next_due(), None, "a tenth of a group is not worth it");
     }
 
     #[test]
     fn large_records_go_when_they_are_too_many() {
         let mut groups = full_group(1 << 20);
-        for seq in 0..280 {
+        for seq in 0..1118 {
             assert_eq!(groups.next_due(), None);
             groups.kill(seq, 1 << 20);
         }
-        assert_eq!(groups.next_due(), Some(0));
+        assert_eq!(groups.next_due(), Some(due(0)));
+    }
+
+    /// What died meanwhile in the part that is cleaned is still there when the rest is.
+    #[test]
+    fn a_group_that_was_cleaned_half_way_is_gone_on_with_before_any_other() {
+        let mut groups = Groups::default();
+        for seq in 0..2 * GROUP_RECORDS {
+            groups.add_record(seq, 100);
+        }
+        (0..2000).for_each(|seq| groups.kill(2 * seq, 100));
+        (0..1500).for_each(|seq| groups.kill(GROUP_RECORDS + 2 * seq, 100));
+        assert_eq!(groups.next_due(), Some(due(0)));
+        groups.cleaned_until(Due { number: 0, from: 3000 }, Vec::new());
+        // Of these, the first are in the part that is cleaned.
+        for seq in [1, 3, 3001, GROUP_RECORDS + 1] {
+            groups.kill(seq, 100);
+        }
+        assert_eq!(groups.next_due(), Some(Due { number: 0, from: 3000 }));
+        groups.cleaned_until(Due { number: 0, from: 4000 }, Vec::new());
+        groups.kill(3003, 100);
+        assert_eq!(groups.next_due(), Some(Due { number: 0, from: 4000 }));
+        groups.cleaned(0, vec![place(0, 2096)], 0, true);
+        assert_eq!((groups.dead_bytes, groups.live_bytes), (100 * 1504, 100 * 4687));
+        assert_eq!(groups.next_due(), None, "1504 of 4687 are not too many");
+        (3500..4000).for_each(|seq| groups.kill(2 * seq + 1, 100));
+        assert_eq!(groups.next_due(), Some(due(1)));
+        assert_eq!(groups.next_due(), None, "three of a group are not worth it");
     }
 
     #[test]
@@ -405,22 +461,5 @@ mod tests {
         assert!(groups.take_changed().all(|(_, marks)| marks.is_some()), "more may be added");
         groups.cleaned(0, Vec::new(), 0, true);
         assert_eq!(groups.take_changed().collect::<Vec<_>>(), [(0, None)]);
-    }
-
-    #[test]
-    fn rows_come_back_and_damage_is_noticed() {
-        let mut marks = Marks::default();
-        for seq in [0, 63, 64, 1023] {
-            marks.kill(seq);
-        }
-        let row = marks.to_row(9);
-        assert_eq!(Marks::from_row(9, &row), Some(marks));
-        assert_eq!(Marks::from_row(8, &row), None);
-        assert_eq!(Marks::from_row(9, &row[1..]), None);
-        for bit in 0..8 * ROW_BYTES {
-            let mut flipped = row;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Marks::from_row(9, &flipped), None);
-        }
     }
 }

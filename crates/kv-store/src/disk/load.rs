@@ -12,8 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use redb::{ReadableTable, StorageBackend};
 
 use super::block::Block;
+use super::died::AllMarks;
 use super::file::{Check, DEAD, RECORDS, StateFile, Storage};
-use super::groups::{Groups, Marks, bad_marks};
+use super::groups::Groups;
+use super::marks::bad_marks;
 use super::record::Record;
 use super::scan::Scan;
 use super::state::State;
@@ -103,7 +105,7 @@ fn read_by_two<T: Taker>(storage: &impl StorageBackend) -> Option<(Loaded, [T; 2
     });
     let ((mut groups, first), (others, second)) = (first?, second?);
     groups.append(others);
-    groups.judge_all();
+    groups.settle(&scan.marks, scan.state.mark.next_seq);
     Some((Loaded { state: scan.state, groups }, [first, second]))
 }
 
@@ -136,7 +138,8 @@ fn read_pieces<T: Taker>(
 /// The same on this thread, in order.
 fn read_by_one<T: Taker>(storage: &impl StorageBackend) -> Option<(Loaded, T)> {
     let scan = Scan::begin(storage)?;
-    let (groups, taker) = read_pieces(&scan, &AtomicUsize::new(0))?;
+    let (mut groups, taker) = read_pieces(&scan, &AtomicUsize::new(0))?;
+    groups.settle(&scan.marks, scan.state.mark.next_seq);
     Some((Loaded { state: scan.state, groups }, taker))
 }
 
@@ -148,12 +151,12 @@ fn resume(panic: Box<dyn std::any::Any + Send>) -> ! {
 fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, StoreError> {
     let view = file.view()?;
     let state = file.state(&view)?.ok_or_else(|| file.damaged("it has no state row"))?;
-    let mut marks = Vec::new();
+    let mut marks = file.listed(&view)?;
     for row in file.table(&view, DEAD)?.iter().map_err(|error| file.fault(error))? {
         let (number, row) = row.map_err(|error| file.fault(error))?;
         let number = number.value();
-        let row = Marks::from_row(number, row.value());
-        marks.push((number, row.ok_or_else(|| file.damaged(bad_marks(number)))?));
+        let read = marks.add_row(number, row.value());
+        read.ok_or_else(|| file.damaged(bad_marks(number)))?;
     }
     let mut sink = Sink::new(&state, &marks, taker);
     for row in file.table(&view, RECORDS)?.iter().map_err(|error| file.fault(error))? {
@@ -161,7 +164,7 @@ fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, Store
         sink.take(first.value(), row.value()).map_err(|what| file.damaged(what))?;
     }
     let mut groups = sink.groups;
-    groups.judge_all();
+    groups.settle(&marks, state.mark.next_seq);
     Ok(Loaded { state, groups })
 }
 
@@ -176,7 +179,7 @@ struct Sink<'a, T> {
 
 impl<'a, T: Taker> Sink<'a, T> {
     /// With the marks of all groups.
-    fn new(state: &'a State, marks: &[(u64, Marks)], taker: &'a mut T) -> Self {
+    fn new(state: &'a State, marks: &AllMarks, taker: &'a mut T) -> Self {
         Self { state, groups: Groups::of_marks(marks), taker, next_seq: 0 }
     }
 

@@ -12,9 +12,9 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `groups`, `queue`, `writer`, `file`, `layer`,
-//! `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan` and `pages`;
-//! `bytes` is for `record` and `state`, and `steps` for simulators.
+//! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `queue`, `writer`, `file`,
+//! `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan` and
+//! `pages`; `bytes` is for `record` and `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
@@ -32,11 +32,13 @@
 mod block;
 mod bytes;
 mod checked;
+mod died;
 mod file;
 mod groups;
 mod handed;
 mod layer;
 mod load;
+mod marks;
 mod pages;
 mod patient;
 mod queue;
@@ -57,10 +59,11 @@ use redb::backends::FileBackend;
 
 pub(crate) use block::{Block, BlockBuilder};
 pub(crate) use bytes::{Cursor, put_number};
+pub(crate) use died::AllMarks;
 pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, existing, put_in_place};
-pub(crate) use groups::{GROUP_RECORDS, Marks};
 use handed::Handed;
 pub(crate) use load::{Loaded, Taker, open, read_in_order};
+pub(crate) use marks::{GROUP_RECORDS, Marks};
 pub(crate) use patient::is_full;
 use queue::Changes;
 pub(crate) use queue::Queue;

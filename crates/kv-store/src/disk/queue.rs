@@ -19,6 +19,11 @@ use crate::error::StoreError;
 /// As soon as this much waits, it is written.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Or so many records, which are half a mebibyte if their values have 256 bytes. With more,
+/// whoever wants a processor or the disk meanwhile waits longer for them; with fewer, there are
+/// more syncs.
+const BATCH_RECORDS: usize = 2048;
+
 /// What waits longer is written, however little it is. A crash costs replaying this much of the
 /// log; a shorter pause would cost more syncs, which hold up those of the log on the same disk.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -72,6 +77,7 @@ struct Inner {
     mark: Option<Mark>,
     /// Of what waits.
     waiting_bytes: usize,
+    waiting_records: usize,
     /// Of the batch that is being written.
     writing_bytes: usize,
     /// What the file holds for sure.
@@ -93,6 +99,7 @@ impl Queue {
             members: None,
             mark: None,
             waiting_bytes: 0,
+            waiting_records: 0,
             writing_bytes: 0,
             durable,
             is_urgent: false,
@@ -120,11 +127,12 @@ impl Queue {
         let unwritten = inner.durable.next_seq;
         inner.recent.evict(unwritten);
         inner.waiting_bytes += changes.memory_bytes();
+        inner.waiting_records += changes.records.len();
         inner.recent.append(&changes.records);
         changes.records.clear();
         inner.dead.append(&mut changes.dead);
         inner.members = changes.members.take().or(inner.members.take());
-        if !was_waiting || inner.waiting_bytes >= BATCH_BYTES {
+        if !was_waiting || inner.is_ripe() {
             self.to_writer.notify_one();
         }
         while inner.failure.is_none() && inner.unwritten_bytes() > self.max_bytes(&inner) {
@@ -216,6 +224,7 @@ impl Queue {
         inner.is_urgent = false;
         // At least one, so that it counts as being under way.
         inner.writing_bytes = std::mem::take(&mut inner.waiting_bytes).max(1);
+        inner.waiting_records = 0;
         let records = inner.recent.take_new();
         let (dead, members) = (std::mem::take(&mut inner.dead), inner.members.take());
         Some(Batch { records, dead, members, mark })
@@ -283,7 +292,8 @@ impl Inner {
     }
 
     fn is_ripe(&self) -> bool {
-        self.is_closing || self.is_urgent || self.waiting_bytes >= BATCH_BYTES
+        let is_much = self.waiting_bytes >= BATCH_BYTES || self.waiting_records >= BATCH_RECORDS;
+        self.is_closing || self.is_urgent || is_much
     }
 
     fn outcome(&self) -> Result<Mark, StoreError> {

@@ -9,7 +9,7 @@ use redb::{AccessGuard, ReadOnlyTable};
 use super::Disk;
 use super::block::Block;
 use super::file::RECORDS;
-use super::groups::GROUP_RECORDS;
+use super::marks::GROUP_RECORDS;
 use super::record::Record;
 use super::writer::bad_block;
 use crate::error::StoreError;

@@ -61,6 +61,11 @@ impl Chunk {
         self.pieces.is_empty()
     }
 
+    /// How many records are in it.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     /// The number after its last.
     fn end(&self) -> u64 {
         self.first + self.pieces.len() as u64

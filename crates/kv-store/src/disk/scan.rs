@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use redb::StorageBackend;
 
-use super::file::{DEAD, RECORDS, STATE, STATE_ROW};
-use super::groups::Marks;
+use super::died::{self, AllMarks};
+use super::file::{DEAD, DIED, RECORDS, STATE, STATE_ROW};
 use super::pages::{HEADER_BYTES, Link, Node, Roots, Shape, TableRow};
 use super::state::State;
 
@@ -26,8 +26,7 @@ const SHAPE: Shape = Shape { key_bytes: Some(8), value_bytes: None };
 pub(super) struct Scan<'a, S> {
     pages: Pages<'a, S>,
     pub(super) state: State,
-    /// By the numbers of their groups.
-    pub(super) marks: Vec<(u64, Marks)>,
+    pub(super) marks: AllMarks,
     /// The pages with the blocks, in the order of their numbers.
     blocks: Vec<Link>,
 }
@@ -40,19 +39,25 @@ impl<'a, S: StorageBackend> Scan<'a, S> {
         storage.read(0, &mut header).ok()?;
         let Roots([tables, own_tables]) = Roots::decode(&header, pages.file_bytes)?;
         pages.check_own_tables(own_tables)?;
-        let (mut records, mut dead, mut state) = (None, None, None);
+        let (mut records, mut dead, mut died, mut state) = (None, None, None, None);
         for (name, table) in pages.tables(tables)? {
             let place = match name.as_str() {
                 name if name == redb::TableHandle::name(&RECORDS) => &mut records,
                 name if name == redb::TableHandle::name(&DEAD) => &mut dead,
+                name if name == redb::TableHandle::name(&DIED) => &mut died,
                 name if name == redb::TableHandle::name(&STATE) => &mut state,
                 _ => return None,
             };
-            *place = (table.shape == SHAPE).then_some(table.root);
+            if table.shape != SHAPE {
+                return None;
+            }
+            *place = Some(table.root);
         }
-        let mut marks = Vec::new();
-        pages.rows(dead?, |group, row| {
-            marks.push((group, Marks::from_row(group, row)?));
+        let mut marks = AllMarks::default();
+        pages.rows(dead?, |number, row| marks.add_row(number, row))?;
+        // Not there in format 1.
+        pages.rows(died.flatten(), |key, row| {
+            marks.add_list(&died::decode(key, row)?);
             Some(())
         })?;
         let mut found = None;
@@ -199,12 +204,15 @@ mod tests {
     use redb::backends::InMemoryBackend;
 
     use super::*;
-    use crate::{Options, Position, Store};
+    use crate::{Options, Position, Retention, Store};
 
     /// A file with some of every kind of page.
     fn image(path: &Path) -> Vec<u8> {
-        let mut store = Store::open(path, &Options::default()).expect("the disk works");
-        for index in 1..=400_u64 {
+        let retention = Retention { revisions: 0, ..Retention::default() };
+        let options = Options { retention, ..Options::default() };
+        let mut store = Store::open(path, &options).expect("the disk works");
+        // Of the last batch, too few die for their marks to be written.
+        for index in 1..=410_u64 {
             let name = (index % 300).to_be_bytes();
             let value = vec![7; usize::from(name[7]) * 8];
             let mut command = Vec::new();
@@ -227,7 +235,7 @@ mod tests {
     }
 
     /// Everything that a scan hands out: the state, the marks and the blocks.
-    type Content = (State, Vec<(u64, Marks)>, Vec<(u64, Vec<u8>)>);
+    type Content = (State, AllMarks, Vec<(u64, Vec<u8>)>);
 
     fn content(image: &[u8]) -> Option<Content> {
         let disk = disk(image);
@@ -262,8 +270,16 @@ mod tests {
         };
         assert!(blocks.len() > 20 && blocks == rows(RECORDS));
         assert_eq!(vec![(STATE_ROW, state.encode())], rows(STATE));
-        let marks = marks.into_iter().map(|(group, marks)| (group, marks.to_row(group).to_vec()));
-        assert_eq!(marks.collect::<Vec<_>>(), rows(DEAD));
+        let (dead, died) = (rows(DEAD), rows(DIED));
+        assert!(!dead.is_empty() && !died.is_empty(), "there is some of both");
+        let mut expected = AllMarks::default();
+        for (number, row) in dead {
+            expected.add_row(number, &row).expect("it was written");
+        }
+        for (key, row) in died {
+            expected.add_list(&died::decode(key, &row).expect("it was written"));
+        }
+        assert_eq!(marks, expected);
     }
 
     #[test]

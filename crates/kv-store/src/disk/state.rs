@@ -6,8 +6,9 @@ use kv_proto::Revision;
 
 use super::bytes::Cursor;
 
-/// The version of the file's format.
-pub(crate) const FORMAT: u16 = 1;
+/// The version of the file's format. Since version 2 there are lists of what died, and a block may
+/// have records that lie as far apart as its group is long now.
+pub(crate) const FORMAT: u16 = 2;
 
 /// A place in the log. The store only carries it: it is whatever the log says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,9 +51,14 @@ pub(crate) enum BadState {
 impl State {
     /// The row. `docs/format.md` describes it.
     pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_as(FORMAT)
+    }
+
+    /// The same for what is in this version of the format, which has the same row.
+    pub(crate) fn encode_as(&self, format: u16) -> Vec<u8> {
         let Mark { position, revision, compacted, digest, next_seq } = self.mark;
         let mut out = vec![0; 4];
-        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&format.to_le_bytes());
         let numbers =
             [position.term, position.index, revision.get(), compacted.get(), digest, next_seq];
         out.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));

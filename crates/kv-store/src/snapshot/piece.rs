@@ -21,6 +21,10 @@ pub const MAX_PIECE_BYTES: usize = 16 << 20;
 /// What a header begins with.
 const MAGIC: [u8; 8] = *b"KVSNAP\0\0";
 
+/// The version of the state row in a header. What is new in later ones is not in snapshots, so
+/// those who know this one may read them.
+const STATE_FORMAT: u16 = 1;
+
 /// Checksum and length.
 const FRONT_BYTES: usize = 8;
 
@@ -73,7 +77,7 @@ impl Piece {
             Self::Header(state) => {
                 out.extend_from_slice(&MAGIC);
                 out.extend_from_slice(&FORMAT.to_le_bytes());
-                out.extend_from_slice(&state.encode());
+                out.extend_from_slice(&state.encode_as(STATE_FORMAT));
             }
             Self::Chunk(records) => {
                 out.extend_from_slice(&lz4_flex::block::compress_prepend_size(records));

@@ -8,7 +8,8 @@ use redb::ReadOnlyTable;
 use super::piece::{CHUNK_BYTES, Piece, Totals, put_record};
 use crate::digest::Digest;
 use crate::disk::{
-    Block, Disk, GROUP_RECORDS, Marks, Position, Queue, RECORDS, State, StateFile, View, bad_block,
+    AllMarks, Block, Disk, GROUP_RECORDS, Marks, Position, Queue, RECORDS, State, StateFile, View,
+    bad_block,
 };
 use crate::error::StoreError;
 
@@ -69,6 +70,8 @@ pub struct Snapshot {
     view: View,
     state: State,
     table: ReadOnlyTable<u64, &'static [u8]>,
+    /// The marks that are only in lists.
+    listed: AllMarks,
     /// Where each chunk begins, as far as they were made, and the next one.
     starts: Vec<Start>,
     /// The number of the next piece.
@@ -95,10 +98,11 @@ impl Snapshot {
         let no_state = || file.damaged("it has no state row");
         let state = file.state(&view)?.ok_or_else(no_state)?;
         let table = file.table(&view, RECORDS)?;
+        let listed = file.listed(&view)?;
         let digest = Digest::EMPTY;
         let totals = Totals { records: 0, digest: digest.get() };
         let start = Start { seq: 0, block: 0, totals, digest, is_end: false };
-        Ok(Self { file, view, state, table, starts: vec![start], next: 0 })
+        Ok(Self { file, view, state, table, listed, starts: vec![start], next: 0 })
     }
 
     /// The position of the log that it shows the store at.
@@ -179,7 +183,9 @@ impl Snapshot {
             let block = block.ok_or_else(|| file.damaged(bad_block(first)))?;
             let group = first / GROUP_RECORDS;
             if marks.is_none_or(|(known, _)| known != group) {
-                marks = Some((group, file.marks(&self.view, group)?));
+                let mut all = file.marks(&self.view, group)?;
+                all.add(&self.listed.of(group));
+                marks = Some((group, all));
             }
             let is_dead = |seq| marks.is_some_and(|(_, marks)| marks.is_dead(seq));
             for (seq, record) in block.iter().filter(|(seq, _)| *seq >= start.seq) {
