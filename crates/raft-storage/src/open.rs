@@ -150,7 +150,8 @@ fn create<D: Disk>(disk: &D, options: &Options) -> Result<Meta, OpenError> {
             return Err(OpenError::MissingMeta { file: disk.path(meta::FILE) });
         }
     }
-    spare::make(disk, FIRST_SEGMENT, options.segment_sectors()).map_err(failed)?;
+    spare::make(disk, FIRST_SEGMENT, options.segment_sectors(), &spare::Hurry::default())
+        .map_err(failed)?;
     let log = disk.unique_number();
     Witness::create(disk, log, Testimony { segment: FIRST_SEGMENT, ..Testimony::default() })?;
     let meta = Meta {

@@ -10,7 +10,7 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::room::is_full;
 use crate::sector::offset_bytes;
 use crate::segment::file_name;
-use crate::spare::{RESERVE_FILE, Ready, make, make_of, make_reserve};
+use crate::spare::{Hurry, RESERVE_FILE, Ready, make, make_of, make_reserve};
 
 /// The next segment and the reserve, made ahead on a thread of its own, or when they are asked for.
 ///
@@ -69,6 +69,8 @@ pub(crate) struct Found<F> {
 struct Worker<F> {
     /// `None` once the worker is to end.
     jobs: Option<Sender<Job>>,
+    /// Set while the log waits for what is being made.
+    hurry: Hurry,
     made: Receiver<io::Result<Made<F>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -154,7 +156,7 @@ impl<D: Disk> Spares<D> {
         }
         let of = self.retired.pop_front_if(|_| min_sectors <= self.segment_sectors);
         let sectors = self.segment_sectors.max(min_sectors);
-        match make_segment(&self.disk, number, sectors, of) {
+        match make_segment(&self.disk, number, sectors, of, &Hurry::default()) {
             Ok(ready) => {
                 self.is_short &= self.missing().is_some();
                 Ok(ready)
@@ -248,7 +250,8 @@ impl<D: Disk> Spares<D> {
         }
         while let Some(job) = self.missing() {
             self.give_out(job);
-            let made = carry_out(&self.disk, job, self.segment_sectors, self.reserve_sectors);
+            let sectors = (self.segment_sectors, self.reserve_sectors);
+            let made = carry_out(&self.disk, job, sectors, &Hurry::default());
             match self.keep(made) {
                 Err(error) if is_full(&error) || !is_first => return Ok(()),
                 kept => kept?,
@@ -271,7 +274,9 @@ impl<D: Disk> Spares<D> {
     /// Takes what the worker has made; waits for it if `waits`.
     fn collect(&mut self, waits: bool) -> io::Result<()> {
         let (Some(_), Some(worker)) = (self.asked, &self.worker) else { return Ok(()) };
+        worker.hurry.set(waits);
         let made = if waits { worker.made.recv().ok() } else { worker.made.try_recv().ok() };
+        worker.hurry.set(false);
         let Some(made) = made else { return Ok(()) };
         self.asked = None;
         self.keep(made)
@@ -294,14 +299,14 @@ impl<D: Disk> Spares<D> {
 fn carry_out<D: Disk>(
     disk: &D,
     job: Job,
-    segment_sectors: u32,
-    reserve_sectors: u32,
+    (segment_sectors, reserve_sectors): (u32, u32),
+    hurry: &Hurry,
 ) -> io::Result<Made<D::File>> {
     match job {
         Job::Segment { number, of } => {
-            make_segment(disk, number, segment_sectors, of).map(Made::Segment)
+            make_segment(disk, number, segment_sectors, of, hurry).map(Made::Segment)
         }
-        Job::Reserve => make_reserve(disk, reserve_sectors).map(Made::Reserve),
+        Job::Reserve => make_reserve(disk, reserve_sectors, hurry).map(Made::Reserve),
     }
 }
 
@@ -310,10 +315,11 @@ fn make_segment<D: Disk>(
     number: u32,
     sectors: u32,
     of: Option<u32>,
+    hurry: &Hurry,
 ) -> io::Result<Ready<D::File>> {
     match of {
         Some(old) => make_of(disk, number, sectors, old),
-        None => make(disk, number, sectors),
+        None => make(disk, number, sectors, hurry),
     }
 }
 
@@ -324,10 +330,12 @@ fn start_worker<D: Disk>(
 ) -> io::Result<Worker<D::File>> {
     let (jobs, asked) = bounded(1);
     let (done, made) = bounded(1);
+    let hurry = Hurry::default();
+    let waits = hurry.clone();
     let disk = disk.clone();
     let work = move || {
         for job in asked {
-            let made = carry_out(&disk, job, segment_sectors, reserve_sectors);
+            let made = carry_out(&disk, job, (segment_sectors, reserve_sectors), &waits);
             if let Err(error) = &made {
                 warn_unless_full(&disk, job, error);
             }
@@ -337,7 +345,7 @@ fn start_worker<D: Disk>(
         }
     };
     let thread = thread::Builder::new().name("log-spare".into()).spawn(work)?;
-    Ok(Worker { jobs: Some(jobs), made, thread: Some(thread) })
+    Ok(Worker { jobs: Some(jobs), hurry, made, thread: Some(thread) })
 }
 
 fn warn_unless_full<D: Disk>(disk: &D, job: Job, error: &io::Error) {
