@@ -47,6 +47,11 @@ pub(crate) struct Ready<F> {
 pub(crate) struct Hurry(Arc<AtomicBool>);
 
 impl Hurry {
+    /// Somebody waits already.
+    pub(crate) fn already() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
     /// Somebody waits from now on, or does not any more.
     pub(crate) fn set(&self, waits: bool) {
         self.0.store(waits, Ordering::Relaxed);

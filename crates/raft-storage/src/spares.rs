@@ -156,7 +156,9 @@ impl<D: Disk> Spares<D> {
         }
         let of = self.retired.pop_front_if(|_| min_sectors <= self.segment_sectors);
         let sectors = self.segment_sectors.max(min_sectors);
-        match make_segment(&self.disk, number, sectors, of, &Hurry::default()) {
+        // The log waits. Without a worker it always does, and then zeros are worth it.
+        let hurry = if self.worker.is_some() { Hurry::already() } else { Hurry::default() };
+        match make_segment(&self.disk, number, sectors, of, &hurry) {
             Ok(ready) => {
                 self.is_short &= self.missing().is_some();
                 Ok(ready)

@@ -14,7 +14,6 @@ use redb::{
 
 use super::checked::Checked;
 use super::died::{self, AllMarks, bad_list};
-
 use super::layer::Layered;
 use super::marks::{Marks, bad_marks, row_numbers};
 use super::patient::{Patience, Patient};

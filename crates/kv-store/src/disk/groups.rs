@@ -15,8 +15,8 @@
 //!    which the log is applied: a restart finds exactly the records that lived at that position.
 //! 3. A group's mark stays until nothing of the group lives. Then group and marks go; from the
 //!    file, when marks are written the next time.
-//! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`] and rose since
-//!    cleaning began with it; and in no other.
+//! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`], and rose since
+//!    it was cleaned or something died meanwhile in what was cleaned of it; and in no other.
 //! 5. What is dead of a group counts until all of it is cleaned.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,9 +71,9 @@ impl Group {
         self.live_bytes + self.dead_bytes
     }
 
-    /// About how much of it is in one of its blocks.
-    pub(crate) fn block_bytes(&self) -> u64 {
-        self.size_bytes() / (self.blocks.len() as u64).max(1)
+    /// About how much of it is in one of its blocks, if none of it was cleaned half-way.
+    fn block_bytes(&self) -> u64 {
+        (self.size_bytes() / (self.blocks.len() as u64).max(1)).max(1)
     }
 
     pub(crate) fn blocks(&self) -> &[Place] {
@@ -106,6 +106,8 @@ pub(crate) struct Due {
     pub(crate) number: u64,
     /// The blocks before this number are cleaned already.
     pub(crate) from: u64,
+    /// About how much of it was in one of its blocks when cleaning began with it, in bytes.
+    pub(crate) block_bytes: u64,
 }
 
 /// A group of which only a part is cleaned.
@@ -257,6 +259,7 @@ impl Groups {
         if is_complete && self.by_number.get(&number).is_some_and(is_empty) {
             self.note_change(number);
             self.by_number.remove(&number);
+            self.begun.take_if(|begun| begun.due.number == number);
         }
     }
 
@@ -282,7 +285,8 @@ impl Groups {
             return Some(begun.due);
         }
         let number = self.by_level.iter_mut().rev().find_map(BTreeSet::pop_first)?;
-        Some(Due { number, from: 0 })
+        let block_bytes = self.by_number.get(&number).map_or(1, Group::block_bytes);
+        Some(Due { number, from: 0, block_bytes })
     }
 
     pub(crate) fn get(&self, number: u64) -> Option<&Group> {
@@ -307,13 +311,19 @@ impl Groups {
         rest_bytes: u64,
         is_complete: bool,
     ) {
-        let rest_bytes = rest_bytes + self.begun.take().map_or(0, |begun| begun.died_bytes);
+        let died_bytes = self.begun.take().map_or(0, |begun| begun.died_bytes);
+        let rest_bytes = rest_bytes + died_bytes;
         let Some(group) = self.by_number.get_mut(&number) else { return };
         self.by_level[group.level].remove(&number);
         self.dead_bytes = self.dead_bytes.saturating_sub(group.dead_bytes) + rest_bytes;
         group.dead_bytes = rest_bytes;
         group.blocks = blocks;
         group.level = group.dead_level();
+        if died_bytes > 0 {
+            // Nothing else may ever die in it, so it has to be found worth cleaning now.
+            group.level = 0;
+            self.judge(number);
+        }
         self.forget_if_empty(number, is_complete);
     }
 
@@ -368,8 +378,13 @@ mod tests {
         Place { first, last: first + records - 1, records }
     }
 
-    fn due(number: u64) -> Due {
-        Due { number, from: 0 }
+    /// The next group to clean, and where.
+    fn next(groups: &mut Groups) -> Option<(u64, u64)> {
+        groups.next_due().map(|due| (due.number, due.from))
+    }
+
+    fn due_from(number: u64, from: u64) -> Due {
+        Due { number, from, block_bytes: 1 }
     }
 
     #[test]
@@ -377,11 +392,11 @@ mod tests {
         let mut groups = full_group(100);
         for seq in 0..1117 {
             groups.kill(3 * seq, 100);
-            assert_eq!(groups.next_due(), None);
+            assert_eq!(next(&mut groups), None);
         }
         groups.kill(1, 100);
-        assert_eq!(groups.next_due(), Some(due(0)));
-        assert_eq!(groups.next_due(), None, "once is enough");
+        assert_eq!(next(&mut groups), Some((0, 0)));
+        assert_eq!(next(&mut groups), None, "once is enough");
         let marks = groups.get(0).expect("it lives").marks();
         assert!(marks.is_dead(0) && marks.is_dead(1) && !marks.is_dead(2) && marks.is_dead(3));
     }
@@ -397,26 +412,26 @@ mod tests {
                 groups.kill(group * GROUP_RECORDS + seq, 100);
             }
         }
-        assert_eq!(groups.next_due(), Some(due(1)));
+        assert_eq!(next(&mut groups), Some((1, 0)));
         groups.cleaned(1, vec![place(GROUP_RECORDS + 2800, 1296)], 0, true);
-        assert_eq!(groups.next_due(), None, "3600 of 9984 are not too many");
+        assert_eq!(next(&mut groups), None, "3600 of 9984 are not too many");
         for seq in 2800..3200 {
             groups.kill(GROUP_RECORDS + seq, 100);
         }
-        assert_eq!(groups.next_due(), Some(due(2)), "what was cleaned has few dead again");
-        assert_eq!(groups.next_due(), Some(due(0)));
-        assert_eq!(groups.next_due(), Some(due(1)));
-        assert_eq!(groups.next_due(), None, "a tenth of a group is not worth it");
+        assert_eq!(next(&mut groups), Some((2, 0)), "what was cleaned has few dead again");
+        assert_eq!(next(&mut groups), Some((0, 0)));
+        assert_eq!(next(&mut groups), Some((1, 0)));
+        assert_eq!(next(&mut groups), None, "a tenth of a group is not worth it");
     }
 
     #[test]
     fn large_records_go_when_they_are_too_many() {
         let mut groups = full_group(1 << 20);
         for seq in 0..1118 {
-            assert_eq!(groups.next_due(), None);
+            assert_eq!(next(&mut groups), None);
             groups.kill(seq, 1 << 20);
         }
-        assert_eq!(groups.next_due(), Some(due(0)));
+        assert_eq!(next(&mut groups), Some((0, 0)));
     }
 
     /// What died meanwhile in the part that is cleaned is still there when the rest is.
@@ -428,22 +443,36 @@ mod tests {
         }
         (0..2000).for_each(|seq| groups.kill(2 * seq, 100));
         (0..1500).for_each(|seq| groups.kill(GROUP_RECORDS + 2 * seq, 100));
-        assert_eq!(groups.next_due(), Some(due(0)));
-        groups.cleaned_until(Due { number: 0, from: 3000 }, Vec::new());
+        assert_eq!(next(&mut groups), Some((0, 0)));
+        groups.cleaned_until(due_from(0, 3000), Vec::new());
         // Of these, the first are in the part that is cleaned.
         for seq in [1, 3, 3001, GROUP_RECORDS + 1] {
             groups.kill(seq, 100);
         }
-        assert_eq!(groups.next_due(), Some(Due { number: 0, from: 3000 }));
-        groups.cleaned_until(Due { number: 0, from: 4000 }, Vec::new());
+        assert_eq!(next(&mut groups), Some((0, 3000)));
+        groups.cleaned_until(due_from(0, 4000), Vec::new());
         groups.kill(3003, 100);
-        assert_eq!(groups.next_due(), Some(Due { number: 0, from: 4000 }));
+        assert_eq!(next(&mut groups), Some((0, 4000)));
         groups.cleaned(0, vec![place(0, 2096)], 0, true);
         assert_eq!((groups.dead_bytes, groups.live_bytes), (100 * 1504, 100 * 4687));
-        assert_eq!(groups.next_due(), None, "1504 of 4687 are not too many");
+        assert_eq!(next(&mut groups), None, "1504 of 4687 are not too many");
         (3500..4000).for_each(|seq| groups.kill(2 * seq + 1, 100));
-        assert_eq!(groups.next_due(), Some(due(1)));
-        assert_eq!(groups.next_due(), None, "three of a group are not worth it");
+        assert_eq!(next(&mut groups), Some((1, 0)));
+        assert_eq!(next(&mut groups), None, "three of a group are not worth it");
+    }
+
+    /// All of it died while the rest of it was cleaned, so nothing was left that could die and have
+    /// it looked at again: it stayed in the file until the next start.
+    #[test]
+    fn what_died_in_the_cleaned_half_of_a_group_is_cleaned_too() {
+        let mut groups = full_group(100);
+        (0..2000).for_each(|seq| groups.kill(2 * seq, 100));
+        assert_eq!(next(&mut groups), Some((0, 0)));
+        groups.cleaned_until(due_from(0, 2000), vec![place(0, 1000)]);
+        (0..1000).for_each(|seq| groups.kill(2 * seq + 1, 100));
+        groups.cleaned(0, vec![place(0, 1000), place(2000, 1096)], 0, true);
+        assert_eq!(groups.dead_bytes, 100 * 1000);
+        assert_eq!(next(&mut groups), Some((0, 0)));
     }
 
     #[test]
