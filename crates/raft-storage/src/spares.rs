@@ -252,8 +252,8 @@ impl<D: Disk> Spares<D> {
         }
         while let Some(job) = self.missing() {
             self.give_out(job);
-            let sectors = (self.segment_sectors, self.reserve_sectors);
-            let made = carry_out(&self.disk, job, sectors, &Hurry::default());
+            let (segment, reserve) = (self.segment_sectors, self.reserve_sectors);
+            let made = carry_out(&self.disk, job, segment, reserve, &Hurry::default());
             match self.keep(made) {
                 Err(error) if is_full(&error) || !is_first => return Ok(()),
                 kept => kept?,
@@ -301,7 +301,8 @@ impl<D: Disk> Spares<D> {
 fn carry_out<D: Disk>(
     disk: &D,
     job: Job,
-    (segment_sectors, reserve_sectors): (u32, u32),
+    segment_sectors: u32,
+    reserve_sectors: u32,
     hurry: &Hurry,
 ) -> io::Result<Made<D::File>> {
     match job {
@@ -337,7 +338,7 @@ fn start_worker<D: Disk>(
     let disk = disk.clone();
     let work = move || {
         for job in asked {
-            let made = carry_out(&disk, job, (segment_sectors, reserve_sectors), &waits);
+            let made = carry_out(&disk, job, segment_sectors, reserve_sectors, &waits);
             if let Err(error) = &made {
                 warn_unless_full(&disk, job, error);
             }

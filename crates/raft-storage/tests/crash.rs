@@ -79,6 +79,41 @@ fn the_power_may_go_at_every_single_change() {
     }
 }
 
+/// Whoever waits for a segment gets it with its room reserved, and without zeros: what was never
+/// written of it reads as zeros all the same. Made on another thread, so what was done of it when
+/// the power goes is another time something else.
+#[test]
+fn the_power_may_go_while_segments_are_only_reserved() {
+    let batches = story();
+    let writes = flat(&batches);
+    let mut reserved = 0;
+    for sectors in [4, 6, 9] {
+        let options = Options { background: true, reserve_bytes: 2048, ..options(sectors) };
+        let fresh = || {
+            let disk = SimDisk::new();
+            disk.reserve_room();
+            disk
+        };
+        let whole = fresh();
+        run(&whole, &options, &batches);
+        reserved += whole.reserved_sectors();
+        for moment in 0..=whole.changes() + 2 {
+            let disk = fresh();
+            disk.power_off_at(moment);
+            let (acknowledged, begun) = run(&disk, &options, &batches);
+            let count = disk.unsynced().len().min(6);
+            for names in 0..=disk.unsynced_names() {
+                for subset in 0..1_usize << count {
+                    let kept = |nth: usize| nth >= 6 || subset >> nth & 1 == 1;
+                    let after = disk.crash(kept, names);
+                    check(&after, &options, &writes[..begun], acknowledged);
+                }
+            }
+        }
+    }
+    assert!(reserved > 0, "nothing was only reserved");
+}
+
 #[test]
 fn every_subset_of_the_sectors_of_the_last_batch_may_be_there() {
     let options = options(64);

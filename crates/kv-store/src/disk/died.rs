@@ -74,6 +74,13 @@ impl AllMarks {
         }
     }
 
+    /// The highest number with a mark.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let mut groups = self.by_group.iter().rev();
+        let last = groups.find_map(|(group, marks)| Some((group, marks.last()?)));
+        last.map(|(group, at)| group.saturating_mul(GROUP_RECORDS).saturating_add(at))
+    }
+
     /// Those of a group.
     pub(crate) fn of(&self, group: u64) -> Marks {
         self.by_group.get(&group).copied().unwrap_or_default()
@@ -132,6 +139,7 @@ mod tests {
         let dead = |seq| all.of(seq / GROUP_RECORDS).is_dead(seq);
         assert!([2, 4097, 4098, 20_000].into_iter().all(dead));
         assert!(![0, 1, 4096, 4099, 19_999].into_iter().any(dead));
+        assert_eq!(all.last(), Some(20_000));
         assert_eq!(all.listed().collect::<Vec<_>>(), [0, 1, 4]);
         assert_eq!(all.iter().map(|(group, _)| group).collect::<Vec<_>>(), [0, 1, 4]);
     }

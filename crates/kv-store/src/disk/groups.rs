@@ -18,8 +18,10 @@
 //! 4. A group stands in the set of its level if that is at least [`LEAST_LEVEL`], and rose since
 //!    it was cleaned or something died meanwhile in what was cleaned of it; and in no other.
 //! 5. What is dead of a group counts until all of it is cleaned.
+//! 6. Between the first and the last number in its blocks, whatever is in none of them has a mark.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::died::AllMarks;
 use super::marks::{GROUP_RECORDS, Marks};
@@ -85,6 +87,21 @@ impl Group {
         self.blocks.push(Place { first, last: first, records: 0 });
     }
 
+    /// Records of these numbers are not there any more.
+    fn mark_gone(&mut self, seqs: Range<u64>) {
+        for seq in seqs {
+            self.marks.kill(seq);
+        }
+    }
+
+    /// Marks what is between its blocks, and behind the last one up to the record `end`.
+    fn mark_gaps(&mut self, end: u64) {
+        for at in 0..self.blocks.len() {
+            let until = self.blocks.get(at + 1).map_or(end, |next| next.first);
+            self.mark_gone(self.blocks[at].last + 1..until);
+        }
+    }
+
     /// The last block got another record.
     fn count_record(&mut self, seq: u64) {
         if let Some(block) = self.blocks.last_mut() {
@@ -130,6 +147,10 @@ impl Loading<'_> {
     /// A record was found in the block; returns whether it lives.
     pub(crate) fn load_record(&mut self, seq: u64, weight: u64) -> bool {
         let lives = !self.group.marks.is_dead(seq);
+        if let Some(block) = self.group.blocks.last() {
+            let next = block.last + u64::from(block.records > 0);
+            self.group.mark_gone(next..seq);
+        }
         self.group.count_record(seq);
         if lives {
             self.group.live_records += 1;
@@ -228,7 +249,7 @@ impl Groups {
     pub(crate) fn append(&mut self, other: Self) {
         for (number, mut loaded) in other.by_number {
             let group = self.by_number.entry(number).or_default();
-            group.marks = loaded.marks;
+            group.marks.add(&loaded.marks);
             group.blocks.append(&mut loaded.blocks);
             group.blocks.sort_unstable();
             group.live_records += loaded.live_records;
@@ -241,12 +262,17 @@ impl Groups {
 
     /// After loading everything, of a file in which `next_seq` is the number of the next record:
     /// looks for groups worth cleaning, and for those of which marks have to be written.
+    ///
+    /// A file made of a snapshot has no marks for what died before.
     pub(crate) fn settle(&mut self, marks: &AllMarks, next_seq: u64) {
         for number in marks.listed() {
             self.note_change(number);
         }
         let numbers: Vec<_> = self.by_number.keys().copied().collect();
         for number in numbers {
+            if let Some(group) = self.by_number.get_mut(&number) {
+                group.mark_gaps(next_seq.min((number + 1).saturating_mul(GROUP_RECORDS)));
+            }
             self.judge(number);
             let is_complete = number < next_seq / GROUP_RECORDS;
             self.forget_if_empty(number, is_complete);
@@ -490,5 +516,24 @@ mod tests {
         assert!(groups.take_changed().all(|(_, marks)| marks.is_some()), "more may be added");
         groups.cleaned(0, Vec::new(), 0, true);
         assert_eq!(groups.take_changed().collect::<Vec<_>>(), [(0, None)]);
+    }
+
+    /// Two threads load a file, each some of its blocks.
+    #[test]
+    fn whatever_no_block_has_is_marked() {
+        let load = |blocks: &[&[u64]]| {
+            let mut groups = Groups::default();
+            for seqs in blocks {
+                let mut loading = groups.load_block(seqs[0]);
+                assert!(seqs.iter().all(|seq| loading.load_record(*seq, 1)));
+            }
+            groups
+        };
+        let mut groups = load(&[&[5, 7], &[20]]);
+        groups.append(load(&[&[10, 12, 13]]));
+        groups.settle(&AllMarks::default(), 24);
+        let marks = groups.get(0).expect("it was loaded").marks();
+        let gone: Vec<_> = (0..GROUP_RECORDS).filter(|seq| marks.is_dead(*seq)).collect();
+        assert_eq!(gone, [6, 8, 9, 11, 14, 15, 16, 17, 18, 19, 21, 22, 23]);
     }
 }

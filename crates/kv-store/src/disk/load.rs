@@ -148,7 +148,7 @@ fn resume(panic: Box<dyn std::any::Any + Send>) -> ! {
 }
 
 /// Reads everything from the tables of a file that is open.
-fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, StoreError> {
+pub(super) fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, StoreError> {
     let view = file.view()?;
     let state = file.state(&view)?.ok_or_else(|| file.damaged("it has no state row"))?;
     let mut marks = file.listed(&view)?;
@@ -157,6 +157,12 @@ fn read_tables(file: &StateFile, taker: &mut impl Taker) -> Result<Loaded, Store
         let number = number.value();
         let read = marks.add_row(number, row.value());
         read.ok_or_else(|| file.damaged(bad_marks(number)))?;
+    }
+    // They would be those of records that come later.
+    if let Some(seq) = marks.last().filter(|seq| *seq >= state.mark.next_seq) {
+        let next_seq = state.mark.next_seq;
+        let what = format!("record {seq} is marked as dead, and the next one will be {next_seq}");
+        return Err(file.damaged(what));
     }
     let mut sink = Sink::new(&state, &marks, taker);
     for row in file.table(&view, RECORDS)?.iter().map_err(|error| file.fault(error))? {
@@ -203,5 +209,47 @@ impl<'a, T: Taker> Sink<'a, T> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kv_proto::Revision;
+
+    use super::super::file::existing;
+    use super::super::marks::Marks;
+    use super::super::state::{Mark, Position};
+    use super::*;
+    use crate::build::Part;
+
+    /// The next records would have been dead from the start: whoever put them would have been told
+    /// that they are safe, and after a restart they would have been gone.
+    #[test]
+    fn marks_of_records_that_are_still_to_come_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory for tests");
+        let path = dir.path().join("state");
+        let (revision, compacted) = (Revision::new(11), Revision::FRESH);
+        let position = Position { term: 1, index: 10 };
+        let mark = Mark { position, revision, compacted, digest: 0, next_seq: 10 };
+        StateFile::create(&path, &State { mark, members: Arc::default() }).expect("a file");
+        let open = || open::<Part>(existing(&path)?, &path, 1 << 20, None);
+        for (seq, is_refused) in [(9, false), (10, true)] {
+            let (file, ..) = open().expect("nothing is wrong yet");
+            let mut marks = Marks::default();
+            marks.kill(seq);
+            let transaction = file.database().begin_write().expect("the disk works");
+            for (number, row) in marks.to_rows(0) {
+                let mut table = transaction.open_table(DEAD).expect("the disk works");
+                table.insert(number, row.as_slice()).expect("the disk works");
+            }
+            transaction.commit().expect("the disk works");
+            file.close().expect("the disk works");
+            let error = open().err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), is_refused, "{seq}: {error:?}");
+            let says = "record 10 is marked as dead, and the next one will be 10";
+            assert!(error.is_none_or(|error| error.contains(says)));
+        }
     }
 }

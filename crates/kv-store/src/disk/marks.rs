@@ -49,6 +49,13 @@ impl Marks {
         live
     }
 
+    /// The place in the group of its last record with a mark.
+    pub(crate) fn last(&self) -> Option<u64> {
+        let words = self.0.as_flattened();
+        let at = words.iter().rposition(|word| *word != 0)?;
+        Some(at as u64 * 64 + u64::from(words[at].ilog2()))
+    }
+
     /// Adds those of others of the same group.
     pub(crate) fn add(&mut self, others: &Self) {
         for (word, other) in self.0.as_flattened_mut().iter_mut().zip(others.0.as_flattened()) {
@@ -138,6 +145,8 @@ mod tests {
             read.add_row(*number, row).expect("it is whole");
         }
         assert_eq!(read, marks);
+        assert_eq!((read.last(), Marks::default().last()), (Some(4095), None));
+        assert_eq!(marks_of(&[0, 64]).last(), Some(64));
         assert_eq!(read.add_row(37, &rows[0].1), None, "another row's");
         assert_eq!(read.add_row(36, &rows[0].1[1..]), None);
         for bit in 0..8 * ROW_BYTES {

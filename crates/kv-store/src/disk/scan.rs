@@ -65,8 +65,12 @@ impl<'a, S: StorageBackend> Scan<'a, S> {
             found = Some(State::decode(row).ok().filter(|_| key == STATE_ROW)?);
             Some(())
         })?;
+        let state = found?;
+        if marks.last() >= Some(state.mark.next_seq) {
+            return None;
+        }
         let blocks = pages.leaves(records?, SHAPE)?;
-        Some(Self { pages, state: found?, marks, blocks })
+        Some(Self { pages, state, marks, blocks })
     }
 
     /// How many pages have blocks.

@@ -46,7 +46,7 @@ pub(crate) struct Writer {
     lists: (u64, u64),
     /// The number of the next record; ahead of the state while a batch is written.
     next_seq: u64,
-    /// The least that a batch may clean, in bytes.
+    /// The least that a batch may clean, in bytes; tests have less.
     clean_bytes: u64,
     /// For the bytes of blocks.
     scratch: Vec<u8>,
@@ -311,10 +311,12 @@ mod tests {
     use kv_proto::Revision;
     use redb::backends::InMemoryBackend;
 
+    use super::super::load::read_tables;
     use super::super::queue::Changes;
     use super::super::record::PutRecord;
     use super::super::state::Position;
     use super::*;
+    use crate::build::Part;
 
     /// Too large for two of them in a block.
     const VALUE_BYTES: usize = 200 << 10;
@@ -325,17 +327,28 @@ mod tests {
         Mark { position, revision, compacted, digest: 0, next_seq }
     }
 
+    /// A file in memory, and who writes it from the first record on.
+    fn empty() -> (Arc<StateFile>, Writer) {
+        let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
+        let file = Arc::new(file.expect("memory"));
+        let state = State { mark: mark(0), members: Arc::default() };
+        (Arc::clone(&file), Writer::new(file, Groups::default(), state))
+    }
+
     /// A batch of these many records, after which `next_seq` is the next; `dead` have died.
     fn batch(records: u64, next_seq: u64, dead: &[u64]) -> Batch {
         batch_of(&vec![7; VALUE_BYTES], records, next_seq, dead)
     }
 
+    fn record(value: &[u8], seq: u64) -> Record<'_> {
+        let put = PutRecord { created: Revision::new(2), version: 1, lease: None, value };
+        Record { modified: Revision::new(2 + seq), sub: 0, key: b"key", put: Some(put) }
+    }
+
     fn batch_of(value: &[u8], records: u64, next_seq: u64, dead: &[u64]) -> Batch {
         let mut changes = Changes::default();
         for seq in next_seq - records..next_seq {
-            let put = PutRecord { created: Revision::new(2), version: 1, lease: None, value };
-            let modified = Revision::new(2 + seq);
-            changes.records.push(&Record { modified, sub: 0, key: b"key", put: Some(put) });
+            changes.records.push(&record(value, seq));
         }
         let dead = dead.iter().map(|seq| (*seq, value.len() as u64)).collect();
         Batch {
@@ -364,10 +377,7 @@ mod tests {
 
     #[test]
     fn the_dead_are_listed_until_they_are_many_and_marked_then() {
-        let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
-        let file = Arc::new(file.expect("memory"));
-        let state = State { mark: mark(0), members: Arc::default() };
-        let mut writer = Writer::new(Arc::clone(&file), Groups::default(), state);
+        let (file, mut writer) = empty();
         let is_marked = |seq| {
             let view = file.view().expect("memory");
             file.marks(&view, 0).expect("it was written").is_dead(seq)
@@ -393,10 +403,7 @@ mod tests {
     /// also if all of it lived. That was half of all that was written for values of 64 KiB.
     #[test]
     fn a_block_of_which_all_lives_is_left_alone_however_often_its_group_is_cleaned() {
-        let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
-        let file = Arc::new(file.expect("memory"));
-        let state = State { mark: mark(0), members: Arc::default() };
-        let mut writer = Writer::new(Arc::clone(&file), Groups::default(), state);
+        let (file, mut writer) = empty();
         writer.write(batch(10, 10, &[])).expect("memory");
         writer.write(batch(0, 10, &[1, 3, 5, 7])).expect("memory");
         assert_eq!(rows(&file), [0, 2, 4, 6, 8, 9]);
@@ -407,6 +414,39 @@ mod tests {
         writer.write(batch(1, 11, &[4, 6, 8])).expect("what is dead is not read either");
         assert_eq!(rows(&file), [9, 10]);
     }
+
+    /// A file made of a snapshot has the numbers of the old one, and no marks for those that were
+    /// gone. They counted as living: a block of which all lived was rewritten by every cleaning,
+    /// and one in which as many had died as were missing was kept with its dead, which nothing
+    /// counted any more.
+    #[test]
+    fn what_is_gone_counts_as_dead_in_a_file_that_has_no_marks_for_it() {
+        let (file, _) = empty();
+        let block_of = |seqs: &[u64]| {
+            let mut block = BlockBuilder::default();
+            for seq in seqs {
+                let mut bytes = Vec::new();
+                record(&[7; 60], *seq).encode(&mut bytes);
+                block.push(*seq, &bytes);
+            }
+            block.take()
+        };
+        let state = State { mark: mark(20), members: Arc::default() };
+        let blocks = [block_of(&[0, 2, 4, 6, 8]), block_of(&[10, 12, 14, 16])];
+        file.write_blocks(&blocks, Some(&state)).expect("memory");
+        let groups = read_tables(&file, &mut Part::default()).expect("it is whole").groups;
+        let mut writer = Writer::new(Arc::clone(&file), groups, state);
+        let mut batch = batch_of(&[7; 60], 0, 20, &[12, 14, 16]);
+        batch.dead.iter_mut().for_each(|(_, weight)| *weight = 60 + 3 + 18);
+        // Whoever reads it finds it damaged.
+        file.write_blocks(&[(0, b"not a block".to_vec())], None).expect("memory");
+        writer.write(batch).expect("nobody reads it");
+        file.write_blocks(&blocks[..1], None).expect("memory");
+        let found = weights_of(&writer, &file, |seq| [0, 2, 4, 6, 8, 10].contains(&seq));
+        assert_eq!(found, (6 * 81, 0));
+        assert_eq!(writer.groups.weights(), found);
+    }
+
     /// The weights of what a file has in its blocks, by what is said of each record; and that
     /// everything that lives is there.
     fn weights_of(writer: &Writer, file: &StateFile, lives: impl Fn(u64) -> bool) -> (u64, u64) {
@@ -434,10 +474,7 @@ mod tests {
     /// goes on when the next batch is written, of which some dead may lie in what is cleaned.
     #[test]
     fn cleaning_stops_half_way_and_loses_nothing_and_counts_right() {
-        let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
-        let file = Arc::new(file.expect("memory"));
-        let state = State { mark: mark(0), members: Arc::default() };
-        let mut writer = Writer::new(Arc::clone(&file), Groups::default(), state);
+        let (file, mut writer) = empty();
         let mut keys = vec![None; 3_000];
         let (mut random, mut stops) = (1_u64, 0);
         for round in 0..120 {
@@ -464,15 +501,13 @@ mod tests {
         }
         assert!((20..80).contains(&stops), "{stops} of 120 times");
     }
+
     /// What is gone of a group counts until all of it is. With that in the estimate of what a block
     /// costs, each part of a group had fewer blocks than the one before, down to one for a batch:
     /// of large values, that are overwritten in order, more died than was taken out.
     #[test]
     fn the_parts_of_a_group_are_of_the_same_size() {
-        let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
-        let file = Arc::new(file.expect("memory"));
-        let state = State { mark: mark(0), members: Arc::default() };
-        let mut writer = Writer::new(Arc::clone(&file), Groups::default(), state);
+        let (_, mut writer) = empty();
         let records = GROUP_RECORDS + 100;
         writer.write(batch_of(&[7; 200], records, records, &[])).expect("memory");
         writer.clean_bytes = GROUP_RECORDS * 221 / 8;

@@ -48,6 +48,8 @@ struct State {
     history: Vec<String>,
     /// How many bytes fit on the disk, each file counted as at least a sector.
     capacity: Option<usize>,
+    /// Whether room can be reserved without writing.
+    reserves: bool,
 }
 
 #[derive(Clone, Default)]
@@ -55,6 +57,8 @@ struct Contents {
     now: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<usize>,
+    /// The sectors that were reserved and never written.
+    reserved: BTreeSet<usize>,
 }
 
 #[derive(Clone)]
@@ -144,6 +148,19 @@ impl SimDisk {
     /// From now on no more than this fits on the disk; `None` for as much as one likes.
     pub(crate) fn set_capacity(&self, bytes: Option<usize>) {
         self.state().capacity = bytes;
+    }
+
+    /// From now on, room can be reserved without writing.
+    pub(crate) fn reserve_room(&self) {
+        self.state().reserves = true;
+    }
+
+    /// How many sectors of segments were reserved and never written.
+    pub(crate) fn reserved_sectors(&self) -> usize {
+        let state = self.state();
+        let is_segment = |name: &String| name.strip_suffix(".log").is_some();
+        let segments = state.names.iter().filter(|(name, _)| is_segment(name));
+        segments.map(|(_, file)| state.files[*file].reserved.len()).sum()
     }
 
     /// How much of the disk is taken.
@@ -408,6 +425,25 @@ impl DiskFile for SimFile {
         contents.now.resize(contents.now.len().max(end), 0);
         contents.now[start..end].copy_from_slice(bytes);
         contents.dirty.extend(start / SECTOR..end.div_ceil(SECTOR));
+        contents.reserved.retain(|sector| !(start / SECTOR..end.div_ceil(SECTOR)).contains(sector));
+        done
+    }
+
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if !state.reserves {
+            return Ok(());
+        }
+        let was_dead = state.is_dead();
+        let name = state.name_of(self.file);
+        let done = state.change(format!("reserve {name}"));
+        if was_dead || state.is_undone() {
+            return Err(io::Error::other("the disk is dead"));
+        }
+        let size_bytes = usize::try_from(size_bytes).expect("a small file");
+        let contents = &mut state.files[self.file];
+        contents.reserved.extend(contents.now.len() / SECTOR..size_bytes / SECTOR);
+        contents.now.resize(contents.now.len().max(size_bytes), 0);
         done
     }
 
