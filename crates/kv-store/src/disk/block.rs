@@ -137,6 +137,11 @@ impl BlockBuilder {
     }
 }
 
+/// What cannot be read is named like this.
+pub(crate) fn bad_block(first: u64) -> String {
+    format!("the block of record {first} is missing, or does not match its checksum")
+}
+
 fn checksum(first: u64, rest: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&first.to_le_bytes()), rest)
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redb::{ReadableTable, StorageBackend};
 
-use super::block::Block;
+use super::block::{Block, bad_block};
 use super::died::AllMarks;
 use super::file::{Check, DEAD, RECORDS, StateFile, Storage};
 use super::groups::Groups;
@@ -19,7 +19,6 @@ use super::marks::bad_marks;
 use super::record::Record;
 use super::scan::Scan;
 use super::state::State;
-use super::writer::bad_block;
 use crate::error::StoreError;
 
 /// How many pages with blocks a thread reads before it looks for more.

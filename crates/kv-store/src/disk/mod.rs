@@ -12,9 +12,9 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `queue`, `writer`, `file`,
-//! `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a start, by way of `scan` and
-//! `pages`; `bytes` is for `record` and `state`, and `steps` for simulators.
+//! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `queue`, `writer`,
+//! `packer`, `file`, `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a start, by
+//! way of `scan` and `pages`; `bytes` is for `record` and `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
@@ -39,6 +39,7 @@ mod handed;
 mod layer;
 mod load;
 mod marks;
+mod packer;
 mod pages;
 mod patient;
 mod queue;
@@ -57,7 +58,7 @@ use std::thread::JoinHandle;
 use kv_proto::Bytes;
 use redb::backends::FileBackend;
 
-pub(crate) use block::{Block, BlockBuilder};
+pub(crate) use block::{Block, BlockBuilder, bad_block};
 pub(crate) use bytes::{Cursor, put_number};
 pub(crate) use died::AllMarks;
 pub(crate) use file::{PAGE_CACHE_BYTES, RECORDS, StateFile, View, existing, put_in_place};
@@ -73,7 +74,6 @@ pub use state::Position;
 pub(crate) use state::{BadState, Mark, State};
 pub use steps::Steps;
 use writer::Writer;
-pub(crate) use writer::bad_block;
 
 use crate::error::StoreError;
 

@@ -7,11 +7,10 @@ use kv_proto::Bytes;
 use redb::{AccessGuard, ReadOnlyTable};
 
 use super::Disk;
-use super::block::Block;
+use super::block::{Block, bad_block};
 use super::file::RECORDS;
 use super::marks::GROUP_RECORDS;
 use super::record::Record;
-use super::writer::bad_block;
 use crate::error::StoreError;
 
 /// Reads values for one question. It opens the file with the first value that is not in memory,

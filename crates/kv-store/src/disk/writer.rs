@@ -6,13 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use redb::{ReadableTable, Table};
-
-use super::block::{Block, BlockBuilder};
+use super::block::BlockBuilder;
 use super::died;
 use super::file::{DEAD, DIED, RECORDS, STATE, STATE_ROW, StateFile};
-use super::groups::{Due, Groups, Place};
-use super::marks::{GROUP_RECORDS, Marks, row_numbers};
+use super::groups::{Due, Groups};
+use super::marks::{GROUP_RECORDS, row_numbers};
+use super::packer::{Packer, Rows, write_block};
 use super::queue::{Batch, Queue};
 use super::record::Record;
 use super::state::{Mark, State};
@@ -31,8 +30,6 @@ const LISTED_PER_GROUP: u64 = 64;
 
 /// Or when there are so many lists.
 const MAX_LISTS: u64 = 64;
-
-type Rows<'txn> = Table<'txn, u64, &'static [u8]>;
 
 /// What the thread owns.
 #[derive(Debug)]
@@ -212,15 +209,14 @@ impl Writer {
                 packer.keep(block)?;
             } else if *rest_bytes == 0 {
                 blocks[at..].iter().try_for_each(|block| packer.keep(*block))?;
-                self.groups.cleaned_until(Due { from: first, ..due }, packer.kept);
+                self.groups.cleaned_until(Due { from: first, ..due }, packer.finish()?);
                 return Ok(());
             } else {
                 *rest_bytes = rest_bytes.saturating_sub(due.block_bytes);
                 packer.take(first, live, &marks)?;
             }
         }
-        packer.flush()?;
-        let kept = packer.kept;
+        let kept = packer.finish()?;
         let is_complete = number < self.next_seq / GROUP_RECORDS;
         self.groups.cleaned(number, kept, left_bytes, is_complete);
         Ok(())
@@ -232,85 +228,13 @@ fn weights<'a>(records: impl Iterator<Item = &'a [u8]>) -> u64 {
     records.filter_map(Record::decode).map(|record| record.weight()).sum()
 }
 
-/// What cannot be read is named like this.
-pub(crate) fn bad_block(first: u64) -> String {
-    format!("the block of record {first} is missing, or does not match its checksum")
-}
-
-fn write_block(
-    rows: &mut Rows<'_>,
-    block: &BlockBuilder,
-    scratch: &mut Vec<u8>,
-) -> Result<(), redb::StorageError> {
-    block.write(scratch);
-    rows.insert(block.first(), scratch.as_slice())?;
-    Ok(())
-}
-
-/// Packs the living of a group into as few blocks as they need.
-///
-/// It only ever writes under the number of a record that it was given, so never over a block that
-/// it has not reached yet.
-struct Packer<'a, 'txn> {
-    file: &'a StateFile,
-    rows: &'a mut Rows<'txn>,
-    scratch: &'a mut Vec<u8>,
-    packed: BlockBuilder,
-    /// The blocks that the group has from now on.
-    kept: Vec<Place>,
-}
-
-impl<'a, 'txn> Packer<'a, 'txn> {
-    fn new(file: &'a StateFile, rows: &'a mut Rows<'txn>, scratch: &'a mut Vec<u8>) -> Self {
-        Self { file, rows, scratch, packed: BlockBuilder::default(), kept: Vec::new() }
-    }
-
-    /// Leaves the next block as it is.
-    fn keep(&mut self, block: Place) -> Result<(), StoreError> {
-        self.flush()?;
-        self.kept.push(block);
-        Ok(())
-    }
-
-    /// Takes the next block out, and packs the records that live of it. There are `live` of them.
-    fn take(&mut self, first: u64, live: u64, marks: &Marks) -> Result<(), StoreError> {
-        if live > 0 {
-            let bytes = self.read(first).map_err(|error| self.file.fault(error))?;
-            let block = bytes.as_deref().and_then(|bytes| Block::check(first, bytes));
-            let block = block.ok_or_else(|| self.file.damaged(bad_block(first)))?;
-            for (seq, record) in block.iter().filter(|(seq, _)| !marks.is_dead(*seq)) {
-                if !self.packed.takes(seq, record.len()) {
-                    self.flush()?;
-                }
-                self.packed.push(seq, record);
-            }
-        }
-        self.rows.remove(first).map_err(|error| self.file.fault(error))?;
-        Ok(())
-    }
-
-    /// A copy of the block, because the table cannot be changed while it is looked into.
-    fn read(&self, first: u64) -> Result<Option<Vec<u8>>, redb::StorageError> {
-        Ok(self.rows.get(first)?.map(|row| row.value().to_vec()))
-    }
-
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if !self.packed.is_empty() {
-            write_block(self.rows, &self.packed, self.scratch)
-                .map_err(|error| self.file.fault(error))?;
-            let (first, last) = (self.packed.first(), self.packed.last());
-            self.kept.push(Place { first, last, records: self.packed.len() });
-            self.packed.clear();
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kv_proto::Revision;
+    use redb::ReadableTable;
     use redb::backends::InMemoryBackend;
 
+    use super::super::block::Block;
     use super::super::load::read_tables;
     use super::super::queue::Changes;
     use super::super::record::PutRecord;
@@ -350,7 +274,7 @@ mod tests {
         for seq in next_seq - records..next_seq {
             changes.records.push(&record(value, seq));
         }
-        let dead = dead.iter().map(|seq| (*seq, value.len() as u64)).collect();
+        let dead = dead.iter().map(|seq| (*seq, record(value, *seq).weight())).collect();
         Batch {
             records: vec![Arc::new(changes.records)],
             dead,
@@ -436,8 +360,7 @@ mod tests {
         file.write_blocks(&blocks, Some(&state)).expect("memory");
         let groups = read_tables(&file, &mut Part::default()).expect("it is whole").groups;
         let mut writer = Writer::new(Arc::clone(&file), groups, state);
-        let mut batch = batch_of(&[7; 60], 0, 20, &[12, 14, 16]);
-        batch.dead.iter_mut().for_each(|(_, weight)| *weight = 60 + 3 + 18);
+        let batch = batch_of(&[7; 60], 0, 20, &[12, 14, 16]);
         // Whoever reads it finds it damaged.
         file.write_blocks(&[(0, b"not a block".to_vec())], None).expect("memory");
         writer.write(batch).expect("nobody reads it");
@@ -445,6 +368,33 @@ mod tests {
         let found = weights_of(&writer, &file, |seq| [0, 2, 4, 6, 8, 10].contains(&seq));
         assert_eq!(found, (6 * 81, 0));
         assert_eq!(writer.groups.weights(), found);
+    }
+
+    /// Blocks had another size once, and may have another one some day. What is in one that is
+    /// larger than they are now goes into several, of which the first stands under its number: it
+    /// was removed after that was written, and with it what lived.
+    #[test]
+    fn a_block_larger_than_blocks_are_is_split_and_loses_nothing() {
+        let (file, _) = empty();
+        let (mut places, mut records) = (Vec::new(), Vec::new());
+        for seq in 0..400_u16 {
+            record(&[7; 60], seq.into()).encode(&mut records);
+            places.extend_from_slice(&seq.to_le_bytes());
+            places.extend_from_slice(&u32::try_from(records.len()).expect("short").to_le_bytes());
+        }
+        let rest = [&400_u32.to_le_bytes(), places.as_slice(), records.as_slice()].concat();
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&0_u64.to_le_bytes()), &rest);
+        let block = [&checksum.to_le_bytes(), rest.as_slice()].concat();
+        let state = State { mark: mark(400), members: Arc::default() };
+        file.write_blocks(&[(0, block)], Some(&state)).expect("memory");
+        let groups = read_tables(&file, &mut Part::default()).expect("it is whole").groups;
+        let mut writer = Writer::new(Arc::clone(&file), groups, state);
+        let dead: Vec<_> = (1..150).collect();
+        let batch = batch_of(&[7; 60], 0, 400, &dead);
+        writer.write(batch).expect("memory");
+        assert_eq!(rows(&file).len(), 2);
+        let found = weights_of(&writer, &file, |seq| !dead.contains(&seq));
+        assert_eq!((found, writer.groups.weights()), ((251 * 81, 0), found));
     }
 
     /// The weights of what a file has in its blocks, by what is said of each record; and that
@@ -486,8 +436,7 @@ mod tests {
             }
             writer.clean_bytes =
                 [1, 3_000, 20_000, 100_000][usize::try_from(round % 4).unwrap_or(0)];
-            let mut batch = batch_of(&[7; 60], 100, 100 * (round + 1), &dead);
-            batch.dead.iter_mut().for_each(|(_, weight)| *weight = 60 + 3 + 18);
+            let batch = batch_of(&[7; 60], 100, 100 * (round + 1), &dead);
             writer.write(batch).expect("memory");
             let (live, dead) = weights_of(&writer, &file, |seq| keys.contains(&Some(seq)));
             let (counted_live, counted_dead) = writer.groups.weights();
@@ -512,8 +461,7 @@ mod tests {
         writer.write(batch_of(&[7; 200], records, records, &[])).expect("memory");
         writer.clean_bytes = GROUP_RECORDS * 221 / 8;
         let dead: Vec<_> = (0..GROUP_RECORDS).collect();
-        let mut batch = batch_of(&[7; 200], 0, records, &dead);
-        batch.dead.iter_mut().for_each(|(_, weight)| *weight = 200 + 3 + 18);
+        let batch = batch_of(&[7; 200], 0, records, &dead);
         writer.write(batch).expect("memory");
         let mut batches = 1;
         while writer.groups.is_half_way() {
