@@ -193,6 +193,40 @@ fn a_value_is_read_from_disk_when_it_has_left_the_memory() {
     assert_eq!((reply.kvs[0].version, &*reply.kvs[0].value), (2, &*value(7)));
 }
 
+/// The database was asked for the last block up to a record, and looked at the one behind it
+/// first: for each value, two were read and checked.
+#[test]
+fn a_value_is_read_with_its_own_block_and_no_other() {
+    // Hardly more than the way down to a block.
+    let options = Options { page_cache_bytes: 64 << 10, cache_bytes: 0, ..forgetful() };
+    let disk = SimDisk::default();
+    let mut store = Store::open_on(disk.clone(), Path::new("disk"), &options).expect("empty");
+    let read_all = |store: &Store, what: &str| {
+        let before = disk.read_bytes();
+        for number in 0..2_000_u64 {
+            let key = (number * 1_009 % 2_000).to_be_bytes();
+            let reply = store.range(&Range::key(key.as_slice())).expect("it is there");
+            assert_eq!(reply.kvs.len(), 1);
+        }
+        let each_bytes = (disk.read_bytes() - before) / 2_000;
+        assert!((12 << 10..24 << 10).contains(&each_bytes), "{what}: {each_bytes} bytes for each");
+    };
+    for (puts, what) in [(2_000, "put once"), (9_000, "put again, and cleaned")] {
+        for _ in 0..puts {
+            let next = entry(store.applied_index() + 1);
+            let key = (next.index * 7 % 2_000).to_be_bytes();
+            let put = encode(&Command::Put(Put::new(&key, &[0x5a; 1_000])));
+            store.apply(next, &put).expect("the disk works");
+        }
+        store.flush().expect("the disk works");
+        store.skip(entry(store.applied_index() + 1)).expect("the disk works");
+        read_all(&store, what);
+    }
+    drop(store);
+    let store = Store::open_on(disk.clone(), Path::new("disk"), &options).expect("it is whole");
+    read_all(&store, "opened again");
+}
+
 #[test]
 fn two_stores_cannot_have_one_file() {
     let (_dir, path) = place();

@@ -128,11 +128,14 @@ fn measure(path: Option<&Path>, order: &str, keys: u64, name: impl Fn(u64) -> u6
     }
     let cost = get_all(&store, keys, &name);
     meter.report(&store, "get", cost);
+    // Not in the order in which they were put, so that what is read lies everywhere.
+    let shuffled = |number| name(number * 7_919 % keys);
+    let cost = get_all(&store, keys, shuffled);
+    meter.report(&store, "get anywhere", cost);
     if let Some(path) = path {
         copy(&store, &path.with_extension("copy"));
     }
-    // Not in the order in which they were put, so that what dies lies everywhere.
-    let shuffled = |number| name(number * 7_919 % keys);
+    // So that what dies lies everywhere.
     let cost = put_all(&mut store, keys, shuffled);
     meter.report(&store, "second put", cost);
     let cost = put_all(&mut store, keys, &name);

@@ -25,6 +25,7 @@ use std::ops::Range;
 
 use super::died::AllMarks;
 use super::marks::{GROUP_RECORDS, Marks};
+use super::starts::Starts;
 
 /// The dead may take this much of the room that the living take.
 const DEAD_PER_LIVE: (u64, u64) = (3, 8);
@@ -80,6 +81,11 @@ impl Group {
 
     pub(crate) fn blocks(&self) -> &[Place] {
         &self.blocks
+    }
+
+    /// The first records of its blocks.
+    fn firsts(&self) -> impl Iterator<Item = u64> {
+        self.blocks.iter().map(|block| block.first)
     }
 
     /// A block begins with the record `first`.
@@ -174,6 +180,8 @@ pub(crate) struct Groups {
     begun: Option<Begun>,
     /// Those whose marks are not written yet, each once.
     changed: Vec<u64>,
+    /// Those whose blocks start elsewhere than they did, some of them twice.
+    moved: Vec<u64>,
     /// The sums over all groups.
     live_bytes: u64,
     dead_bytes: u64,
@@ -182,7 +190,9 @@ pub(crate) struct Groups {
 impl Groups {
     /// A block begins with the record `first`.
     pub(crate) fn add_block(&mut self, first: u64) {
-        self.by_number.entry(first / GROUP_RECORDS).or_default().begin_block(first);
+        let number = first / GROUP_RECORDS;
+        self.by_number.entry(number).or_default().begin_block(first);
+        self.moved.push(number);
     }
 
     /// No more records will be added to the block that begins with `first`.
@@ -319,10 +329,27 @@ impl Groups {
         self.by_number.get(&number)
     }
 
+    /// Tells where the blocks of all groups start.
+    pub(crate) fn tell_starts(&self, starts: &Starts) {
+        for (number, group) in &self.by_number {
+            starts.set(*number, group.firsts());
+        }
+    }
+
+    /// Tells where the blocks start of which that was not told before.
+    pub(crate) fn tell_moved(&mut self, starts: &Starts) {
+        self.moved.dedup();
+        for number in self.moved.drain(..) {
+            let firsts = self.by_number.get(&number).into_iter().flat_map(Group::firsts);
+            starts.set(number, firsts);
+        }
+    }
+
     /// A group was cleaned up to where this says that it is due from now on: these are its blocks.
     pub(crate) fn cleaned_until(&mut self, due: Due, blocks: Vec<Place>) {
         let Some(group) = self.by_number.get_mut(&due.number) else { return };
         group.blocks = blocks;
+        self.moved.push(due.number);
         let died_bytes = self.begun.map_or(0, |begun| begun.died_bytes);
         self.begun = Some(Begun { due, died_bytes });
     }
@@ -344,6 +371,7 @@ impl Groups {
         self.dead_bytes = self.dead_bytes.saturating_sub(group.dead_bytes) + rest_bytes;
         group.dead_bytes = rest_bytes;
         group.blocks = blocks;
+        self.moved.push(number);
         group.level = group.dead_level();
         if died_bytes > 0 {
             // Nothing else may ever die in it, so it has to be found worth cleaning now.

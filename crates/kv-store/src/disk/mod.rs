@@ -12,9 +12,10 @@
 //! one transaction (`writer`), so the file is always the state at one position of the log, and the
 //! log's tail is replayed on top of it.
 //!
-//! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `queue`, `writer`,
-//! `packer`, `file`, `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a start, by
-//! way of `scan` and `pages`; `bytes` is for `record` and `state`, and `steps` for simulators.
+//! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `starts`, `queue`,
+//! `writer`, `packer`, `file`, `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a
+//! start, by way of `scan` and `pages`; `bytes` is for `record` and `state`, and `steps` for
+//! simulators.
 //!
 //! # Invariants
 //!
@@ -47,6 +48,7 @@ mod reader;
 mod recent;
 mod record;
 mod scan;
+mod starts;
 mod state;
 mod steps;
 mod writer;
@@ -70,6 +72,7 @@ use queue::Changes;
 pub(crate) use queue::Queue;
 pub(crate) use reader::Reader;
 pub(crate) use record::{PutRecord, Record, weight};
+use starts::Starts;
 pub use state::Position;
 pub(crate) use state::{BadState, Mark, State};
 pub use steps::Steps;
@@ -91,6 +94,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Disk {
     file: Arc<StateFile>,
     queue: Arc<Queue>,
+    starts: Arc<Starts>,
     handed: Handed,
     /// Of the entry that is being applied.
     changes: Changes,
@@ -113,7 +117,9 @@ impl Disk {
         let queue = Arc::new(Queue::new(mark, bounds, steps.clone()));
         let told = Arc::clone(&queue);
         file.patience().listen(move |waits| told.set_has_no_room(waits));
-        let writer = Writer::new(Arc::clone(&file), loaded.groups, loaded.state);
+        let starts = Arc::<Starts>::default();
+        let (groups, told) = (loaded.groups, Arc::clone(&starts));
+        let writer = Writer::new(Arc::clone(&file), groups, told, loaded.state);
         let (for_writer, steps_of_writer) = (Arc::clone(&queue), steps.clone());
         let thread = std::thread::Builder::new()
             .name("state".into())
@@ -124,7 +130,7 @@ impl Disk {
             })
             .map_err(|error| StoreError::system(file.path(), error))?;
         let (handed, changes) = (Handed::default(), Changes::default());
-        Ok(Self { file, queue, handed, changes, writer: Some(thread), steps })
+        Ok(Self { file, queue, starts, handed, changes, writer: Some(thread), steps })
     }
 
     /// Takes the next record.
@@ -155,6 +161,11 @@ impl Disk {
     /// The large values that are in use.
     pub(crate) fn handed(&self) -> &Handed {
         &self.handed
+    }
+
+    /// Where blocks start in the file.
+    pub(crate) fn starts(&self) -> &Starts {
+        &self.starts
     }
 
     pub(crate) fn file(&self) -> &StateFile {

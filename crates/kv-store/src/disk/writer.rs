@@ -14,6 +14,7 @@ use super::marks::{GROUP_RECORDS, row_numbers};
 use super::packer::{Packer, Rows, write_block};
 use super::queue::{Batch, Queue};
 use super::record::Record;
+use super::starts::Starts;
 use super::state::{Mark, State};
 use crate::error::StoreError;
 
@@ -36,6 +37,7 @@ const MAX_LISTS: u64 = 64;
 pub(crate) struct Writer {
     file: Arc<StateFile>,
     groups: Groups,
+    starts: Arc<Starts>,
     /// The last block, as long as it is not full. Its row is written anew with every batch.
     tail: BlockBuilder,
     state: State,
@@ -50,13 +52,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// A writer that goes on after `state`, of which `groups` are what is there.
-    pub(crate) fn new(file: Arc<StateFile>, groups: Groups, state: State) -> Self {
+    /// A writer that goes on after `state`, of which `groups` are what is there. It tells `starts`
+    /// where blocks are.
+    pub(crate) fn new(
+        file: Arc<StateFile>,
+        groups: Groups,
+        starts: Arc<Starts>,
+        state: State,
+    ) -> Self {
+        groups.tell_starts(&starts);
         let (tail, next_seq) = (BlockBuilder::default(), state.mark.next_seq);
         // The first batch with any dead writes marks, and is rid of the lists that there may be.
         let lists = (MAX_LISTS, 0);
         let (clean_bytes, scratch) = (CLEAN_BYTES, Vec::new());
-        Self { file, groups, tail, state, lists, next_seq, clean_bytes, scratch }
+        Self { file, groups, starts, tail, state, lists, next_seq, clean_bytes, scratch }
     }
 
     /// The name of the file.
@@ -102,6 +111,7 @@ impl Writer {
             state.insert(STATE_ROW, row.as_slice()).map_err(|error| file.fault(error))?;
         }
         transaction.commit().map_err(|error| file.fault(error))?;
+        self.groups.tell_moved(&self.starts);
         Ok(self.state.mark)
     }
 
@@ -256,7 +266,7 @@ mod tests {
         let file = StateFile::create_on(InMemoryBackend::new(), Path::new("state"));
         let file = Arc::new(file.expect("memory"));
         let state = State { mark: mark(0), members: Arc::default() };
-        (Arc::clone(&file), Writer::new(file, Groups::default(), state))
+        (Arc::clone(&file), Writer::new(file, Groups::default(), Arc::default(), state))
     }
 
     /// A batch of these many records, after which `next_seq` is the next; `dead` have died.
@@ -359,7 +369,7 @@ mod tests {
         let blocks = [block_of(&[0, 2, 4, 6, 8]), block_of(&[10, 12, 14, 16])];
         file.write_blocks(&blocks, Some(&state)).expect("memory");
         let groups = read_tables(&file, &mut Part::default()).expect("it is whole").groups;
-        let mut writer = Writer::new(Arc::clone(&file), groups, state);
+        let mut writer = Writer::new(Arc::clone(&file), groups, Arc::default(), state);
         let batch = batch_of(&[7; 60], 0, 20, &[12, 14, 16]);
         // Whoever reads it finds it damaged.
         file.write_blocks(&[(0, b"not a block".to_vec())], None).expect("memory");
@@ -388,7 +398,7 @@ mod tests {
         let state = State { mark: mark(400), members: Arc::default() };
         file.write_blocks(&[(0, block)], Some(&state)).expect("memory");
         let groups = read_tables(&file, &mut Part::default()).expect("it is whole").groups;
-        let mut writer = Writer::new(Arc::clone(&file), groups, state);
+        let mut writer = Writer::new(Arc::clone(&file), groups, Arc::default(), state);
         let dead: Vec<_> = (1..150).collect();
         let batch = batch_of(&[7; 60], 0, 400, &dead);
         writer.write(batch).expect("memory");
