@@ -17,7 +17,7 @@
 //! `ageing` overwrites a million keys at random, N million times (20 unless told otherwise), and
 //! tells of each million what a put took.
 //!
-//! `stalls` overwrites a million keys for N seconds (60 unless told otherwise) at half the rate
+//! `stalls` overwrites a million keys for N seconds (300 unless told otherwise) at half the rate
 //! that the store keeps up with for as long as one likes, and tells how long single puts took; then
 //! for as long again while snapshots are made one after the other.
 //!
@@ -42,6 +42,9 @@ use work::{delete_all, get_all, put_all, scatter};
 /// How often the same store is opened, where that is measured.
 const OPENINGS: usize = 7;
 
+/// How long puts are made for `stalls`, each of two times.
+const STALLS_TIME: Duration = Duration::from_mins(5);
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let place = arguments.next().unwrap_or_else(|| "memory".into());
@@ -57,14 +60,14 @@ fn main() {
         (None, Some(path)) => {
             measure(Some(path), "random", keys, scatter);
             let _ = std::fs::remove_file(path);
-            stalls::measure(path, Duration::from_mins(1));
+            stalls::measure(path, STALLS_TIME);
         }
         (Some("random") | None, path) => measure(path, "random", keys, scatter),
         (Some("ascending"), path) => measure(path, "ascending", keys, |number| number),
         (Some("opening"), Some(path)) => opening(path, keys),
         (Some("ageing"), Some(path)) => ageing(path, count.unwrap_or(20)),
         (Some("stalls"), Some(path)) => {
-            stalls::measure(path, Duration::from_secs(count.unwrap_or(60)));
+            stalls::measure(path, count.map_or(STALLS_TIME, Duration::from_secs));
         }
         (Some(other), _) => eprintln!("{other} is not measured here: see what is above"),
     }

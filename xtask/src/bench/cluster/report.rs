@@ -183,15 +183,24 @@ fn print_notes(shape: &Shape, system: &str, rounds: &[Run], median: &Figures) {
         Workload::Get | Workload::GetStale => return,
     };
     println!("{:<16} {system:<6} {what}", "");
-    let Some(before) = &median.before else { return };
-    let slowest = slowest(rounds.iter().filter_map(|it| it.figures.before.as_deref()));
-    println!(
-        "{:<16} {system:<6} before, without snapshots: p50 {:.0}, p99 {:.0}, max {:.0}; {slowest}",
-        "", before.p50_us, before.p99_us, before.max_us
-    );
-    for line in during_each(rounds) {
+    for line in sequel(rounds, median) {
         println!("{:<16} {system:<6} {line}", "");
     }
+}
+
+/// What came of the load by itself, and what is to be told of what followed.
+fn sequel(rounds: &[Run], median: &Figures) -> Vec<String> {
+    let Some(before) = &median.before else { return Vec::new() };
+    let slowest = slowest(rounds.iter().filter_map(|it| it.figures.before.as_deref()));
+    let before = format!(
+        "before, by itself: {:.0} ops/s, p50 {:.0}, p99 {:.0}, max {:.0}; {slowest}",
+        before.ops_per_s, before.p50_us, before.p99_us, before.max_us
+    );
+    let during = match &median.stalls {
+        Some(stalls) => stalls.lines(),
+        None => during_each(rounds),
+    };
+    std::iter::once(before).chain(during).collect()
 }
 
 /// How slow the slowest request was while each snapshot was sent, and without.

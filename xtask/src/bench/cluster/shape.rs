@@ -17,9 +17,18 @@ pub(super) struct Shape {
     pub(super) total: Option<u64>,
     /// Connections beside the load that ask nothing.
     pub(super) idle: u32,
-    /// Whether snapshots are fetched meanwhile, one after the other. All keys are written before,
-    /// and the same load is measured without.
-    pub(super) saves: bool,
+    /// What follows, on the same nodes. All keys are written before, and the load is measured by
+    /// itself.
+    pub(super) sequel: Option<Sequel>,
+}
+
+/// What is measured after a load by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequel {
+    /// The same load, while snapshots are fetched, one after the other.
+    Snapshots,
+    /// Half as many requests a second as were done.
+    Half,
 }
 
 /// What is asked.
@@ -53,11 +62,11 @@ const USUAL: Shape = Shape {
     keys: 10_000,
     total: None,
     idle: 0,
-    saves: false,
+    sequel: None,
 };
 
 /// All of them, in the order in which they are run.
-pub(super) const SHAPES: [Shape; 18] = [
+pub(super) const SHAPES: [Shape; 19] = [
     Shape {
         name: "put-1x1",
         meaning: "one client, one put at a time",
@@ -126,7 +135,14 @@ pub(super) const SHAPES: [Shape; 18] = [
         name: "put-snapshot",
         meaning: "puts to a million keys while snapshots are saved; before that, without",
         keys: 1_000_000,
-        saves: true,
+        sequel: Some(Sequel::Snapshots),
+        ..USUAL
+    },
+    Shape {
+        name: "put-half",
+        meaning: "puts to a million keys, half as many as it can do; before that, all it can do",
+        keys: 1_000_000,
+        sequel: Some(Sequel::Half),
         ..USUAL
     },
 ];

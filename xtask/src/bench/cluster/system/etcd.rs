@@ -99,7 +99,7 @@ impl System for Etcd {
     }
 
     fn understands(&self, shape: &Shape) -> bool {
-        shape.idle == 0 && !shape.saves
+        shape.idle == 0 && shape.sequel.is_none()
     }
 
     fn run(&self, shape: &Shape, seconds: u64, folder: &Path) -> Result<Figures, Failure> {

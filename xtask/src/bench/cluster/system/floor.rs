@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Figures, Server, System, loaded};
-use crate::bench::cluster::shape::{Shape, Workload};
+use crate::bench::cluster::shape::{Sequel, Shape, Workload};
 use crate::failure::{Context, Failure};
 
 /// The most that one write of our log takes.
@@ -98,7 +98,8 @@ impl System for Floor {
     /// It has no snapshots: where others send some, it shows how long its puts wait without any.
     fn understands(&self, shape: &Shape) -> bool {
         let is_plain = shape.workload == Workload::Put && shape.idle == 0;
-        is_plain && shape.nodes == 3 && shape.total.is_none()
+        let is_wide_open = shape.sequel != Some(Sequel::Half);
+        is_plain && is_wide_open && shape.nodes == 3 && shape.total.is_none()
     }
 
     fn run(&self, shape: &Shape, seconds: u64, folder: &Path) -> Result<Figures, Failure> {

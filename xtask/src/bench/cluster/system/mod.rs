@@ -6,7 +6,9 @@ mod ours;
 mod program;
 mod redis;
 mod saves;
+mod stalls;
 mod timeline;
+mod witness;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +19,7 @@ pub(super) use etcd::Etcd;
 pub(super) use floor::Floor;
 pub(super) use ours::Ours;
 pub(super) use redis::Redis;
+use stalls::Stalls;
 use timeline::Timeline;
 
 use crate::bench::cluster::shape::Shape;
@@ -65,11 +68,13 @@ pub(super) struct Figures {
     pub(super) load_cpu_us_per_op: f64,
     /// Memory of the largest node at the end, in millions of bytes.
     pub(super) largest_mb: f64,
-    /// What was measured before, without snapshots, if some were fetched meanwhile.
+    /// What was measured before, if there was something: the load by itself.
     pub(super) before: Option<Box<Self>>,
     /// The slowest request during each snapshot that was fetched meanwhile; of what was measured
     /// before, in each stretch that lasted as long.
     pub(super) slowest_us: Vec<u64>,
+    /// Where requests waited for too long, if that was looked for.
+    pub(super) stalls: Option<Stalls>,
     /// Where it went fast, and where slowly.
     pub(super) timeline: Timeline,
 }
@@ -98,6 +103,7 @@ impl Figures {
             largest_mb: taken.largest_mb,
             before: None,
             slowest_us: Vec::new(),
+            stalls: None,
             timeline: Timeline::new(printed),
         })
     }
@@ -124,6 +130,7 @@ impl Figures {
             let all = rounds.iter().filter_map(|it| it.cpu_us_per_op_by_node.get(nth).copied());
             self::median(all.collect())
         };
+        let stalls: Vec<&Stalls> = rounds.iter().filter_map(|it| it.stalls.as_ref()).collect();
         let before: Vec<&Self> = rounds.iter().filter_map(|it| it.before.as_deref()).collect();
         Self {
             ops_per_s: median(|it| it.ops_per_s),
@@ -137,6 +144,7 @@ impl Figures {
             largest_mb: median(|it| it.largest_mb),
             before: (!before.is_empty()).then(|| Box::new(Self::median(before.into_iter()))),
             slowest_us: rounds.iter().flat_map(|it| it.slowest_us.iter().copied()).collect(),
+            stalls: (!stalls.is_empty()).then(|| Stalls::of_all(stalls.into_iter())),
             timeline: Timeline::default(),
         }
     }
@@ -148,6 +156,7 @@ impl Figures {
             "cpu_us_per_op": self.cpu_us_per_op, "largest_mb": self.largest_mb,
             "cpu_us_per_op_by_node": self.cpu_us_per_op_by_node,
             "load_cpu_us_per_op": self.load_cpu_us_per_op, "slowest_us_each": self.slowest_us,
+            "stalls": self.stalls.as_ref().map(Stalls::to_json),
             "before": self.before.as_deref().map(Self::to_json),
         })
     }

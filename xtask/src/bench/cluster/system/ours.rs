@@ -5,8 +5,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Figures, System, loaded, saves};
-use crate::bench::cluster::shape::Shape;
+use super::stalls::Stalls;
+use super::{Figures, System, loaded, saves, witness};
+use crate::bench::cluster::shape::{Sequel, Shape};
 use crate::failure::{Context, Failure};
 use crate::members::Members;
 use crate::process::{Node, NodeSpec, Output};
@@ -14,6 +15,9 @@ use crate::workspace::Programs;
 
 /// How long a cluster may take until it has a leader.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long all that a cluster can do is measured, at most, before half of it is.
+const FULL_SECONDS: u64 = 20;
 
 /// Our own nodes.
 pub(crate) struct Ours {
@@ -46,19 +50,78 @@ impl System for Ours {
         }
         let endpoints = members.client_addresses().join(",");
         self.wait_for_a_leader(&endpoints)?;
-        let pids: Vec<u32> = nodes.iter().map(Node::pid).collect();
-        let measure = || figures(&mut self.load(shape, seconds, &endpoints), &pids);
-        if !shape.saves {
-            return measure();
+        let cluster = Cluster {
+            bench: self,
+            shape,
+            seconds,
+            folder,
+            endpoints: &endpoints,
+            pids: nodes.iter().map(Node::pid).collect(),
+        };
+        cluster.run()
+    }
+}
+
+/// Nodes with a leader, and what is to be measured of them.
+struct Cluster<'a> {
+    bench: &'a Ours,
+    shape: &'a Shape,
+    seconds: u64,
+    folder: &'a Path,
+    endpoints: &'a str,
+    pids: Vec<u32>,
+}
+
+impl Cluster<'_> {
+    fn run(&self) -> Result<Figures, Failure> {
+        match self.shape.sequel {
+            None => self.measure(),
+            Some(Sequel::Snapshots) => self.beside_snapshots(),
+            Some(Sequel::Half) => self.at_half(),
         }
-        figures(&mut self.write_all(shape, &endpoints), &pids)?;
-        let mut before = measure()?;
-        let save = saves::save(&self.programs.cli, &endpoints, &folder.join("snapshot"));
-        let (figures, snapshots) = saves::beside(save, measure)?;
+    }
+
+    fn measure(&self) -> Result<Figures, Failure> {
+        figures(&mut self.load(self.seconds), &self.pids)
+    }
+
+    fn beside_snapshots(&self) -> Result<Figures, Failure> {
+        self.write_all()?;
+        let mut before = self.measure()?;
+        let file = self.folder.join("snapshot");
+        let save = saves::save(&self.bench.programs.cli, self.endpoints, &file);
+        let (figures, snapshots) = saves::beside(save, || self.measure())?;
         before.slowest_us = before.timeline.in_stretches(&snapshots);
         let during = snapshots.iter().filter_map(|span| figures.timeline.during(span));
         let slowest_us = during.collect();
         Ok(Figures { before: Some(Box::new(before)), slowest_us, ..figures })
+    }
+
+    fn at_half(&self) -> Result<Figures, Failure> {
+        self.write_all()?;
+        let before = figures(&mut self.load(self.seconds.min(FULL_SECONDS)), &self.pids)?;
+        let mut load = self.load(self.seconds);
+        load.arg(format!("--rate={:.0}", before.ops_per_s / 2.0));
+        let work = || figures(&mut load, &self.pids);
+        let (figures, standstills) = witness::beside(self.folder, work)?;
+        let stalls = Some(Stalls::at_half(&figures.timeline, &standstills));
+        Ok(Figures { before: Some(Box::new(before)), stalls, ..figures })
+    }
+
+    /// Each key once.
+    fn write_all(&self) -> Result<(), Failure> {
+        let mut load = self.bench.bench(self.shape, self.endpoints);
+        load.arg("--distribution=sequential").arg(format!("--total={}", self.shape.keys));
+        figures(&mut load, &self.pids).map(|_| ())
+    }
+
+    fn load(&self, seconds: u64) -> Command {
+        let mut load = self.bench.bench(self.shape, self.endpoints);
+        match self.shape.total {
+            Some(total) => load.arg("--total").arg(total.to_string()),
+            None => load.arg("--warm-up=1s").arg(format!("--duration={seconds}s")),
+        };
+        load
     }
 }
 
@@ -70,22 +133,6 @@ fn figures(load: &mut Command, pids: &[u32]) -> Result<Figures, Failure> {
 }
 
 impl Ours {
-    fn load(&self, shape: &Shape, seconds: u64, endpoints: &str) -> Command {
-        let mut load = self.bench(shape, endpoints);
-        match shape.total {
-            Some(total) => load.arg("--total").arg(total.to_string()),
-            None => load.arg("--warm-up=1s").arg(format!("--duration={seconds}s")),
-        };
-        load
-    }
-
-    /// Each key once.
-    fn write_all(&self, shape: &Shape, endpoints: &str) -> Command {
-        let mut load = self.bench(shape, endpoints);
-        load.arg("--distribution=sequential").arg(format!("--total={}", shape.keys));
-        load
-    }
-
     fn bench(&self, shape: &Shape, endpoints: &str) -> Command {
         let mut load = Command::new(&self.programs.cli);
         load.args(["--endpoints", endpoints, "--output", "json", "--timeout", "30s", "bench"]);

@@ -80,7 +80,8 @@ impl System for Redis {
     }
 
     fn understands(&self, shape: &Shape) -> bool {
-        let is_plain = shape.workload != Workload::GetStale && shape.idle == 0 && !shape.saves;
+        let is_plain =
+            shape.workload != Workload::GetStale && shape.idle == 0 && shape.sequel.is_none();
         is_plain && shape.nodes == 3
     }
 

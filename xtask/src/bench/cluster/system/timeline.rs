@@ -27,6 +27,12 @@ impl Timeline {
         }
     }
 
+    /// When each tenth began and ended, in microseconds since 1970, and the slowest of it.
+    pub(super) fn tenths(&self) -> impl Iterator<Item = (Range<u64>, u64)> {
+        let starts = (0_u64..).map(|tenth| self.from_us + tenth * TENTH_US);
+        starts.map(|start| start..start + TENTH_US).zip(self.slowest.iter().copied())
+    }
+
     /// The slowest while something went on; nothing for what began or ended outside of the run.
     /// The tenths in which it began and ended count whole.
     pub(super) fn during(&self, span: &Range<u64>) -> Option<u64> {
