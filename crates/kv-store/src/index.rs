@@ -186,7 +186,15 @@ impl Found<'_> {
         self.key.len() + value_bytes
     }
 
-    /// Its value.
+    /// Its value, if that is in memory.
+    pub(crate) fn value_in_memory(&self, values: &Reader<'_>) -> Option<Bytes> {
+        match self.live.value_bytes {
+            0 => Some(Bytes::default()),
+            _ => values.in_memory(self.seq),
+        }
+    }
+
+    /// Its value, wherever it is.
     pub(crate) fn value(&self, values: &Reader<'_>) -> Result<Bytes, StoreError> {
         match self.live.value_bytes {
             0 => Ok(Bytes::default()),

@@ -24,6 +24,7 @@
 //!
 //! * [`store`](Store): the log's side. Applies entries, counts them, keeps the digest.
 //! * `write`: what a put and a delete do; `read`: what a range does. These two hold the meaning.
+//!   [`draft`](Draft): what was found, of which values have yet to be read.
 //! * `index`: the keys, in the order of `keys`, each a `key`. `history`: the states of one.
 //! * `turns`: how many keys there are, without looking at each.
 //! * `build`: the index of a whole state file, made at once, with the keys in the `order` of which
@@ -56,6 +57,7 @@
 mod build;
 mod digest;
 mod disk;
+mod draft;
 mod error;
 mod history;
 mod index;
@@ -71,6 +73,7 @@ mod values;
 mod write;
 
 pub use disk::{Position, Steps};
+pub use draft::Draft;
 pub use error::StoreError;
 pub use retention::Retention;
 pub use store::{AHEAD, Applied, Options, Stats, Store};

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use kv_proto::span::Span;
 use kv_proto::{Bytes, Direction, Error, KeyValue, Range, RangeReply, Revision, SortBy};
 
-use crate::error::{Failure, StoreError};
+use crate::draft::{Draft, Missing};
+use crate::error::Failure;
 use crate::index::Found;
 use crate::store::Store;
 use crate::values::Reader;
@@ -31,13 +32,27 @@ impl Store {
     /// 64 MiB of values would have to be sorted. [`Error::Internal`] if a value cannot be read any
     /// more: then [`check`](Self::check) tells the same from now on.
     pub fn range(&self, range: &Range) -> Result<RangeReply, Error> {
-        self.find(range).map_err(|failure| match failure {
+        let found = self.find(range)?.complete();
+        found.map_err(|error| Error::Internal { reason: error.to_string() })
+    }
+
+    /// As [`range`](Self::range), but without waiting for the disk: the values that are not in
+    /// memory are missing. It is settled what they are, whatever is applied from here on. Whoever
+    /// [completes](Draft::complete) the draft waits for them, on any thread.
+    ///
+    /// Only what is sorted by value is read at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`range`](Self::range).
+    pub fn find(&self, range: &Range) -> Result<Draft, Error> {
+        self.draft(range).map_err(|failure| match failure {
             Failure::Refused(error) => error,
             Failure::Broken(error) => Error::Internal { reason: error.to_string() },
         })
     }
 
-    fn find(&self, range: &Range) -> Result<RangeReply, Failure> {
+    fn draft(&self, range: &Range) -> Result<Draft, Failure> {
         range.validate(&self.limits)?;
         let span = range.span()?;
         let options = &range.options;
@@ -48,7 +63,7 @@ impl Store {
             span => self.turns.count(self.index.count(span), span, revision),
         };
         if options.count_only {
-            return Ok(RangeReply { count, ..RangeReply::default() });
+            return Ok(Draft::of(RangeReply { count, ..RangeReply::default() }));
         }
         let page = Page {
             count,
@@ -58,8 +73,9 @@ impl Store {
             values: self.values.reader(),
             kvs: Vec::new(),
             bytes: 0,
+            missing: Vec::new(),
         };
-        let mut reply = match (options.sort_by, options.direction) {
+        let mut draft = match (options.sort_by, options.direction) {
             (SortBy::Key, Direction::Ascending) => page.fill(found),
             (SortBy::Key, Direction::Descending) => page.fill(found.rev()),
             (SortBy::Value, direction) => {
@@ -74,9 +90,9 @@ impl Store {
             }
         }?;
         if !options.is_by_key_ascending() {
-            reply.next_key = None;
+            draft.reply.next_key = None;
         }
-        Ok(reply)
+        Ok(draft)
     }
 
     /// The revision to read at.
@@ -103,37 +119,43 @@ struct Page<'a> {
     values: Reader<'a>,
     kvs: Vec<KeyValue>,
     bytes: usize,
+    /// Of those, what is not in memory.
+    missing: Vec<Missing>,
 }
 
 impl Page<'_> {
     /// Takes pairs until a limit is met. The key it first left out goes into `next_key`.
-    fn fill<'a>(mut self, found: impl Iterator<Item = Found<'a>>) -> Result<RangeReply, Failure> {
-        let mut left_out = None;
-        for next in found {
-            if !self.take(next)? {
-                left_out = Some(next);
-                break;
-            }
-        }
-        Ok(RangeReply {
+    fn fill<'a>(mut self, mut found: impl Iterator<Item = Found<'a>>) -> Result<Draft, Failure> {
+        let left_out = found.find(|next| !self.take(next));
+        let reply = RangeReply {
             count: self.count,
             kvs: self.kvs,
             more: left_out.is_some(),
             next_key: left_out.map(|found| Bytes::from(found.key)),
-        })
+        };
+        let is_whole = self.missing.is_empty();
+        let file = if is_whole { None } else { self.values.open_file()? };
+        Ok(Draft { reply, size_bytes: self.bytes, missing: self.missing, file })
     }
 
     /// Takes one more pair, if it fits.
-    fn take(&mut self, found: Found<'_>) -> Result<bool, StoreError> {
+    fn take(&mut self, found: &Found<'_>) -> bool {
         let bytes = self.bytes + found.size_bytes(self.keys_only);
         let is_full = self.kvs.len() >= self.max_pairs || bytes > self.max_bytes;
         if is_full && !self.kvs.is_empty() {
-            return Ok(false);
+            return false;
         }
-        let value = if self.keys_only { Bytes::default() } else { found.value(&self.values)? };
+        let value = if self.keys_only {
+            Some(Bytes::default())
+        } else {
+            found.value_in_memory(&self.values)
+        };
+        if value.is_none() {
+            self.missing.push(Missing { at: self.kvs.len(), seq: found.seq });
+        }
         self.bytes = bytes;
-        self.kvs.push(found.to_key_value(value));
-        Ok(true)
+        self.kvs.push(found.to_key_value(value.unwrap_or_default()));
+        true
     }
 }
 

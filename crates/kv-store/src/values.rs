@@ -1,5 +1,6 @@
 //! The bytes of values: the one door to them, wherever they are.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,10 +53,7 @@ impl Values {
 
     /// A reader for one question.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        match self {
-            Self::Memory(values) => Reader::Memory(values),
-            Self::Disk(disk) => Reader::Disk(disk::Reader::new(disk)),
-        }
+        Reader { values: self, file: RefCell::new(None) }
     }
 
     /// Up to where the log need not be replayed after a crash.
@@ -83,20 +81,42 @@ impl Values {
     }
 }
 
-/// Reads values for one question.
+/// Reads values for one question, before the next entry is applied. It opens the file with the
+/// first value that is not in memory.
 #[derive(Debug)]
-pub(crate) enum Reader<'a> {
-    Memory(&'a BTreeMap<u64, Bytes>),
-    Disk(disk::Reader<'a>),
+pub(crate) struct Reader<'a> {
+    values: &'a Values,
+    file: RefCell<Option<Box<disk::Reader>>>,
 }
 
 impl Reader<'_> {
-    /// The value of the record `seq`, which must live.
-    pub(crate) fn load(&self, seq: u64) -> Result<Bytes, StoreError> {
-        match self {
+    /// The value of the record `seq`, which must live, if it is in memory.
+    pub(crate) fn in_memory(&self, seq: u64) -> Option<Bytes> {
+        match self.values {
             // What lives is there.
-            Self::Memory(values) => Ok(values.get(&seq).cloned().unwrap_or_default()),
-            Self::Disk(reader) => reader.load(seq),
+            Values::Memory(values) => Some(values.get(&seq).cloned().unwrap_or_default()),
+            Values::Disk(disk) => disk.in_memory(seq),
+        }
+    }
+
+    /// The value of the record `seq`, which must live. Waits for the disk if it is not in memory.
+    pub(crate) fn load(&self, seq: u64) -> Result<Bytes, StoreError> {
+        if let Some(value) = self.in_memory(seq) {
+            return Ok(value);
+        }
+        let mut file = self.file.borrow_mut();
+        if file.is_none() {
+            *file = self.open_file()?;
+        }
+        // Without a file, all are in memory.
+        file.as_mut().map_or_else(|| Ok(Bytes::default()), |file| file.read(seq))
+    }
+
+    /// A reader of what was not in memory, for later, and for any thread. `None` without a file.
+    pub(crate) fn open_file(&self) -> Result<Option<Box<disk::Reader>>, StoreError> {
+        match self.values {
+            Values::Memory(_) => Ok(None),
+            Values::Disk(disk) => disk.reader().map(|reader| Some(Box::new(reader))),
         }
     }
 }

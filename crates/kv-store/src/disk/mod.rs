@@ -53,8 +53,9 @@ mod state;
 mod steps;
 mod writer;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use kv_proto::Bytes;
@@ -71,6 +72,7 @@ pub(crate) use patient::is_full;
 use queue::Changes;
 pub(crate) use queue::Queue;
 pub(crate) use reader::Reader;
+use reader::{Scene, Sources};
 pub(crate) use record::{PutRecord, Record, weight};
 use starts::Starts;
 pub use state::Position;
@@ -92,10 +94,9 @@ pub(crate) struct Bounds {
 /// The apply thread's end of it.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    file: Arc<StateFile>,
-    queue: Arc<Queue>,
-    starts: Arc<Starts>,
-    handed: Handed,
+    sources: Arc<Sources>,
+    /// What readers see that were made since the last entry, if any of them is still there.
+    scene: RefCell<Weak<Scene>>,
     /// Of the entry that is being applied.
     changes: Changes,
     writer: Option<JoinHandle<()>>,
@@ -129,8 +130,9 @@ impl Disk {
                 writer.run(&for_writer);
             })
             .map_err(|error| StoreError::system(file.path(), error))?;
-        let (handed, changes) = (Handed::default(), Changes::default());
-        Ok(Self { file, queue, starts, handed, changes, writer: Some(thread), steps })
+        let sources = Arc::new(Sources { file, queue, starts, handed: Handed::default() });
+        let (scene, changes) = (RefCell::default(), Changes::default());
+        Ok(Self { sources, scene, changes, writer: Some(thread), steps })
     }
 
     /// Takes the next record.
@@ -150,65 +152,65 @@ impl Disk {
 
     /// Ends an entry. Waits for the disk only if too much is unwritten.
     pub(crate) fn end_entry(&mut self, mark: Mark) -> Result<(), StoreError> {
-        self.queue.add(&mut self.changes, mark)
+        *self.scene.get_mut() = Weak::new();
+        self.sources.queue.add(&mut self.changes, mark)
     }
 
     /// A value that is in memory: of a record of an entry before this one.
-    pub(crate) fn recent(&self, seq: u64) -> Option<Bytes> {
-        self.queue.recent(seq)
+    pub(crate) fn in_memory(&self, seq: u64) -> Option<Bytes> {
+        self.sources.in_memory(seq)
     }
 
-    /// The large values that are in use.
-    pub(crate) fn handed(&self) -> &Handed {
-        &self.handed
-    }
-
-    /// Where blocks start in the file.
-    pub(crate) fn starts(&self) -> &Starts {
-        &self.starts
+    /// A reader of the values that were not found in memory since the last entry. It may be used
+    /// on any thread, and whatever is applied meanwhile.
+    pub(crate) fn reader(&self) -> Result<Reader, StoreError> {
+        let mut last = self.scene.borrow_mut();
+        // Values go from memory only with an entry, so what was opened for one reader since then
+        // has what another one looks for.
+        let scene = match last.upgrade() {
+            Some(scene) => scene,
+            None => Arc::new(self.sources.scene()?),
+        };
+        *last = Arc::downgrade(&scene);
+        Ok(Reader::new(Arc::clone(&self.sources), scene))
     }
 
     pub(crate) fn file(&self) -> &StateFile {
-        &self.file
+        &self.sources.file
     }
 
     /// The file, for whoever looks at it longer.
     pub(crate) fn shared_file(&self) -> Arc<StateFile> {
-        Arc::clone(&self.file)
+        Arc::clone(&self.sources.file)
     }
 
     /// What is on its way into the file, for whoever waits for it.
     pub(crate) fn shared_queue(&self) -> Arc<Queue> {
-        Arc::clone(&self.queue)
+        Arc::clone(&self.sources.queue)
     }
 
     /// Up to where the file holds the log for sure.
     pub(crate) fn durable(&self) -> Position {
-        self.queue.durable()
+        self.sources.queue.durable()
     }
 
     /// Whether anything went wrong.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        self.queue.outcome().map(|_| ())
-    }
-
-    /// Something went wrong with a read: nothing is done from here on.
-    pub(crate) fn fail(&self, error: StoreError) {
-        self.queue.fail(error);
+        self.sources.queue.outcome().map(|_| ())
     }
 
     /// Waits until everything up to the last entry is in the file.
     pub(crate) fn flush(&self) -> Result<Position, StoreError> {
-        self.queue.flush().map(|mark| mark.position)
+        self.sources.queue.flush().map(|mark| mark.position)
     }
 }
 
 impl Drop for Disk {
     /// Writes what is left, and waits for that.
     fn drop(&mut self) {
-        self.queue.close();
+        self.sources.queue.close();
         // What there is no room for is in the log.
-        self.file.patience().end();
+        self.sources.file.patience().end();
         self.steps.iter().for_each(Steps::free);
         if let Some(writer) = self.writer.take() {
             // A panic in it was reported where it happened, and the file is as it was before.

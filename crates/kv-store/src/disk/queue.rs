@@ -122,8 +122,8 @@ impl Queue {
     pub(crate) fn add(&self, changes: &mut Changes, mark: Mark) -> Result<(), StoreError> {
         let mut inner = self.lock();
         let was_waiting = inner.mark.replace(mark).is_some();
-        // Here and nowhere else: between two entries, no question is being answered, which may have
-        // opened the file before the last batch was written to it.
+        // Here and nowhere else: what was not in memory since the last entry is in the file that
+        // whoever looked for it opened since (`Disk::reader`), though it be before the last batch.
         let unwritten = inner.durable.next_seq;
         inner.recent.evict(unwritten);
         inner.waiting_bytes += changes.memory_bytes();

@@ -1,114 +1,144 @@
-//! Values, wherever they are.
+//! Values in the file, read by any thread.
 
-use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
 use kv_proto::Bytes;
 use redb::{AccessGuard, ReadOnlyTable};
 
-use super::Disk;
 use super::block::{Block, bad_block};
-use super::file::RECORDS;
+use super::file::{RECORDS, StateFile};
+use super::handed::Handed;
 use super::marks::GROUP_RECORDS;
+use super::queue::Queue;
 use super::record::Record;
+use super::starts::Starts;
 use crate::error::StoreError;
 
-/// Reads values for one question. It opens the file with the first value that is not in memory,
-/// and is not kept for long: as long as it lives, the file keeps the pages that it sees.
-pub(crate) struct Reader<'a> {
-    disk: &'a Disk,
-    open: RefCell<Option<Box<Open>>>,
+/// What it takes to read values, on whichever thread.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    pub(super) file: Arc<StateFile>,
+    pub(super) queue: Arc<Queue>,
+    /// Where blocks start in the file.
+    pub(super) starts: Arc<Starts>,
+    /// The large values that are in use.
+    pub(super) handed: Handed,
 }
 
-struct Open {
-    table: ReadOnlyTable<u64, &'static [u8]>,
+/// The records of the file at one moment. As long as it is there, the file keeps the pages that it
+/// shows.
+pub(crate) struct Scene(ReadOnlyTable<u64, &'static [u8]>);
+
+/// Reads the values that a scene shows. It is not kept for long.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    sources: Arc<Sources>,
+    scene: Arc<Scene>,
     /// The block that was read last: neighbours are often asked for one after the other.
-    last: Option<(u64, AccessGuard<'static, &'static [u8]>)>,
+    last: Option<LastBlock>,
 }
 
-impl<'a> Reader<'a> {
-    pub(crate) fn new(disk: &'a Disk) -> Self {
-        Self { disk, open: RefCell::new(None) }
+/// The number of its first record, and its row.
+struct LastBlock(u64, AccessGuard<'static, &'static [u8]>);
+
+impl Sources {
+    /// The records of the file as it is now.
+    pub(super) fn scene(&self) -> Result<Scene, StoreError> {
+        let opened = self.file.view().and_then(|view| self.file.table(&view, RECORDS));
+        self.checked(opened.map(Scene))
     }
 
-    /// The value of the record `seq`, which must live.
-    pub(crate) fn load(&self, seq: u64) -> Result<Bytes, StoreError> {
-        if let Some(value) = self.disk.handed().get(seq) {
-            return Ok(value);
-        }
-        let read = self.disk.recent(seq).map_or_else(|| self.read(seq), Ok);
-        match &read {
-            Ok(value) => self.disk.handed().note(seq, value),
-            Err(error) => {
-                self.disk.fail(error.clone());
-                // What failed first says why: the database refuses everything from then on.
-                self.disk.check()?;
-            }
-        }
-        read
+    /// A value that is in memory: of a record of an entry before this one.
+    pub(super) fn in_memory(&self, seq: u64) -> Option<Bytes> {
+        self.handed.get(seq).or_else(|| {
+            let value = self.queue.recent(seq)?;
+            self.handed.note(seq, &value);
+            Some(value)
+        })
     }
 
-    fn read(&self, seq: u64) -> Result<Bytes, StoreError> {
-        let mut open = self.open.borrow_mut();
-        let open = match &mut *open {
-            Some(open) => open,
-            closed => {
-                let file = self.disk.file();
-                let table = file.table(&file.view()?, RECORDS)?;
-                closed.insert(Box::new(Open { table, last: None }))
-            }
-        };
-        if let Some(value) = open.find_in_last(seq) {
+    /// An error is the end of this store. What failed first says why: the database refuses
+    /// everything from then on.
+    fn checked<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        outcome.map_err(|error| {
+            self.queue.fail(error.clone());
+            self.queue.outcome().err().unwrap_or(error)
+        })
+    }
+}
+
+impl Reader {
+    pub(super) fn new(sources: Arc<Sources>, scene: Arc<Scene>) -> Self {
+        Self { sources, scene, last: None }
+    }
+
+    /// The value of the record `seq`, which must have lived when the scene was opened, and not have
+    /// been in memory.
+    pub(crate) fn read(&mut self, seq: u64) -> Result<Bytes, StoreError> {
+        if let Some(value) = self.sources.handed.get(seq) {
             return Ok(value);
         }
-        let file = self.disk.file();
-        if let Some(first) = self.disk.starts().guess(seq) {
-            let row = open.table.get(first).map_err(|error| file.fault(error))?;
-            open.last = row.map(|row| (first, row));
-            if let Some(value) = open.find_in_last(seq) {
+        let found = self.find(seq);
+        let value = self.sources.checked(found)?;
+        self.sources.handed.note(seq, &value);
+        Ok(value)
+    }
+
+    fn find(&mut self, seq: u64) -> Result<Bytes, StoreError> {
+        if let Some(value) = self.find_in_last(seq) {
+            return Ok(value);
+        }
+        let file = &self.sources.file;
+        if let Some(first) = self.sources.starts.guess(seq) {
+            let row = self.scene.0.get(first).map_err(|error| file.fault(error))?;
+            self.last = row.map(|row| LastBlock(first, row));
+            if let Some(value) = self.find_in_last(seq) {
                 return Ok(value);
             }
         }
-        self.find_block(open, seq)?;
-        let missing = || file.damaged(format!("record {seq} is missing"));
-        open.find_in_last(seq).ok_or_else(missing)
+        self.last = Some(self.find_block(seq)?);
+        let missing = || self.sources.file.damaged(format!("record {seq} is missing"));
+        self.find_in_last(seq).ok_or_else(missing)
     }
 
     /// Finds the block that the record `seq` must be in.
-    fn find_block(&self, open: &mut Open, seq: u64) -> Result<(), StoreError> {
-        let file = self.disk.file();
+    fn find_block(&self, seq: u64) -> Result<LastBlock, StoreError> {
+        let file = &self.sources.file;
         let group_start = seq - seq % GROUP_RECORDS;
-        let mut range = open.table.range(group_start..=seq).map_err(|error| file.fault(error))?;
-        let found = range.next_back().transpose().map_err(|error| file.fault(error))?;
+        let rows = self.scene.0.range(group_start..=seq).map_err(|error| file.fault(error));
+        let found = rows?.next_back().transpose().map_err(|error| file.fault(error))?;
         let (first, row) = found.ok_or_else(|| file.damaged(bad_block(seq)))?;
         let first = first.value();
         // Its page matched a checksum just now (`checked`).
         if Block::split(first, row.value()).is_none() {
             return Err(file.damaged(bad_block(first)));
         }
-        open.last = Some((first, row));
-        Ok(())
+        Ok(LastBlock(first, row))
     }
-}
 
-impl Open {
     fn find_in_last(&self, seq: u64) -> Option<Bytes> {
-        let (first, row) = self.last.as_ref()?;
+        let LastBlock(first, row) = self.last.as_ref()?;
         let record = Block::split(*first, row.value())?.find(seq)?;
         Record::decode(record)?.put.map(|put| Bytes::from(put.value))
     }
 }
 
-impl fmt::Debug for Reader<'_> {
+impl fmt::Debug for Scene {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reader")
+        f.write_str("Scene")
+    }
+}
+
+impl fmt::Debug for LastBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LastBlock({})", self.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use kv_proto::Revision;
     use redb::backends::InMemoryBackend;
@@ -116,7 +146,7 @@ mod tests {
     use super::super::groups::Groups;
     use super::super::record::PutRecord;
     use super::super::state::{Mark, Position, State};
-    use super::super::{Bounds, Loaded, StateFile};
+    use super::super::{Bounds, Disk, Loaded};
     use super::*;
 
     /// A reader may have a view of the file from before a transaction that moved blocks, and the
@@ -147,14 +177,15 @@ mod tests {
         // The next entry makes room in memory.
         disk.end_entry(Mark { position: Position { term: 1, index: 21 }, ..mark(20) })
             .expect("memory");
-        assert!((0..20).all(|seq| disk.recent(seq).is_none()));
-        let right: Vec<_> = (0..20).map(|seq| disk.starts().guess(seq).expect("told")).collect();
+        assert!((0..20).all(|seq| disk.in_memory(seq).is_none()));
+        let starts = Arc::clone(&disk.sources.starts);
+        let right: Vec<_> = (0..20).map(|seq| starts.guess(seq).expect("told")).collect();
         assert!(right.iter().any(|first| *first > 0), "there is more than one block");
         for wrong in [vec![], vec![0], vec![9], vec![0, 1, 2, 3], vec![19], (0..20).collect()] {
-            disk.starts().set(0, wrong.iter().copied());
-            let reader = Reader::new(&disk);
+            starts.set(0, wrong.iter().copied());
+            let mut reader = disk.reader().expect("memory");
             for seq in (0..20).rev() {
-                assert_eq!(*reader.load(seq).expect("it is there"), value(seq), "{wrong:?}");
+                assert_eq!(*reader.read(seq).expect("it is there"), value(seq), "{wrong:?}");
             }
         }
     }
