@@ -15,7 +15,8 @@ use raft_core::{Index, ReadLog};
 use crate::backups::{Backups, Work};
 use crate::clients::{Replies, Reply, reply_bytes};
 use crate::event_loop::Clock;
-use crate::machine::Machine;
+use crate::machine::{Machine, Read};
+use crate::readers::{READS_TOGETHER, Readers, Waiting};
 use crate::replica::{ApplyWork, Patience};
 use crate::server::halt;
 use crate::snapshots::Courier;
@@ -59,6 +60,7 @@ impl Applier {
     ) -> io::Result<Self> {
         let (queue, work) = unbounded();
         let backups = Backups::start(replies.clone(), clock)?;
+        let readers = Readers::start(replies.clone(), clock)?;
         let worker = Worker {
             machine: Machine::new(store, identity),
             clock,
@@ -67,6 +69,8 @@ impl Applier {
             stored: Box::new(stored),
             batch: Vec::new(),
             batch_bytes: 0,
+            unread: Vec::new(),
+            readers,
             backups,
             courier,
         };
@@ -101,6 +105,9 @@ struct Worker {
     batch: Vec<Reply>,
     /// Of its answers to reads.
     batch_bytes: usize,
+    /// Reads that are settled, of which values have yet to be read.
+    unread: Vec<Waiting>,
+    readers: Readers,
     backups: Backups,
     courier: Courier,
 }
@@ -118,8 +125,9 @@ impl Worker {
             self.send_replies();
             self.tell_stored(STORED_STEP);
         }
+        let Self { machine, readers, backups, .. } = self;
+        readers.stop();
         // The store first: a backup that waits for room in its file waits no longer then.
-        let Self { machine, backups, .. } = self;
         drop(machine);
         backups.stop();
     }
@@ -152,6 +160,13 @@ impl Worker {
         or_halt(self.machine.store().check());
         self.batch_bytes = 0;
         self.replies.send(std::mem::take(&mut self.batch));
+        self.send_unread();
+    }
+
+    fn send_unread(&mut self) {
+        if !self.unread.is_empty() {
+            self.readers.submit(std::mem::take(&mut self.unread));
+        }
     }
 
     fn carry_out(&mut self, work: ApplyWork) {
@@ -160,9 +175,9 @@ impl Worker {
                 or_halt(self.machine.apply(&entries, &waiters, &mut self.batch));
             }
             ApplyWork::Read { client, range, term, patience } => {
-                let reply = self.machine.read(client, &range, term, self.may_read(patience));
-                self.batch_bytes += reply_bytes(&reply);
-                self.batch.push(reply);
+                let may = self.may_read(patience);
+                let read = self.machine.read(client, &range, term, may);
+                self.add_read(read, patience);
             }
             ApplyWork::Status { client, mut status } => {
                 status.node.sending = self.courier.sending();
@@ -186,6 +201,22 @@ impl Worker {
         }
     }
 
+    fn add_read(&mut self, read: Read, patience: Patience) {
+        let reply = match read {
+            Read::Refused(reply) => reply,
+            Read::Found(found) if found.missing() > 0 => {
+                self.unread.push(Waiting { found, patience });
+                if self.unread.len() >= READS_TOGETHER {
+                    self.send_unread();
+                }
+                return;
+            }
+            Read::Found(found) => or_halt(found.answer(Ok(()))),
+        };
+        self.batch_bytes += reply_bytes(&reply);
+        self.batch.push(reply);
+    }
+
     /// Whether a read is carried out that waited for its turn so patiently.
     fn may_read(&self, patience: Patience) -> Result<(), Error> {
         patience.check_read(self.clock.now())?;
@@ -195,6 +226,6 @@ impl Worker {
 
 /// The state cannot be kept or read. What the store holds in memory may be half of an entry, so
 /// nothing may be said or done any more. The log has everything.
-fn or_halt<T>(outcome: Result<T, StoreError>) -> T {
+pub(crate) fn or_halt<T>(outcome: Result<T, StoreError>) -> T {
     outcome.unwrap_or_else(|error| halt(&format_args!("this node stops at once: {error}")))
 }

@@ -11,7 +11,8 @@
 //! Reading order: [`replica`] is the heart, pure and without I/O: events in, effects out; of its
 //! parts `pending` holds the requests that wait, [`directory`] the members' addresses, and
 //! `first_election` sees to it that a cluster that starts has a leader soon.
-//! [`event_loop`] carries effects out. [`apply`] owns the [`machine`], and so the store,
+//! [`event_loop`] carries effects out. [`apply`] owns the [`machine`], and so the store; `readers`
+//! are the threads that read values from disk;
 //! [`clients`] the sockets of the clients, of which there are as many as [`descriptors`] allows.
 //! [`recovery`] brings a node back to where it was. [`server`] starts and stops all
 //! of it. [`options`], [`commands`], [`settings`], [`members`] and [`timing`] turn flags into what
@@ -48,6 +49,7 @@ pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]
 #[expect(unreachable_pub, reason = "it is public in the other build")]
 mod planted;
+mod readers;
 pub mod recovery;
 pub mod rejoin;
 pub mod replica;

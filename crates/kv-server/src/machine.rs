@@ -4,11 +4,11 @@
 //! which it is told, and that order is what makes reads linearizable.
 
 use kv_proto::{Difference, DigestsReply, Error, Header, Range, Reply as ProtoReply, StatusReply};
-use kv_store::{AHEAD, Position, Store, StoreError};
+use kv_store::{AHEAD, Draft, Position, Store, StoreError};
 use raft_core::{Entries, Entry, Index, Payload};
 
 use crate::checkpoints::Checkpoints;
-use crate::clients::Reply;
+use crate::clients::{Reply, found_bytes};
 use crate::replica::ClientTag;
 use crate::snapshots::write_members;
 
@@ -111,17 +111,20 @@ impl Machine {
         }))
     }
 
-    /// Answers a read from the state as it is now, if it `may` still be answered.
+    /// Answers a read from the state as it is now, if it `may` still be answered; or settles what
+    /// the answer is, and leaves it to others to read the values that are on disk.
     pub fn read(
         &self,
         client: ClientTag,
         range: &Range,
         term: u64,
         may: Result<(), Error>,
-    ) -> Reply {
-        let found = may.and_then(|()| self.store.range(range));
-        let result = found.map(|range| (self.header(term), ProtoReply::Range(range)));
-        Reply { client, result }
+    ) -> Read {
+        let header = self.header(term);
+        match may.and_then(|()| self.store.find(range)) {
+            Ok(draft) => Read::Found(Found { client, header, draft }),
+            Err(error) => Read::Refused(Reply { client, result: Err(error) }),
+        }
     }
 
     /// Completes what the replica says of its node.
@@ -143,6 +146,50 @@ impl Machine {
     /// The header of an answer from the state as it is now.
     pub fn header(&self, term: u64) -> Header {
         Header { revision: self.store.revision(), term, ..self.identity }
+    }
+}
+
+/// What became of a read at its turn.
+#[derive(Debug)]
+pub enum Read {
+    /// It is answered, with an error.
+    Refused(Reply),
+    /// What the answer is, is settled.
+    Found(Found),
+}
+
+/// The answer to a read, of which values may be missing that are on disk. It does not mind what is
+/// applied meanwhile.
+#[derive(Debug)]
+pub struct Found {
+    client: ClientTag,
+    header: Header,
+    draft: Draft,
+}
+
+impl Found {
+    /// How many values have yet to be read. If none, [`answer`](Self::answer) waits for nothing.
+    pub fn missing(&self) -> usize {
+        self.draft.missing()
+    }
+
+    /// What the answer will take in memory, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        found_bytes(self.draft.pairs(), self.draft.size_bytes())
+    }
+
+    /// Reads what is missing, if the read `may` still be answered.
+    ///
+    /// # Errors
+    ///
+    /// If the state cannot be read: the process should end.
+    pub fn answer(self, may: Result<(), Error>) -> Result<Reply, StoreError> {
+        let Self { client, header, draft } = self;
+        let result = match may {
+            Ok(()) => Ok((header, ProtoReply::Range(draft.complete()?))),
+            Err(error) => Err(error),
+        };
+        Ok(Reply { client, result })
     }
 }
 

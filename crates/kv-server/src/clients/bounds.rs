@@ -84,6 +84,11 @@ pub(crate) fn reply_bytes(reply: &Reply) -> usize {
     REPLY_BYTES + content
 }
 
+/// The same of an answer to a read with so many pairs, the keys and values of which are so large.
+pub(crate) fn found_bytes(pairs: usize, keys_and_values_bytes: usize) -> usize {
+    REPLY_BYTES + pairs * PAIR_BYTES + keys_and_values_bytes
+}
+
 fn pair_bytes(pair: &KeyValue) -> usize {
     PAIR_BYTES + pair.key.len() + pair.value.len()
 }

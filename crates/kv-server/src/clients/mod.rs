@@ -33,9 +33,10 @@ use log::{debug, error};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-pub(crate) use bounds::reply_bytes;
 pub use bounds::{Bounds, FREE_HELD_BYTES};
+pub(crate) use bounds::{found_bytes, reply_bytes};
 pub use parse::{Refusal, parse};
+pub(crate) use replies::Announced;
 pub use replies::{Replies, Reply};
 
 use crate::replica::Request;

@@ -42,6 +42,19 @@ pub struct Replies {
     is_woken: Arc<AtomicBool>,
 }
 
+/// Answers that are settled and not made yet count as under way until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    bytes: usize,
+    under_way_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.under_way_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Where they come out.
 #[derive(Debug)]
 pub(super) struct ReplyQueue {
@@ -76,6 +89,12 @@ impl Replies {
     /// serves them does not keep up.
     pub fn is_full(&self) -> bool {
         self.under_way_bytes.load(Ordering::Relaxed) >= MAX_UNDER_WAY_BYTES
+    }
+
+    /// Answers that will take so much are being made.
+    pub(crate) fn announce(&self, bytes: usize) -> Announced {
+        self.under_way_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Announced { bytes, under_way_bytes: Arc::clone(&self.under_way_bytes) }
     }
 
     pub(super) fn wake(&self) {
@@ -119,6 +138,10 @@ mod tests {
         let result = Ok((Header::default(), ProtoReply::Backup(piece)));
         let reply = Reply { client: ClientTag::default(), result };
         replies.send(vec![reply.clone(); MAX_UNDER_WAY_BYTES / (1 << 20) - 1]);
+        assert!(!replies.is_full());
+        let announced = replies.announce(reply_bytes(&reply));
+        assert!(replies.is_full());
+        drop(announced);
         assert!(!replies.is_full());
         replies.send(vec![reply]);
         assert!(replies.is_full());

@@ -38,6 +38,8 @@ pub(super) enum Step {
     LookForRoom,
     /// The apply thread comes to its queue.
     Apply,
+    /// Values are read for clients.
+    ReadValues,
     /// The state is written behind, or looks for room.
     Save,
 }

@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, channel};
 
 use kv_proto::{Header, Limits};
 use kv_server::directory::Directory;
-use kv_server::machine::Machine;
+use kv_server::machine::{Found, Machine};
 use kv_server::members::Members;
 use kv_server::recovery::boot;
-use kv_server::replica::{ApplyWork, Event, Replica};
+use kv_server::replica::{ApplyWork, Event, Patience, Replica};
 use kv_store::{Options, Retention, Steps, Store, StoreError};
 use raft_core::{ClusterConfig, Config, NodeId, Raft, Time};
 use raft_storage::{Disk, Log, LogQueue, LogWork, OpenError, Room};
@@ -65,6 +65,8 @@ pub(super) struct Process {
     pub(super) machine: Machine,
     pub(super) works: VecDeque<ApplyWork>,
     pub(super) is_applying: bool,
+    /// Reads that are settled, of which values are on disk.
+    pub(super) unread: Vec<(Found, Patience)>,
     pub(super) steps: Steps,
     pub(super) is_saving: bool,
     /// What the store says of its room, and what it said last.
@@ -202,6 +204,7 @@ impl Node {
             machine: Machine::new(store, identity),
             works: VecDeque::new(),
             is_applying: false,
+            unread: Vec::new(),
             steps,
             is_saving: false,
             state_waits: false,

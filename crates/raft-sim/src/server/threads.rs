@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kv_server::clients::Reply;
 use kv_server::disk_health::DiskNotice;
+use kv_server::machine::Read;
 use kv_server::replica::{ApplyWork, Effect, Event};
 use raft_core::{DropReason, Entries, Entry, Event as Told, Payload, RoleKind};
 use raft_storage::Room;
@@ -160,6 +161,7 @@ impl World {
             Step::Log => self.log_step(at, false),
             Step::LookForRoom => self.log_step(at, true),
             Step::Apply => self.apply_step(at),
+            Step::ReadValues => self.read_values(at),
             Step::Save => self.save_step(at),
         }
     }
@@ -305,8 +307,17 @@ impl World {
                 process.machine.apply(&entries, &waiters, &mut answers)?;
             }
             ApplyWork::Read { client, range, term, patience } => {
-                let may = patience.check_read(now);
-                answers.push(process.machine.read(client, &range, term, may));
+                match process.machine.read(client, &range, term, patience.check_read(now)) {
+                    Read::Refused(reply) => answers.push(reply),
+                    Read::Found(found) if found.missing() == 0 => {
+                        answers.push(found.answer(Ok(()))?);
+                    }
+                    Read::Found(found) => {
+                        process.unread.push((found, patience));
+                        let takes = self.dice.around(Duration::from_millis(4));
+                        self.schedule(at, takes, Step::ReadValues);
+                    }
+                }
             }
             ApplyWork::Status { client, status } => {
                 answers.push(process.machine.status(client, *status));
@@ -326,6 +337,21 @@ impl World {
             .try_for_each(|answer| self.answered(at, answer))
             .map_err(Refusal::Broken)?;
         Ok(None)
+    }
+
+    /// A thread reads the values of one of the answers that wait for them, in whichever order.
+    fn read_values(&mut self, at: usize) -> Checked {
+        let Some(process) = self.nodes[at].process.as_mut() else { return Ok(()) };
+        if process.unread.is_empty() {
+            return Ok(());
+        }
+        let (found, patience) = process.unread.swap_remove(self.dice.place(process.unread.len()));
+        let answer = found.answer(patience.check_read(self.now)).map_err(|error| Violation {
+            rule: "a sound state file goes on",
+            detail: error.to_string(),
+        })?;
+        self.tally.reach("values read beside");
+        self.answered(at, answer)
     }
 
     /// What was applied is written behind, or it is looked for room.
@@ -373,6 +399,9 @@ impl World {
                 Err(Refusal::System(_)) => break,
                 Err(Refusal::Broken(violation)) => return Err(violation),
             }
+        }
+        while self.process(at).is_some_and(|process| !process.unread.is_empty()) {
+            self.read_values(at)?;
         }
         self.check_all_answered(at)?;
         self.note(|| format!("node {} has stopped", at + 1));
