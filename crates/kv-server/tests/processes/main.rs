@@ -21,3 +21,4 @@ mod restore;
 mod snapshots;
 mod stopping;
 mod stranger;
+mod values;
