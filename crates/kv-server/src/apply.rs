@@ -204,14 +204,14 @@ impl Worker {
     fn add_read(&mut self, read: Read, patience: Patience) {
         let reply = match read {
             Read::Refused(reply) => reply,
-            Read::Found(found) if found.missing() > 0 => {
+            Read::Found(found) if found.is_complete() => or_halt(found.answer(Ok(()))),
+            Read::Found(found) => {
                 self.unread.push(Waiting { found, patience });
                 if self.unread.len() >= READS_TOGETHER {
                     self.send_unread();
                 }
                 return;
             }
-            Read::Found(found) => or_halt(found.answer(Ok(()))),
         };
         self.batch_bytes += reply_bytes(&reply);
         self.batch.push(reply);

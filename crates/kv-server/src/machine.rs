@@ -168,8 +168,13 @@ pub struct Found {
 }
 
 impl Found {
-    /// How many values have yet to be read. If none, [`answer`](Self::answer) waits for nothing.
-    pub fn missing(&self) -> usize {
+    /// Whether [`answer`](Self::answer) has nothing to do.
+    pub fn is_complete(&self) -> bool {
+        self.draft.is_complete()
+    }
+
+    /// How many values have yet to be read.
+    pub(crate) fn missing(&self) -> usize {
         self.draft.missing()
     }
 
@@ -178,7 +183,7 @@ impl Found {
         found_bytes(self.draft.pairs(), self.draft.size_bytes())
     }
 
-    /// Reads what is missing, if the read `may` still be answered.
+    /// Reads what is missing, and sorts what is to be sorted, if the read `may` still be answered.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! [`Readers`]: the threads that read values for clients, beside the one that applies.
 //!
 //! What a read finds is settled at its turn, by the apply thread: the keys are in memory. Values
-//! may not be, and then the answer is completed here. So a write never waits for a value that
-//! somebody reads, and neither does a read that finds everything in memory.
+//! may not be, or the answer is to be in their order: then it is completed here. So a write never
+//! waits for a value that somebody reads, and neither does a read that finds everything in memory.
 //!
 //! Invariants:
 //! 1. Nobody waits for these threads: their queues take everything.
@@ -42,7 +42,7 @@ pub(crate) struct Readers {
 #[derive(Debug)]
 struct Reader {
     queue: Sender<Batch>,
-    /// How many values it has yet to read.
+    /// How many values it has yet to read, and one for each answer.
     left: Arc<AtomicUsize>,
     thread: JoinHandle<()>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 struct Batch {
     reads: Vec<Waiting>,
-    values: usize,
+    work: usize,
     /// Until they are sent.
     _announced: Announced,
 }
@@ -76,10 +76,10 @@ impl Readers {
     pub(crate) fn submit(&self, reads: Vec<Waiting>) {
         let left = |reader: &&Reader| reader.left.load(Ordering::Relaxed);
         let Some(reader) = self.readers.iter().min_by_key(left) else { return };
-        let values = reads.iter().map(|read| read.found.missing()).sum();
-        reader.left.fetch_add(values, Ordering::Relaxed);
+        let work = reads.iter().map(|read| read.found.missing() + 1).sum();
+        reader.left.fetch_add(work, Ordering::Relaxed);
         let bytes = reads.iter().map(|read| read.found.size_bytes()).sum();
-        let batch = Batch { reads, values, _announced: self.replies.announce(bytes) };
+        let batch = Batch { reads, work, _announced: self.replies.announce(bytes) };
         // The thread ends only after this sender is gone.
         let _ = reader.queue.send(batch);
     }
@@ -116,6 +116,6 @@ fn work_off(work: &Receiver<Batch>, left: &AtomicUsize, replies: &Replies, clock
             or_halt(read.found.answer(may))
         };
         replies.send(batch.reads.into_iter().map(answer).collect());
-        left.fetch_sub(batch.values, Ordering::Relaxed);
+        left.fetch_sub(batch.work, Ordering::Relaxed);
     }
 }

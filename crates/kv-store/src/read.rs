@@ -1,11 +1,9 @@
 //! What a range finds.
 
-use std::cmp::Ordering;
-
 use kv_proto::span::Span;
 use kv_proto::{Bytes, Direction, Error, KeyValue, Range, RangeReply, Revision, SortBy};
 
-use crate::draft::{Draft, Missing};
+use crate::draft::{ByValue, Draft, Missing, PageLimits, directed, first_of};
 use crate::error::Failure;
 use crate::index::Found;
 use crate::store::Store;
@@ -38,9 +36,8 @@ impl Store {
 
     /// As [`range`](Self::range), but without waiting for the disk: the values that are not in
     /// memory are missing. It is settled what they are, whatever is applied from here on. Whoever
-    /// [completes](Draft::complete) the draft waits for them, on any thread.
-    ///
-    /// Only what is sorted by value is read at once.
+    /// [completes](Draft::complete) the draft waits for them, on any thread, and sorts them if they
+    /// are asked for in their own order.
     ///
     /// # Errors
     ///
@@ -65,28 +62,27 @@ impl Store {
         if options.count_only {
             return Ok(Draft::of(RangeReply { count, ..RangeReply::default() }));
         }
-        let page = Page {
-            count,
+        let limits = PageLimits {
             max_pairs: options.max_pairs(&self.limits).max(1),
             max_bytes: options.max_bytes(&self.limits),
             keys_only: options.keys_only,
-            values: self.values.reader(),
-            kvs: Vec::new(),
-            bytes: 0,
-            missing: Vec::new(),
         };
+        let page = |limits| Page::new(count, limits, self.values.reader());
         let mut draft = match (options.sort_by, options.direction) {
-            (SortBy::Key, Direction::Ascending) => page.fill(found),
-            (SortBy::Key, Direction::Descending) => page.fill(found.rev()),
+            (SortBy::Key, Direction::Ascending) => page(limits).fill(found),
+            (SortBy::Key, Direction::Descending) => page(limits).fill(found.rev()),
             (SortBy::Value, direction) => {
-                let valued = with_values(found, &page.values)?;
-                let most = page.max_pairs;
-                page.fill(first_of(valued, most, direction))
+                check_sortable(self.index.live_at(span, revision, &self.past))?;
+                let by_value = ByValue { direction, limits };
+                page(PageLimits::NONE).fill(found).map(|all| all.in_order(by_value))
             }
             (sort_by, direction) => {
                 let ranked = found.map(|found| (rank(&found, sort_by), found)).collect();
-                let most = page.max_pairs;
-                page.fill(first_of(ranked, most, direction))
+                let compare = |(one, a): &(u64, Found<'_>), (other, b): &(u64, Found<'_>)| {
+                    directed(direction, one.cmp(other)).then_with(|| a.key.cmp(b.key))
+                };
+                let first = first_of(ranked, limits.max_pairs, compare);
+                page(limits).fill(first.into_iter().map(|(_, found)| found))
             }
         }?;
         if !options.is_by_key_ascending() {
@@ -111,19 +107,20 @@ impl Store {
 struct Page<'a> {
     /// Of what the range holds in all.
     count: u64,
-    /// At least one.
-    max_pairs: usize,
-    /// Of keys and values. The first pair is taken whatever its size.
-    max_bytes: usize,
-    keys_only: bool,
+    limits: PageLimits,
     values: Reader<'a>,
     kvs: Vec<KeyValue>,
+    /// Of keys and values.
     bytes: usize,
     /// Of those, what is not in memory.
     missing: Vec<Missing>,
 }
 
-impl Page<'_> {
+impl<'v> Page<'v> {
+    fn new(count: u64, limits: PageLimits, values: Reader<'v>) -> Self {
+        Self { count, limits, values, kvs: Vec::new(), bytes: 0, missing: Vec::new() }
+    }
+
     /// Takes pairs until a limit is met. The key it first left out goes into `next_key`.
     fn fill<'a>(mut self, mut found: impl Iterator<Item = Found<'a>>) -> Result<Draft, Failure> {
         let left_out = found.find(|next| !self.take(next));
@@ -135,21 +132,18 @@ impl Page<'_> {
         };
         let is_whole = self.missing.is_empty();
         let file = if is_whole { None } else { self.values.open_file()? };
-        Ok(Draft { reply, size_bytes: self.bytes, missing: self.missing, file })
+        Ok(Draft { reply, size_bytes: self.bytes, missing: self.missing, file, by_value: None })
     }
 
     /// Takes one more pair, if it fits.
     fn take(&mut self, found: &Found<'_>) -> bool {
-        let bytes = self.bytes + found.size_bytes(self.keys_only);
-        let is_full = self.kvs.len() >= self.max_pairs || bytes > self.max_bytes;
-        if is_full && !self.kvs.is_empty() {
+        let keys_only = self.limits.keys_only;
+        let bytes = self.bytes + found.size_bytes(keys_only);
+        if !self.limits.admit(self.kvs.len(), bytes) {
             return false;
         }
-        let value = if self.keys_only {
-            Some(Bytes::default())
-        } else {
-            found.value_in_memory(&self.values)
-        };
+        let in_memory = || found.value_in_memory(&self.values);
+        let value = if keys_only { Some(Bytes::default()) } else { in_memory() };
         if value.is_none() {
             self.missing.push(Missing { at: self.kvs.len(), seq: found.seq });
         }
@@ -159,31 +153,10 @@ impl Page<'_> {
     }
 }
 
-/// Those of `all` that come first, in the order of what stands before them, and one more: enough
-/// for an answer of so many, and to know that it leaves something out. What is equal stays in
-/// ascending order of the keys, whatever the direction.
-///
-/// What lies behind is not put in order: of a million keys, that would take most of the time.
-fn first_of<'a, T: Ord>(
-    mut all: Vec<(T, Found<'a>)>,
-    most: usize,
-    direction: Direction,
-) -> impl Iterator<Item = Found<'a>> {
-    let compare = |(one, a): &(T, Found<'a>), (other, b): &(T, Found<'a>)| {
-        directed(direction, one.cmp(other)).then_with(|| a.key.cmp(b.key))
-    };
-    if all.len() > most {
-        all.select_nth_unstable_by(most, compare);
-        all.truncate(most + 1);
-    }
-    all.sort_unstable_by(compare);
-    all.into_iter().map(|(_, found)| found)
-}
-
 /// What stands before a key in this order; nothing, where it is that of the keys.
 fn rank(found: &Found<'_>, sort_by: SortBy) -> u64 {
     match sort_by {
-        // Values are looked up by whoever sorts by them.
+        // Values are sorted when they are there.
         SortBy::Key | SortBy::Value => 0,
         SortBy::Version => found.live.version,
         SortBy::CreateRevision => found.live.created.get(),
@@ -191,13 +164,9 @@ fn rank(found: &Found<'_>, sort_by: SortBy) -> u64 {
     }
 }
 
-/// All that was found, with its value before it: to be put in order, all of them are in memory.
-fn with_values<'a>(
-    found: impl Iterator<Item = Found<'a>>,
-    values: &Reader<'_>,
-) -> Result<Vec<(Bytes, Found<'a>)>, Failure> {
+/// Whether the values of all that was found may be held in memory to be sorted.
+fn check_sortable<'a>(found: impl Iterator<Item = Found<'a>>) -> Result<(), Error> {
     let mut bytes = 0;
-    let mut pairs = Vec::new();
     for found in found {
         bytes += u64::from(found.live.value_bytes);
         if bytes > MAX_SORT_BYTES {
@@ -205,16 +174,8 @@ fn with_values<'a>(
                 "more than {MAX_SORT_BYTES} bytes of values would have to be sorted: sort a \
                  smaller range, or by something else"
             );
-            return Err(Error::InvalidOptions { reason }.into());
+            return Err(Error::InvalidOptions { reason });
         }
-        pairs.push((found.value(values)?, found));
     }
-    Ok(pairs)
-}
-
-fn directed(direction: Direction, ordering: Ordering) -> Ordering {
-    match direction {
-        Direction::Ascending => ordering,
-        Direction::Descending => ordering.reverse(),
-    }
+    Ok(())
 }

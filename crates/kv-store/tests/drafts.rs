@@ -2,7 +2,7 @@
 
 mod support;
 
-use kv_proto::{Put, Range};
+use kv_proto::{KeyValue, Put, Range, SortBy};
 use kv_store::{Options, Store};
 
 use support::sim_disk::Dice;
@@ -27,15 +27,25 @@ fn what_was_found_is_told_whatever_is_applied_meanwhile() {
             store.flush().expect("the disk works");
         }
         let (oldest, newest) = (store.compacted_revision().get(), store.revision().get());
-        let range = at(Range::prefix(b""), oldest + dice.roll(newest - oldest + 1));
+        let mut range = at(Range::prefix(b""), oldest + dice.roll(newest - oldest + 1));
+        if dice.roll(4) == 0 {
+            range.options.sort_by = SortBy::Value;
+            range.options.limit = Some(1 + u32::try_from(dice.roll(60)).expect("it is small"));
+            range.options.keys_only = dice.roll(2) == 0;
+        }
+        let is_sorted = range.options.sort_by == SortBy::Value;
         let draft = store.find(&range).expect("it can be read");
         missing += draft.missing();
-        open.push((draft, in_memory.range(&range).expect("it can be read")));
+        assert_eq!(draft.is_complete(), draft.missing() == 0 && !is_sorted);
+        let expected = in_memory.range(&range).expect("it can be read");
+        if !is_sorted {
+            let size_bytes = |kv: &KeyValue| kv.key.len() + kv.value.len();
+            assert_eq!(draft.size_bytes(), expected.kvs.iter().map(size_bytes).sum::<usize>());
+        }
+        open.push((draft, expected));
         while open.len() > 20 || !open.is_empty() && dice.roll(3) == 0 {
             let one = usize::try_from(dice.roll(open.len() as u64)).expect("a place");
             let (draft, expected) = open.swap_remove(one);
-            let kept_bytes = |kv: &kv_proto::KeyValue| kv.key.len() + kv.value.len();
-            assert_eq!(draft.size_bytes(), expected.kvs.iter().map(kept_bytes).sum::<usize>());
             let completed = std::thread::spawn(|| draft.complete()).join().expect("no panic");
             assert_eq!(completed.expect("the disk works"), expected);
         }

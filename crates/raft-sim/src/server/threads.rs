@@ -309,7 +309,7 @@ impl World {
             ApplyWork::Read { client, range, term, patience } => {
                 match process.machine.read(client, &range, term, patience.check_read(now)) {
                     Read::Refused(reply) => answers.push(reply),
-                    Read::Found(found) if found.missing() == 0 => {
+                    Read::Found(found) if found.is_complete() => {
                         answers.push(found.answer(Ok(()))?);
                     }
                     Read::Found(found) => {
