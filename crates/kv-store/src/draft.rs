@@ -7,6 +7,10 @@ use kv_proto::{Bytes, Direction, KeyValue, RangeReply};
 use crate::disk;
 use crate::error::StoreError;
 
+/// Of an answer that reads no more values than this, they are kept in memory for others. Who reads
+/// more goes through everything once, most likely.
+const FEW: usize = 32;
+
 /// What a range [found](crate::Store::find). Which pairs they are is settled, and what they are:
 /// the values that were not in memory have yet to be read.
 ///
@@ -94,8 +98,10 @@ impl Draft {
         // In the order in which they are in the file: of a block that has several, it is read once.
         missing.sort_unstable_by_key(|missing| missing.seq);
         if let Some(mut file) = file {
+            let are_few = missing.len() <= FEW;
             for Missing { at, seq } in missing {
-                reply.kvs[at].value = file.read(seq)?;
+                let value = if are_few { file.read_and_keep(seq) } else { file.read(seq) };
+                reply.kvs[at].value = value?;
             }
         }
         if let Some(by_value) = by_value {

@@ -54,6 +54,9 @@ pub struct Options {
     /// The memory for values that are in the state file as well, in bytes: the latest. The default
     /// is 8 MiB.
     pub cache_bytes: usize,
+    /// The memory for values that were read from the state file, a few at a time, in bytes: those
+    /// that are asked for again. The default is 8 MiB.
+    pub read_cache_bytes: usize,
     /// The memory for pages of the state file, in bytes. The default is 8 MiB.
     pub page_cache_bytes: usize,
     /// The memory for values that are not in the state file yet, in bytes. When the disk is so far
@@ -68,6 +71,7 @@ impl Default for Options {
             limits: Limits::default(),
             retention: Retention::default(),
             cache_bytes: 8 << 20,
+            read_cache_bytes: 8 << 20,
             page_cache_bytes: PAGE_CACHE_BYTES,
             max_unwritten_bytes: 16 << 20,
         }
@@ -187,8 +191,8 @@ impl Store {
         (store.position, store.revision, store.next_seq) = (position, revision, next_seq);
         store.digest = Digest::resume(digest);
         store.members = Arc::clone(&loaded.state.members);
-        let Options { cache_bytes, max_unwritten_bytes, .. } = *options;
-        let bounds = Bounds { cache_bytes, max_unwritten_bytes };
+        let Options { cache_bytes, read_cache_bytes, max_unwritten_bytes, .. } = *options;
+        let bounds = Bounds { cache_bytes, read_cache_bytes, max_unwritten_bytes };
         store.values = Values::Disk(Box::new(Disk::start(file, loaded, bounds, steps)?));
         Ok(store)
     }

@@ -63,7 +63,7 @@ fn what_was_found_is_told_whatever_is_applied_meanwhile() {
 #[test]
 fn what_was_written_after_one_answer_is_there_for_the_next() {
     let dir = tempfile::tempdir().expect("a directory for tests");
-    let options = Options { cache_bytes: 0, ..Options::default() };
+    let options = Options { cache_bytes: 0, read_cache_bytes: 0, ..Options::default() };
     let mut store = Store::open(&dir.path().join("state"), &options).expect("it opens");
     let mut open = Vec::new();
     for index in (1..40).step_by(2) {
@@ -83,6 +83,31 @@ fn what_was_written_after_one_answer_is_there_for_the_next() {
         let reply = draft.complete().expect("the disk works");
         assert_eq!(*reply.kvs[0].value, *value);
     }
+}
+
+/// What few are asked for is asked for again, most likely; who asks for many goes through all.
+#[test]
+fn a_value_that_was_read_is_in_memory_for_the_next_unless_many_were_read() {
+    let dir = tempfile::tempdir().expect("a directory for tests");
+    let options = Options { cache_bytes: 0, ..Options::default() };
+    let mut store = Store::open(&dir.path().join("state"), &options).expect("it opens");
+    for index in 1..=100 {
+        let (key, value) = ([1, index], [index; 5_000]);
+        let command = encode(&kv_proto::Command::Put(Put::new(&key, &value)));
+        store.apply(entry(u64::from(index)), &command).expect("the disk works");
+    }
+    store.flush().expect("the disk works");
+    store.skip(entry(101)).expect("the disk works");
+    let missing = |range: &Range| {
+        let draft = store.find(range).expect("it can be read");
+        let missing = draft.missing();
+        let reply = draft.complete().expect("the disk works");
+        assert!(reply.kvs.iter().all(|kv| *kv.value == [kv.key[1]; 5_000]));
+        missing
+    };
+    let (all, one) = (Range::prefix(&[1]), Range::key(vec![1, 7]));
+    assert_eq!((missing(&all), missing(&all)), (100, 100));
+    assert_eq!((missing(&one), missing(&one), missing(&all)), (1, 0, 99));
 }
 
 #[test]

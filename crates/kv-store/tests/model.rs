@@ -387,7 +387,8 @@ proptest! {
         retention in retention(),
     ) {
         let dir = tempfile::tempdir().expect("a directory for tests");
-        let options = Options { retention, cache_bytes: 0, ..Options::default() };
+        let (cache_bytes, read_cache_bytes) = (0, 0);
+        let options = Options { retention, cache_bytes, read_cache_bytes, ..Options::default() };
         let mut path = dir.path().join("0");
         let mut store = Store::open(&path, &options).expect("it is empty");
         let mut model = Model::default();

@@ -3,7 +3,7 @@
 //! ```text
 //!  apply thread                                        writer thread
 //!  Disk: one entry  --- queue: the latest records --->  Writer  --->  StateFile (redb)
-//!    reads those, or  <----------------------------------------------------'
+//!    reads those, or, on any thread, a Reader does  <----------------------'
 //! ```
 //!
 //! Every version of a key is a *record*, and has a number: the first has 0, and each further one
@@ -13,17 +13,19 @@
 //! log's tail is replayed on top of it.
 //!
 //! Reading order: `state`, `record`, `block`, `marks`, `died`, `groups`, `starts`, `queue`,
-//! `writer`, `packer`, `file`, `layer`, `patient`, `checked`, `handed`; `load` reads all of it at a
-//! start, by way of `scan` and `pages`; `bytes` is for `record` and `state`, and `steps` for
-//! simulators.
+//! `writer`, `packer`, `file`, `layer`, `patient`, `checked`, `reader`, `read_cache`, `handed`;
+//! `load` reads all of it at a start, by way of `scan` and `pages`; `bytes` is for `record` and
+//! `state`, and `steps` for simulators.
 //!
 //! # Invariants
 //!
 //! 1. Nothing of the file is ever written but by a whole batch, which ends between two entries.
 //! 2. A record that is not in the file for sure is in memory.
 //! 3. What is read from the file has matched a checksum that also covers its place.
-//! 4. Memory: the unwritten and the recent values have bounds of their own. The rest is a few
-//!    bytes for each record that lives.
+//! 4. A reader that is made when a value is not found in memory, before the next entry ends, finds
+//!    it in the file, whatever is applied and written from then on.
+//! 5. Memory: the unwritten, the recent and the read values have bounds of their own. The rest is a
+//!    few bytes for each record that lives.
 //!
 //! # What it does not do
 //!
@@ -44,6 +46,7 @@ mod packer;
 mod pages;
 mod patient;
 mod queue;
+mod read_cache;
 mod reader;
 mod recent;
 mod record;
@@ -71,6 +74,7 @@ pub(crate) use marks::{GROUP_RECORDS, Marks};
 pub(crate) use patient::is_full;
 use queue::Changes;
 pub(crate) use queue::Queue;
+use read_cache::ReadCache;
 pub(crate) use reader::Reader;
 use reader::{Scene, Sources};
 pub(crate) use record::{PutRecord, Record, weight};
@@ -84,9 +88,12 @@ use crate::error::StoreError;
 
 /// How much memory values may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "it is their unit")]
 pub(crate) struct Bounds {
-    /// Of those that are in the file as well.
+    /// Of those that are in the file as well: the latest.
     pub(crate) cache_bytes: usize,
+    /// And those that were read.
+    pub(crate) read_cache_bytes: usize,
     /// Of those that are not.
     pub(crate) max_unwritten_bytes: usize,
 }
@@ -130,7 +137,8 @@ impl Disk {
                 writer.run(&for_writer);
             })
             .map_err(|error| StoreError::system(file.path(), error))?;
-        let sources = Arc::new(Sources { file, queue, starts, handed: Handed::default() });
+        let (handed, read) = (Handed::default(), ReadCache::up_to(bounds.read_cache_bytes));
+        let sources = Arc::new(Sources { file, queue, starts, handed, read });
         let (scene, changes) = (RefCell::default(), Changes::default());
         Ok(Self { sources, scene, changes, writer: Some(thread), steps })
     }

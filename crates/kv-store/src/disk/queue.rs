@@ -326,7 +326,7 @@ mod tests {
     /// written meanwhile: what the file shows it does not have that value, so memory must.
     #[test]
     fn what_was_written_stays_in_memory_until_the_next_entry() {
-        let bounds = Bounds { cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
+        let bounds = Bounds { cache_bytes: 0, read_cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
         let queue = Queue::new(mark(0), bounds, None);
         add(&queue, 0);
         queue.lock().is_urgent = true;

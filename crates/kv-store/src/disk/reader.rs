@@ -11,6 +11,7 @@ use super::file::{RECORDS, StateFile};
 use super::handed::Handed;
 use super::marks::GROUP_RECORDS;
 use super::queue::Queue;
+use super::read_cache::ReadCache;
 use super::record::Record;
 use super::starts::Starts;
 use crate::error::StoreError;
@@ -24,6 +25,8 @@ pub(crate) struct Sources {
     pub(super) starts: Arc<Starts>,
     /// The large values that are in use.
     pub(super) handed: Handed,
+    /// Values that were read.
+    pub(super) read: ReadCache,
 }
 
 /// The records of the file at one moment. As long as it is there, the file keeps the pages that it
@@ -52,7 +55,7 @@ impl Sources {
     /// A value that is in memory: of a record of an entry before this one.
     pub(super) fn in_memory(&self, seq: u64) -> Option<Bytes> {
         self.handed.get(seq).or_else(|| {
-            let value = self.queue.recent(seq)?;
+            let value = self.queue.recent(seq).or_else(|| self.read.get(seq))?;
             self.handed.note(seq, &value);
             Some(value)
         })
@@ -71,6 +74,13 @@ impl Sources {
 impl Reader {
     pub(super) fn new(sources: Arc<Sources>, scene: Arc<Scene>) -> Self {
         Self { sources, scene, last: None }
+    }
+
+    /// As [`read`](Self::read), and keeps the value in memory for others.
+    pub(crate) fn read_and_keep(&mut self, seq: u64) -> Result<Bytes, StoreError> {
+        let value = self.read(seq)?;
+        self.sources.read.keep(seq, &value);
+        Ok(value)
     }
 
     /// The value of the record `seq`, which must have lived when the scene was opened, and not have
@@ -163,7 +173,7 @@ mod tests {
         };
         let state = State { mark: mark(0), members: Arc::default() };
         let loaded = Loaded { state, groups: Groups::default() };
-        let bounds = Bounds { cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
+        let bounds = Bounds { cache_bytes: 0, read_cache_bytes: 0, max_unwritten_bytes: 1 << 20 };
         let mut disk = Disk::start(file.expect("memory"), loaded, bounds, None).expect("a thread");
         let value = |seq: u64| vec![u8::try_from(seq).unwrap_or(0); 5_000];
         for seq in 0..20 {

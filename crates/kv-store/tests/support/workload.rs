@@ -11,7 +11,7 @@ use super::{at, encode, entry};
 /// A store that forgets quickly, so that cleaning has something to do.
 pub(crate) fn forgetful() -> Options {
     let retention = Retention { revisions: 20, history_bytes: u64::MAX };
-    Options { retention, cache_bytes: 2_000, ..Options::default() }
+    Options { retention, cache_bytes: 2_000, read_cache_bytes: 20_000, ..Options::default() }
 }
 
 /// The command at an index: puts of values short and long, deletes of one key and of many.
