@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Keys are in memory, a hundred bytes or so for each beyond its own; values are in a file, and
-//! the latest of them in memory as well. The file is written behind, by a thread of its own: the
-//! log is durable already, and its end is applied again after a restart. So applying waits for a
-//! disk only when memory would not be bounded otherwise.
+//! the latest of them, and those that are asked for often, in memory as well. The file is written
+//! behind, by a thread of its own: the log is durable already, and its end is applied again after a
+//! restart. So applying waits for a disk only when memory would not be bounded otherwise.
 //!
 //! Reading order:
 //!

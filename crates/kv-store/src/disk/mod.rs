@@ -173,8 +173,8 @@ impl Disk {
     /// on any thread, and whatever is applied meanwhile.
     pub(crate) fn reader(&self) -> Result<Reader, StoreError> {
         let mut last = self.scene.borrow_mut();
-        // Values go from memory only with an entry, so what was opened for one reader since then
-        // has what another one looks for.
+        // What was written leaves memory only with an entry, and what was read was in the file
+        // before: so what was opened for one reader since then has what another one looks for.
         let scene = match last.upgrade() {
             Some(scene) => scene,
             None => Arc::new(self.sources.scene()?),
